@@ -1,0 +1,87 @@
+"""What mlplab raises when it is asked for something that cannot be.
+
+    MLPLabError                     every error that is meant for a person
+    ├── InvalidInput (ValueError)   a value that is not allowed: says owner, rule, received, remedy
+    │   └── UnknownName             a name that is not in the list: says the nearest one
+    ├── DataError                   a data set that is missing, damaged or mislabelled
+    ├── StoreError                  a results store that cannot be read or written
+    ├── MissingExtra                a command that needs an optional part: says which pip command brings it
+    └── EvidenceError               published evidence that is missing or does not fit the answer
+
+The command line prints the message on one line and exits with status 2. Anything else that escapes is a
+defect of mlplab, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib import import_module
+from types import ModuleType
+
+
+class MLPLabError(Exception):
+    """An error meant for a person: one line that says what was wrong, where, and what is allowed."""
+
+
+class InvalidInput(MLPLabError, ValueError):
+    """A value that breaks a rule.
+
+    >>> raise InvalidInput("Optimizer.momentum", "must be in [0, 1)", 1.0, "0.9 is a common start")
+    Traceback (most recent call last):
+    mlplab.errors.InvalidInput: Optimizer.momentum must be in [0, 1); got 1.0. 0.9 is a common start.
+    """
+
+    def __init__(self, owner: str, rule: str, received: object, remedy: str = "") -> None:
+        remedy = f" {remedy.rstrip('.')}." if remedy else ""
+        super().__init__(f"{owner} {rule}; got {received!r}.{remedy}")
+
+
+class UnknownName(InvalidInput):
+    """A name that is not in a closed list. Names the nearest one where there is one.
+
+    >>> raise UnknownName("Optimizer.kind", "adm", ["sgd", "adam"])
+    Traceback (most recent call last):
+    mlplab.errors.UnknownName: Optimizer.kind must be one of 'sgd', 'adam'; got 'adm'. Did you mean 'adam'?
+    """
+
+    def __init__(self, owner: str, received: object, known: Iterable[str], remedy: str = "") -> None:
+        names = list(known)
+        close = difflib.get_close_matches(str(received), names, n=1, cutoff=0.5)
+        nearest = f" Did you mean {close[0]!r}?" if close else ""
+        # A list of 49 exercises hides the one that was meant; a short list is the answer itself.
+        listed = f"must be one of {', '.join(map(repr, names))}" if len(names) <= 20 else "is not known"
+        message = f"{owner} {listed}; got {received!r}.{nearest}"
+        MLPLabError.__init__(self, f"{message} {remedy}" if remedy else message)
+
+
+class DataError(MLPLabError):
+    """A data set that is missing, damaged, mislabelled or could not be fetched."""
+
+
+class StoreError(MLPLabError):
+    """A results store that cannot be opened, read or written. What it held is left untouched."""
+
+
+class EvidenceError(MLPLabError):
+    """Published evidence that is missing, unreadable or does not belong to the answer that asks for it."""
+
+
+class MissingExtra(MLPLabError):
+    """An optional dependency that is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional part of mlplab: pip install 'mlplab[{extra}]' brings it.")
+
+
+def import_extra(module: str, *, what: str, extra: str) -> ModuleType:
+    """Import `module`, or say which pip command brings it.
+
+    Raises MissingExtra when the top-level package is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and module.split(".")[0] == error.name.split(".")[0]:
+            raise MissingExtra(what, extra) from error
+        raise

@@ -1,0 +1,143 @@
+"""Settings by flat names: what `--set`, a study's factors and a file of settings speak of.
+
+    turn(setting, learning_rate=0.05, dropout=(0.2, 0.5))     values
+    turn(setting, learning_rate="0.05", dropout="0.2,0.5")    or the text a person types
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mlplab.errors import InvalidInput, UnknownName
+from mlplab.spec import MLP, Activation, Initialization, Named, Noise, Setting
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One name of a setting: the part and field it turns, how its text is read, and what to write."""
+
+    part: str
+    field: str
+    read: Callable[[str], Any]
+    example: str
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(item) for item in _items(text))
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    return tuple(float(item) for item in _items(text))
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.strip().lower()]
+
+
+def _batch(text: str) -> int | None:
+    return None if text.strip().lower() == "full" else int(text)
+
+
+def _named(kind: type[Named]) -> Callable[[str], tuple[Named, ...]]:
+    """Reads `tanh`, `normal(std=0.1)`, or several of them parted by commas."""
+
+    def read(text: str) -> tuple[Named, ...]:
+        calls = [re.fullmatch(r"(\w+)(?:\((.*)\))?", item.strip()) for item in re.split(r",(?![^(]*\))", text)]
+        if not all(calls):
+            raise ValueError(text)
+        return tuple(kind(call[1], **_options(call[2] or "")) for call in calls if call)
+
+    return read
+
+
+def _options(text: str) -> dict[str, float]:
+    pairs = (item.partition("=") for item in _items(text))
+    return {name.strip(): float(value) for name, _, value in pairs}
+
+
+def _items(text: str) -> list[str]:
+    return [item for item in (part.strip() for part in text.strip(" ()[]").split(",")) if item]
+
+
+KNOBS: dict[str, Knob] = {
+    "hidden_sizes": Knob("model", "hidden_sizes", _whole_numbers, "256,128"),
+    "activation": Knob("model", "activation", _named(Activation), "relu"),
+    "initialization": Knob("model", "initialization", _named(Initialization), "normal(std=0.01)"),
+    "bias": Knob("model", "bias", _flag, "true"),
+    "dropout": Knob("noise", "", _rates, "0.2,0.5"),
+    "noise": Knob("noise", "", _named(Noise), "dropout(rate=0.5)"),
+    "optimizer": Knob("optimizer", "kind", str, "adam"),
+    "learning_rate": Knob("optimizer", "learning_rate", float, "0.1"),
+    "momentum": Knob("optimizer", "momentum", float, "0.9"),
+    "nesterov": Knob("optimizer", "nesterov", _flag, "true"),
+    "beta1": Knob("optimizer", "beta1", float, "0.9"),
+    "beta2": Knob("optimizer", "beta2", float, "0.999"),
+    "epsilon": Knob("optimizer", "epsilon", float, "1e-8"),
+    "weight_decay": Knob("penalty", "weight_decay", float, "0.001"),
+    "l1": Knob("penalty", "l1", float, "0.001"),
+    "loss": Knob("training", "loss", str, "cross_entropy"),
+    "epochs": Knob("training", "epochs", int, "10"),
+    "batch_size": Knob("training", "batch_size", _batch, "256"),
+    "evaluate_every": Knob("training", "evaluate_every", int, "1"),
+    "precision": Knob("training", "precision", str, "float32"),
+}
+
+
+def turn(setting: Setting, **values: Any) -> Setting:
+    """A copy of `setting` with some knobs turned.
+
+    Raises UnknownName for a knob that is not there, InvalidInput for text that cannot be read or a value that the
+    spec refuses.
+    """
+    changes: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        if name not in KNOBS:
+            raise UnknownName("setting", name, KNOBS)
+        knob = KNOBS[name]
+        if isinstance(value, str):
+            value = _read(name, knob, value)
+        if name == "dropout":
+            rates = value if isinstance(value, tuple | list) else (value,)
+            value = tuple(Noise("dropout", rate=rate) for rate in rates)
+        changes.setdefault(knob.part, {})[knob.field] = value
+    parts = {
+        part: fields[""] if part == "noise" else dataclasses.replace(getattr(setting, part), **fields)
+        for part, fields in changes.items()
+    }
+    return setting.replace(**parts)
+
+
+def value_of(setting: Setting, name: str) -> Any:
+    """What a knob stands at: plain values, with a tuple of rates for `dropout`."""
+    if name not in KNOBS:
+        raise UnknownName("setting", name, KNOBS)
+    if name == "dropout":
+        return tuple(noise.rate for noise in setting.noises)
+    knob = KNOBS[name]
+    part = getattr(setting, knob.part)
+    return getattr(part, knob.field) if knob.field else part
+
+
+def written(value: Any) -> str:
+    """A knob's value as a person would type it."""
+    if isinstance(value, tuple):
+        return ",".join(written(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "full" if value is None else str(value)
+
+
+def _read(name: str, knob: Knob, text: str) -> Any:
+    try:
+        return knob.read(text)
+    except (UnknownName, InvalidInput):
+        raise
+    except (ValueError, KeyError, SyntaxError, TypeError) as error:
+        raise InvalidInput(name, "could not be read", text, f"Write it like {name}={knob.example}") from error
+
+
+assert set(KNOBS) >= {field.name for field in dataclasses.fields(MLP)}
