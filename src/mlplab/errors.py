@@ -3,7 +3,8 @@
     MLPLabError                     every error that is meant for a person
     ├── InvalidInput (ValueError)   a value that is not allowed: says owner, rule, received, remedy
     │   └── UnknownName             a name that is not in the list: says the nearest one
-    ├── DataError                   a data set that is missing, damaged or mislabelled
+    ├── DataError                   a data set that is damaged or mislabelled
+    │   └── AbsentData              a data set that is not on this machine and could not be fetched
     ├── StoreError                  a results store that cannot be read or written
     ├── MissingExtra                a command that needs an optional part: says which pip command brings it
     └── EvidenceError               published evidence that is missing or does not fit the answer
@@ -56,7 +57,11 @@ class UnknownName(InvalidInput):
 
 
 class DataError(MLPLabError):
-    """A data set that is missing, damaged, mislabelled or could not be fetched."""
+    """A data set that is damaged, mislabelled or absent."""
+
+
+class AbsentData(DataError):
+    """A data set that is not on this machine and was not, or could not be, fetched. Another may stand in for it."""
 
 
 class StoreError(MLPLabError):

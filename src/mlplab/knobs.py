@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlplab.errors import InvalidInput, UnknownName
-from mlplab.spec import MLP, Activation, Initialization, Named, Noise, Setting
+from mlplab.spec import MLP, Activation, Initialization, Named, Noise, Setting, written_number
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ KNOBS: dict[str, Knob] = {
     "bias": Knob("model", "bias", _flag, "true"),
     "dropout": Knob("noise", "", _rates, "0.2,0.5"),
     "noise": Knob("noise", "", _named(Noise), "dropout(rate=0.5)"),
-    "optimizer": Knob("optimizer", "kind", str, "adam"),
+    "optimizer": Knob("optimizer", "kind", str.strip, "adam"),
     "learning_rate": Knob("optimizer", "learning_rate", float, "0.1"),
     "momentum": Knob("optimizer", "momentum", float, "0.9"),
     "nesterov": Knob("optimizer", "nesterov", _flag, "true"),
@@ -79,11 +79,11 @@ KNOBS: dict[str, Knob] = {
     "epsilon": Knob("optimizer", "epsilon", float, "1e-8"),
     "weight_decay": Knob("penalty", "weight_decay", float, "0.001"),
     "l1": Knob("penalty", "l1", float, "0.001"),
-    "loss": Knob("training", "loss", str, "cross_entropy"),
+    "loss": Knob("training", "loss", str.strip, "cross_entropy"),
     "epochs": Knob("training", "epochs", int, "10"),
     "batch_size": Knob("training", "batch_size", _batch, "256"),
     "evaluate_every": Knob("training", "evaluate_every", int, "1"),
-    "precision": Knob("training", "precision", str, "float32"),
+    "precision": Knob("training", "precision", str.strip, "float32"),
 }
 
 
@@ -103,6 +103,8 @@ def turn(setting: Setting, **values: Any) -> Setting:
         if name == "dropout":
             rates = value if isinstance(value, tuple | list) else (value,)
             value = tuple(Noise("dropout", rate=rate) for rate in rates)
+        if knob.field in changes.get(knob.part, {}):
+            raise InvalidInput(name, "must be the only one of 'dropout' and 'noise'", values[name])
         changes.setdefault(knob.part, {})[knob.field] = value
     parts = {
         part: fields[""] if part == "noise" else dataclasses.replace(getattr(setting, part), **fields)
@@ -127,7 +129,7 @@ def written(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(written(item) for item in value)
     if isinstance(value, float):
-        return f"{value:g}"
+        return written_number(value)
     return "full" if value is None else str(value)
 
 

@@ -13,6 +13,7 @@ Source: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (SC'11),
 from __future__ import annotations
 
 import math
+import operator
 from typing import Literal
 
 import numpy as np
@@ -38,7 +39,9 @@ class Stream:
 
     def __init__(self, seed: int, purpose: Purpose, layer: int = 0, step: int = 0) -> None:
         # Counter words, least significant first. The first counts blocks of four 64-bit numbers in the stream.
-        self._bits = np.random.Philox(key=seed, counter=[0, step, layer, _PURPOSES[purpose]])
+        # `index`: Philox would cut 1.5 to 1, and take None for a key from the system's entropy.
+        counter = [0, operator.index(step), operator.index(layer), _PURPOSES[purpose]]
+        self._bits = np.random.Philox(key=operator.index(seed), counter=counter)
 
     def bits(self, n: int) -> np.ndarray:
         """`n` words of 64 random bits: uint64 (n,)."""

@@ -56,9 +56,19 @@ def _spread(given: tuple[_N, ...], layers: int) -> tuple[_N, ...]:
 def _real(owner: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise InvalidInput(owner, "must be a number", value)
-    if not math.isfinite(value):
-        raise InvalidInput(owner, "must be finite", float(value))
-    return float(value)
+    try:
+        number = float(value) + 0.0  # -0.0 equals 0.0, and has its digest too
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise InvalidInput(owner, "must be finite", number)
+    return number
+
+
+def written_number(value: float) -> str:
+    """The shortest text that is read back as the same number: `1`, `0.05`, `1e-08`."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _whole(owner: str, value: object, *, low: int) -> int:
@@ -87,12 +97,14 @@ class Named:
 
     def __init__(self, kind: str, **options: float) -> None:
         owner = type(self).__name__
-        if kind not in self.KINDS:
+        if kind not in tuple(self.KINDS):  # a tuple: what cannot be hashed is refused like any other kind
             raise UnknownName(owner, kind, self.KINDS)
         merged = dict(self.KINDS[kind])
         for name, value in options.items():
+            if not merged:
+                raise InvalidInput(f"{owner}({kind!r})", "takes no options", name)
             if name not in merged:
-                raise UnknownName(f"{owner}({kind!r}) option", name, merged, "" if merged else "It takes none.")
+                raise UnknownName(f"{owner}({kind!r}) option", name, merged)
             merged[name] = _real(f"{owner}({kind!r}).{name}", value)
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "options", tuple(sorted(merged.items())))
@@ -105,8 +117,13 @@ class Named:
         return dict(self.options)[option]
 
     def __str__(self) -> str:
-        changed = [f"{k}={v:g}" for k, v in self.options if self.KINDS[self.kind][k] != v]
+        changed = [f"{name}={written_number(value)}" for name, value in self.changed.items()]
         return f"{self.kind}({','.join(changed)})" if changed else self.kind
+
+    @property
+    def changed(self) -> dict[str, float]:
+        """The options that are away from their default."""
+        return {name: value for name, value in self.options if self.KINDS[self.kind][name] != value}
 
 
 class Activation(Named):
@@ -329,7 +346,7 @@ class Training:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        if self.loss not in self.LOSSES:
+        if self.loss not in tuple(self.LOSSES):
             raise UnknownName("Training.loss", self.loss, self.LOSSES)
         if self.precision not in ("float32", "float64"):
             raise UnknownName("Training.precision", self.precision, ("float32", "float64"))
@@ -350,6 +367,9 @@ class Setting:
     training: Training = Training()
 
     def __post_init__(self) -> None:
+        for name, kind in (("model", MLP), ("optimizer", Optimizer), ("penalty", Penalty), ("training", Training)):
+            if not isinstance(getattr(self, name), kind):
+                raise InvalidInput(f"Setting.{name}", f"must be of type {kind.__name__}", getattr(self, name))
         depth = len(self.model.hidden_sizes)
         _set(self, "noise", _per_layer("Setting.noise", self.noise, Noise, depth))
         if depth == 0:
@@ -407,7 +427,7 @@ def digest(spec: object) -> str:
 def _canonical(value: object) -> object:
     """JSON that names types and leaves out what is at its default."""
     if isinstance(value, Named):
-        return [type(value).__name__, value.kind, {k: v.hex() for k, v in value.options}]
+        return [type(value).__name__, value.kind, {k: v.hex() for k, v in value.changed.items()}]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {}
         for field in dataclasses.fields(value):

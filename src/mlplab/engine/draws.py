@@ -30,6 +30,8 @@ def initial_parameters(
         weight = torch.empty(fan_out, fan_in, dtype=torch.float64)
         bias = torch.zeros(fan_out, dtype=torch.float64)
         _initialize(weight, bias, setting.model.initializations[layer], generator)
+        if not setting.model.bias:
+            bias.zero_()
         parameters.append((weight, bias))
     return parameters
 
@@ -53,7 +55,12 @@ def _initialize(weight: Tensor, bias: Tensor, how: Initialization, generator: to
             bound = 1 / math.sqrt(weight.shape[1])
             init.uniform_(weight, -bound, bound, generator=generator)
             init.uniform_(bias, -bound, bound, generator=generator)
-        case _:  # normal, xavier_*, orthogonal, sparse: their options are PyTorch's
+        case "sparse":
+            init.normal_(weight, 0.0, options["std"], generator=generator)
+            # torch.nn.init.sparse_ takes the rows of its zeros from the global generator.
+            rows = torch.rand(weight.shape, dtype=weight.dtype, generator=generator).argsort(0)
+            weight.scatter_(0, rows[: math.ceil(options["sparsity"] * len(weight))], 0.0)
+        case _:  # normal, xavier_*, orthogonal: their options are PyTorch's
             getattr(init, f"{how.kind}_")(weight, **options, generator=generator)
 
 

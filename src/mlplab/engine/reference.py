@@ -61,8 +61,11 @@ def train_one(run: Run, data: Dataset) -> Result:
         if data.task == "classification":
             record(curves, "running_accuracy", sums["running_accuracy"] / len(features))
         if (epoch + 1) % training.evaluate_every == 0 or epoch + 1 == training.epochs:
-            record(curves, "evaluated_epoch", epoch + 1)
-            for name, value in evaluate(layers, setting, data, "validation").items():
+            evaluated = evaluate(layers, setting, data, "validation")
+            if not all(map(math.isfinite, evaluated.values())):
+                diverged_step = step
+                break
+            for name, value in {"evaluated_epoch": epoch + 1, **evaluated}.items():
                 record(curves, name, value)
 
     metrics: dict[str, float] = {}
@@ -71,13 +74,14 @@ def train_one(run: Run, data: Dataset) -> Result:
             metrics |= evaluate(layers, setting, data, part)
         if not all(map(math.isfinite, metrics.values())):
             diverged_step, metrics = step, {}
+    finished = diverged_step is None
     return Result(
         run,
-        "finished" if diverged_step is None else "diverged",
+        "finished" if finished else "diverged",
         diverged_step,
         metrics,
         curves,
-        tuple((weight.detach().numpy(), bias.detach().numpy()) for weight, bias in layers),
+        tuple((weight.detach().numpy(), bias.detach().numpy()) for weight, bias in layers) if finished else (),
         time.perf_counter() - started,
     )
 

@@ -47,7 +47,7 @@ def train_group(runs: Sequence[Run], data: Mapping[str, Dataset], device: torch.
     training = runs[0].setting.training
     batches = Batches(runs, data, device)
     models = Models(runs, batches, device)
-    history = History(runs, device)
+    history = History(runs, batches.steps_per_epoch, device)
     step = 0
     for epoch in range(training.epochs):
         sums: dict[str, Tensor] = {}
@@ -55,12 +55,14 @@ def train_group(runs: Sequence[Run], data: Mapping[str, Dataset], device: torch.
             metrics = models.train_step(x, y, step)
             history.watch(metrics["loss"], step)
             for name, value in metrics.items():
-                sums[name] = sums.get(name, 0) + value * x.shape[1]
+                # float64: sums of finite losses stay finite, and an epoch's mean keeps its digits.
+                sums[name] = sums.get(name, 0) + value.double() * x.shape[1]
             step += 1
         history.append({f"running_{name}": value / batches.num_examples for name, value in sums.items()})
         if (epoch + 1) % training.evaluate_every == 0 or epoch + 1 == training.epochs:
-            evaluated = torch.full((len(runs),), float(epoch + 1))
-            history.append({"evaluated_epoch": evaluated} | models.evaluate("validation"))
+            evaluated = models.evaluate("validation")
+            history.watch(evaluated["validation_loss"], step)
+            history.append({"evaluated_epoch": torch.full((len(runs),), float(epoch + 1))} | evaluated)
         yield from (Epoch(run, epoch + 1) for run in runs)
         if history.all_diverged:
             break
@@ -87,6 +89,7 @@ class Batches:
         self.features, self.targets = self._part("train")
         self.num_examples = self.features.shape[1]
         self.batch_size = training.batch_size or self.num_examples
+        self.steps_per_epoch = -(-self.num_examples // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Float[Tensor, "model batch in"], Tensor]]:
         """The batches of an epoch, each model's in the order of its seed."""
@@ -184,7 +187,7 @@ class Models:
             if self.counts_hits:
                 metrics["accuracy"] = accuracy(outputs, y)
             for name, value in metrics.items():
-                sums[name] = sums.get(name, 0) + value * x.shape[1]
+                sums[name] = sums.get(name, 0) + value.double() * x.shape[1]
             examples += x.shape[1]
         return {f"{part}_{name}": value / examples for name, value in sums.items()}
 
@@ -255,8 +258,8 @@ class StackedOptimizer:
 class History:
     """Curves of each run, and the update at which its loss was no longer finite."""
 
-    def __init__(self, runs: Sequence[Run], device: torch.device) -> None:
-        self.runs = runs
+    def __init__(self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device) -> None:
+        self.runs, self.steps_per_epoch = runs, steps_per_epoch
         self.curves: dict[str, list[Tensor]] = {}
         self.diverged = torch.full((len(runs),), -1, device=device)
 
@@ -291,10 +294,21 @@ class History:
                 "finished" if finished else "diverged",
                 None if finished else diverged,
                 {name: float(value[model]) for name, value in final.items()} if finished else {},
-                {name: _finite_start(value[:, model]) for name, value in curves.items()},
-                parameters[model],
+                self._until(diverged, {name: value[:, model] for name, value in curves.items()}),
+                parameters[model] if finished else (),
                 seconds / len(self.runs),
             )
+
+    def _until(self, diverged: int, curves: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+        """One run's curves up to where it diverged, if it did. A curve without a point is left out."""
+        passed = diverged // self.steps_per_epoch if diverged >= 0 else len(curves["running_loss"])
+        num_points = {"running_loss": passed, "running_accuracy": passed}
+        num_evaluated = 0
+        if "evaluated_epoch" in curves:
+            # An accuracy is finite whatever it is made of: the loss and the epoch say which points count.
+            num_evaluated = np.sum((curves["evaluated_epoch"] <= passed) & np.isfinite(curves["validation_loss"]))
+        cut = {name: values[: num_points.get(name, num_evaluated)].tolist() for name, values in curves.items()}
+        return {name: values for name, values in cut.items() if values}
 
 
 def _index(values: list[int], device: torch.device) -> Int[Tensor, "model"]:
@@ -310,9 +324,3 @@ def _spread(x: Tensor, of_model: Int[Tensor, "model"]) -> Tensor:
 
 def _column(values: Sequence[float], like: Tensor) -> Float[Tensor, "model 1 1"]:
     return torch.tensor(values, dtype=torch.float64).to(like.device, like.dtype)[:, None, None]
-
-
-def _finite_start(values: np.ndarray) -> list[float]:
-    """A curve up to where it stopped being a number."""
-    finite = np.isfinite(values)
-    return values[: len(values) if finite.all() else int(finite.argmin())].tolist()

@@ -1,0 +1,22 @@
+"""The models that the chapter's sections train, as settings."""
+
+from __future__ import annotations
+
+from mlplab.knobs import turn
+from mlplab.spec import MLP, Initialization, Setting
+
+# Sections 4.2 and 4.3: 784-256-10, learning rate 0.1, batches of 256, 10 epochs.
+MLP_SETTING = Setting()
+
+# Section 4.6: 784-256-256-10 with dropout 0.2 after the first hidden layer and 0.5 after the second, rate 0.5.
+DROPOUT_SETTING = turn(Setting(MLP(hidden_sizes=(256, 256))), dropout=(0.2, 0.5), learning_rate=0.5)
+
+# Section 4.5: a linear model on 20 examples, weights from N(0, 1), learning rate 0.003, batches of 5, 100 epochs.
+LINEAR_SETTING = turn(
+    Setting(MLP(hidden_sizes=(), initialization=(Initialization("normal", std=1.0),))),
+    loss="squared_error",
+    learning_rate=0.003,
+    batch_size=5,
+    epochs=100,
+    evaluate_every=100,
+)

@@ -1,0 +1,256 @@
+"""4.1.1 What is the derivative of pReLU(x) = max(0, x) + α min(0, x)?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import sympy
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mlplab.answers import show
+from mlplab.answers.answer import Answer, Table
+from mlplab.claims import Circulated, Claim, Finding, Language, Observations, Words
+from mlplab.errors import import_extra
+from mlplab.rng import Stream
+from mlplab.study import plots
+
+if TYPE_CHECKING:
+    import altair
+
+X, ALPHA, SLOPE = sympy.symbols("x alpha g", real=True)
+POSITIVE = sympy.Symbol("t", positive=True)
+
+
+def prelu(x: Any, alpha: Any) -> sympy.Expr:
+    """pReLU as the section defines it."""
+    return sympy.Max(0, x) + alpha * sympy.Min(0, x)
+
+
+def is_derivative_in_x(candidate: tuple[Any, Any]) -> Finding:
+    """Are these the derivatives for x > 0 and for x < 0?
+
+    With t > 0 every point on a side is x = ±t, and the maximum and minimum resolve themselves.
+    """
+    right = sympy.diff(prelu(POSITIVE, ALPHA), POSITIVE)
+    left = -sympy.diff(prelu(-POSITIVE, ALPHA), POSITIVE)  # x = -t, so d/dx = -d/dt
+    residues = [sympy.simplify(found - said) for found, said in zip((right, left), candidate, strict=True)]
+    return Finding.true_if(residues == [0, 0], f"x > 0: {right}; x < 0: {left}")
+
+
+def has_one_sided_slopes(candidate: tuple[Any, Any]) -> Finding:
+    """Are these the limits of (f(h) - f(0)) / h as h goes to 0 from the right and from the left?"""
+    right = sympy.limit(prelu(POSITIVE, ALPHA) / POSITIVE, POSITIVE, 0)
+    left = sympy.limit(prelu(-POSITIVE, ALPHA) / -POSITIVE, POSITIVE, 0)
+    equal = sympy.solveset(sympy.Eq(right, left), ALPHA, sympy.S.Reals)
+    residues = [sympy.simplify(found - said) for found, said in zip((right, left), candidate, strict=True)]
+    return Finding.true_if(residues == [0, 0], f"right: {right}; left: {left}; equal for α in {equal}")
+
+
+def is_subdifferential(candidate: sympy.Interval) -> Finding:
+    """For α ≤ 1 pReLU is convex: are these exactly the slopes g of the lines g·x that stay below it everywhere?
+
+    Both sides grow in proportion to t = |x|, so what is left between curve and line is t times an affine function
+    of g, and its sign bounds g from above on the right and from below on the left.
+    """
+    right = sympy.simplify((prelu(POSITIVE, ALPHA) - SLOPE * POSITIVE) / POSITIVE)
+    left = sympy.simplify((prelu(-POSITIVE, ALPHA) + SLOPE * POSITIVE) / POSITIVE)
+    bounds_above = sympy.diff(right, SLOPE) == -1
+    bounds_below = sympy.diff(left, SLOPE) == 1
+    found = sympy.Interval(sympy.solve(left, SLOPE)[0], sympy.solve(right, SLOPE)[0])
+    detail = f"{right} ≥ 0 on the right and {left} ≥ 0 on the left: g in [{found.start}, {found.end}]"
+    return Finding.true_if(bounds_above and bounds_below and found == candidate, detail)
+
+
+def is_derivative_in_alpha(candidate: sympy.Expr) -> Finding:
+    """Is this the derivative in α, on both sides of 0 and at 0?"""
+    found = sympy.diff(prelu(X, ALPHA), ALPHA)
+    places = {"x > 0": POSITIVE, "x < 0": -POSITIVE, "x = 0": sympy.Integer(0)}
+    wrong = [name for name, x in places.items() if sympy.simplify((found - candidate).subs(X, x)) != 0]
+    return Finding.true_if(not wrong, f"∂/∂α = {found}" + (f"; differs at {', '.join(wrong)}" if wrong else ""))
+
+
+def agrees_with_autograd(function: Callable[[Tensor, Tensor], Tensor]) -> Finding:
+    """On random x and α: PyTorch's gradients of `function` against central differences of pReLU in float64."""
+    stream = Stream(0, "data")
+    x = torch.from_numpy(stream.normal(2000))
+    x = x[x.abs() > 1e-3].requires_grad_()  # further from the kink than the difference quotient reaches
+    alpha = torch.from_numpy(stream.uniform(1)).requires_grad_()
+    in_x, in_alpha = torch.autograd.grad(function(x, alpha).sum(), (x, alpha))
+
+    def value(x: Tensor, alpha: Tensor) -> Tensor:
+        return x.clamp(min=0) + alpha * x.clamp(max=0)
+
+    h = 1e-6
+    with torch.no_grad():
+        slope_x = (value(x + h, alpha) - value(x - h, alpha)) / (2 * h)
+        slope_alpha = ((value(x, alpha + h) - value(x, alpha - h)) / (2 * h)).sum()
+    worst_x = (in_x - slope_x).abs().max().item()
+    worst_alpha = (in_alpha - slope_alpha).abs().item() / len(x)
+    # pReLU is linear on each side, so the quotient errs by rounding alone: 1e-16 / 1e-6, with room for |x| up to 4.
+    return Finding.true_if(max(worst_x, worst_alpha) < 1e-8, worst_x=worst_x, worst_alpha=worst_alpha, tries=len(x))
+
+
+def value_at_zero(candidate: Callable[[float], float]) -> Finding:
+    """Does PyTorch return this slope at x = 0, for every α tried?"""
+    table = slopes_at_zero()
+    worst = max(abs(row.slope - candidate(row.alpha)) for row in table.itertuples())
+    return Finding.true_if(worst == 0, worst_error=worst)
+
+
+def slopes_at_zero() -> pd.DataFrame:
+    """PyTorch's gradient of pReLU at exactly 0, for some α; the two one-sided slopes are α and 1."""
+    rows = []
+    for alpha in (-0.5, 0.0, 0.25, 1.0, 2.0):
+        x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        functional.prelu(x, torch.tensor([alpha], dtype=torch.float64)).backward()
+        assert x.grad is not None
+        rows.append({"alpha": alpha, "slope": x.grad.item()})
+    return pd.DataFrame(rows)
+
+
+def tables(observations: Observations, language: Language) -> list[Table]:
+    """What PyTorch returns at the kink."""
+    title = Words("PyTorch at x = 0, where there is no derivative unless α = 1", "x = 0 处的 PyTorch：除非 α = 1，此处没有导数")
+    heads = (
+        Words("α", "α"),
+        Words("slope from the left", "左侧斜率"),
+        Words("slope from the right", "右侧斜率"),
+        Words("PyTorch returns", "PyTorch 返回"),
+    )
+    rows = [
+        [show.number(row.alpha), show.number(row.alpha), "1", show.number(row.slope)]
+        for row in slopes_at_zero().itertuples()
+    ]
+    return [Table(title, heads, rows)]
+
+
+def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
+    """pReLU and its relatives, each above its derivative as autograd computes it."""
+    alt = import_extra("altair", what="A figure", extra="book")
+    kinds = {
+        "value": Words("function", "函数").of(language),
+        "derivative": Words("derivative", "导数").of(language),
+    }
+    table = drawn_functions().replace({"kind": kinds})
+    return (
+        # The branch keeps a line from being drawn across a jump at the kink.
+        alt.Chart(table, width=105, height=105)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=alt.X("x:Q", title="x", axis=alt.Axis(values=[-3, 0, 3])),
+            y=alt.Y("y:Q", title=None),
+            detail="branch:N",
+            color=alt.Color("kind:N", sort=list(kinds.values()), scale=alt.Scale(range=plots.PALETTE[:2]), legend=None),
+        )
+        .facet(
+            column=alt.Column("function:N", sort=list(FUNCTIONS), title=None),
+            row=alt.Row("kind:N", sort=list(kinds.values()), title=None),
+        )
+        .resolve_scale(y="independent")
+    )
+
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "ReLU": functional.relu,
+    "pReLU, α = 0.25": lambda x: functional.prelu(x, torch.tensor([0.25], dtype=x.dtype)),
+    "ELU": functional.elu,
+    "GELU": functional.gelu,
+    "SiLU": functional.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+def drawn_functions() -> pd.DataFrame:
+    """Value and derivative of each function on a grid that leaves out the kink."""
+    x = torch.from_numpy(np.linspace(-4, 4, 200)).requires_grad_()  # an even number of points: 0 is not one
+    rows = []
+    for name, function in FUNCTIONS.items():
+        y = function(x)
+        (slope,) = torch.autograd.grad(y.sum(), x)
+        for kind, values in (("value", y.detach()), ("derivative", slope)):
+            rows += [
+                {"function": name, "kind": kind, "x": a, "y": b, "branch": "left" if a < 0 else "right"}
+                for a, b in zip(x.tolist(), values.tolist(), strict=True)
+            ]
+    return pd.DataFrame(rows)
+
+
+ANSWER = Answer(
+    claims=(
+        Claim(
+            name="derivative-in-x",
+            kind="proof",
+            statement=Words("The derivative is 1 for x > 0 and α for x < 0.", "x > 0 时导数为 1，x < 0 时导数为 α。"),
+            check=is_derivative_in_x,
+            subject=lambda o: (1, ALPHA),
+            falsehood=lambda o: (1, 0),  # ReLU's
+        ),
+        Claim(
+            name="one-sided-slopes-at-zero",
+            kind="proof",
+            statement=Words(
+                "At 0 the slope from the right is 1 and from the left α: there is a derivative only if α = 1.",
+                "在 0 处右侧斜率为 1、左侧斜率为 α：只有 α = 1 时导数才存在。",
+            ),
+            check=has_one_sided_slopes,
+            subject=lambda o: (1, ALPHA),
+            falsehood=lambda o: (ALPHA, 1),
+        ),
+        Claim(
+            name="subdifferential-at-zero",
+            kind="proof",
+            statement=Words(
+                "For α ≤ 1 the subdifferential at 0 is the closed interval from α to 1.",
+                "α ≤ 1 时，0 处的次微分是闭区间 [α, 1]。",
+            ),
+            check=is_subdifferential,
+            subject=lambda o: sympy.Interval(ALPHA, 1),
+            falsehood=lambda o: sympy.Interval(0, 1),  # right for ReLU alone
+        ),
+        Claim(
+            name="derivative-in-alpha",
+            kind="proof",
+            statement=Words("The derivative in α is min(0, x).", "对 α 的导数是 min(0, x)。"),
+            check=is_derivative_in_alpha,
+            subject=lambda o: sympy.Min(0, X),
+            falsehood=lambda o: sympy.Max(0, X),
+        ),
+        Claim(
+            name="autograd-agrees",
+            kind="property",
+            statement=Words(
+                "Away from 0, PyTorch's gradients in x and in α are those of the formulas.",
+                "在 0 以外，PyTorch 对 x 和 α 的梯度与公式一致。",
+            ),
+            check=agrees_with_autograd,
+            subject=lambda o: functional.prelu,
+            falsehood=lambda o: lambda x, alpha: functional.relu(x) + 0 * alpha,
+        ),
+        Claim(
+            name="pytorch-takes-the-left-slope",
+            kind="calculation",
+            statement=Words("At exactly 0 PyTorch returns α, the slope from the left.", "在 0 处 PyTorch 返回左侧斜率 α。"),
+            check=value_at_zero,
+            subject=lambda o: lambda alpha: alpha,
+            falsehood=lambda o: lambda alpha: 1.0,
+        ),
+    ),
+    circulated=(
+        Circulated(
+            Words(
+                "Two cases are given, x > 0 and x < 0, with lost formulas; nothing is said about x = 0 or about α.",
+                "只列出 x > 0 与 x < 0 两种情形，公式已丢失；没有提 x = 0，也没有提对 α 的导数。",
+            ),
+            {"holds": "incomplete", "fails": "wrong", "undecided": "incomplete"},
+            by="one-sided-slopes-at-zero",
+        ),
+    ),
+    tables=tables,
+    figure=figure,
+)

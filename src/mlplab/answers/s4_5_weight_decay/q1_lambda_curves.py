@@ -1,0 +1,332 @@
+"""4.5.1 How do training and test loss depend on λ?
+
+The section fits 200 weights to 20 examples. Its weights start at N(0, 1), 70 times as long a vector as the true one.
+No gradient reaches the 180 directions in which the examples do not lie; only the decay does. So the same curve is
+drawn three times: from the section's start, from zero, and for the exact solution, which has no start at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import Ridge
+
+from mlplab import data
+from mlplab.answers import chapter, show
+from mlplab.answers.answer import Answer, Table
+from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
+from mlplab.data import Dataset
+from mlplab.engine import reference
+from mlplab.knobs import turn, written
+from mlplab.spec import Run
+from mlplab.stats import mean_interval, paired
+from mlplab.study import Study, factorial, plots
+
+if TYPE_CHECKING:
+    import altair
+
+LAMBDAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+CHAPTER_LAMBDA = 3.0
+STARTS = {"section": "normal(std=1)", "zero": "zeros"}
+PATHS = {
+    "section": Words("start at N(0, 1), as in the section", "从 N(0, 1) 出发（本节的做法）"),
+    "zero": Words("start at zero", "从零出发"),
+    "exact": Words("exact solution (ridge)", "精确解（岭回归）"),
+}
+LOSSES = {
+    "train_loss": Words("Training loss (half squared error)", "训练损失（均方误差的一半）"),
+    "test_loss": Words("Test loss (half squared error)", "测试损失（均方误差的一半）"),
+}
+# Smaller than this share of the section's gain, another path's gain is called flat.
+FLAT = 0.01
+
+
+def observe(lab: Lab) -> Observations:
+    """Train both starts on every λ, one draw of the problem a seed, and solve the same problems exactly."""
+    lab.own_problem("4.5.1")
+    seeds = lab.seeds(quick=20, full=100)
+    problems = {seed: data.load("linear-high-dim", draw=seed) for seed in seeds}
+    base = lab.setting(chapter.LINEAR_SETTING)
+    study = Study(factorial(base, initialization=list(STARTS.values()), weight_decay=LAMBDAS), seeds, problems.get)
+    runs = lab.run(study)
+    rows = []
+    for arm in study.arms:
+        path = next(path for path, start in STARTS.items() if start == written(arm.levels["initialization"]))
+        for seed in seeds:
+            ((weight, bias),) = runs.parameters(arm.name, seed)
+            rows.append(_row(path, arm.setting.penalty.weight_decay, seed, problems[seed], weight[0], bias[0]))
+    for seed, problem in problems.items():
+        for weight_decay in LAMBDAS:
+            rows.append(_row("exact", weight_decay, seed, problem, *solve_exactly(problem, weight_decay)))
+    return lab.observations(runs=runs.frame, paths=pd.DataFrame(rows))
+
+
+def solve_exactly(problem: Dataset, weight_decay: float) -> tuple[np.ndarray, float]:
+    """The minimum of the mean of half the squared error plus λ/2 ‖w‖²; at λ = 0 the solution of least norm."""
+    x, y = problem.train.features.astype(np.float64), problem.train.targets[:, 0].astype(np.float64)
+    ridge = Ridge(alpha=len(x) * weight_decay, solver="svd").fit(x, y)
+    return ridge.coef_, ridge.intercept_
+
+
+def project_out(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The part of w that no example sees: orthogonal to every row of x (n, d)."""
+    rows = np.linalg.svd(x, full_matrices=False)[2]
+    return w - rows.T @ (rows @ w)
+
+
+def _row(path: str, weight_decay: float, seed: int, problem: Dataset, w: np.ndarray, b: float) -> dict[str, Any]:
+    # Inputs are N(0, I), so the risk is known without test examples: half of what is wrong in each direction.
+    wrong = w - problem.truth["weights"].ravel()
+    unseen = project_out(problem.train.features.astype(np.float64), wrong)
+    offset, noise = float(b - problem.truth["bias"].item()), float(problem.truth["noise_std"].item())
+    return {
+        "path": path,
+        "weight_decay": weight_decay,
+        "seed": seed,
+        "train_loss": _loss(problem.train, w, b),
+        "test_loss": _loss(problem.test, w, b),
+        "risk": float(wrong @ wrong + offset**2 + noise**2) / 2,
+        "unseen_risk": float(unseen @ unseen) / 2,
+    }
+
+
+def _loss(part: data.Part | None, w: np.ndarray, b: float) -> float:
+    assert part is not None
+    return float(np.square(part.features @ w + b - part.targets[:, 0]).mean() / 2)
+
+
+def column(observations: Observations, path: str, weight_decay: float, quantity: str) -> np.ndarray:
+    """A quantity of one path at one λ, by seed."""
+    table = observations["paths"]
+    chosen = table[(table["path"] == path) & (table["weight_decay"] == weight_decay)]
+    return chosen.sort_values("seed")[quantity].to_numpy(dtype=float)
+
+
+def gain(observations: Observations, path: str, quantity: str = "risk") -> np.ndarray:
+    """How much the section's λ lowers a quantity, for each seed."""
+    return column(observations, path, 0.0, quantity) - column(observations, path, CHAPTER_LAMBDA, quantity)
+
+
+def share_of_start(observations: Observations) -> np.ndarray:
+    """Share of the gain that lies in directions that no example sees, for each seed."""
+    return gain(observations, "section", "unseen_risk") / gain(observations, "section")
+
+
+def relative_gain(observations: Observations, path: str) -> np.ndarray:
+    """Gain of another path as a share of the section's, for each seed."""
+    return gain(observations, path) / gain(observations, "section")
+
+
+def moves_unseen(weight_decay: float) -> Finding:
+    """Train in float64 on five problems: does the unseen part of the weights stay where it started?"""
+    worst = max(
+        float(np.abs(end - start).max()) for start, end in (_unseen_start_and_end(weight_decay, s) for s in range(5))
+    )
+    # 400 updates of size below 1, each rounded to 1e-16.
+    return Finding.true_if(worst < 1e-12, worst_move=worst)
+
+
+def shrinks_unseen(updates: int) -> Finding:
+    """Is the unseen part multiplied by (1 - ηλ) in every one of that many updates, and changed by nothing else?"""
+    factor = (1 - chapter.LINEAR_SETTING.optimizer.learning_rate * CHAPTER_LAMBDA) ** updates
+    pairs = [_unseen_start_and_end(CHAPTER_LAMBDA, seed) for seed in range(5)]
+    worst = max(float(np.abs(end - factor * start).max()) for start, end in pairs)
+    return Finding.true_if(worst < 1e-12, worst_error=worst, factor=factor)
+
+
+def _unseen_start_and_end(weight_decay: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    problem = data.load("linear-high-dim", draw=seed)
+    setting = turn(chapter.LINEAR_SETTING, weight_decay=weight_decay, precision="float64")
+    start = turn(setting, epochs=1, learning_rate=1e-300)  # a rate that moves nothing shows the start
+    x = problem.train.features.astype(np.float64)
+    ends = [reference.train_one(Run(s, problem.fingerprint, seed), problem) for s in (start, setting)]
+    before, after = (project_out(x, result.parameters[0][0][0]) for result in ends)
+    return before, after
+
+
+def num_updates() -> int:
+    """Updates of one run in the section."""
+    training = chapter.LINEAR_SETTING.training
+    return training.epochs * -(-20 // (training.batch_size or 20))
+
+
+def is_positive(values: np.ndarray) -> Finding:
+    """Is the mean over seeds greater than zero?"""
+    return Finding.of(paired(values, claim="greater"))
+
+
+def is_most(shares: np.ndarray) -> Finding:
+    """Is the mean share greater than nine tenths?"""
+    return Finding.of(paired(shares, claim="greater", threshold=0.9))
+
+
+def is_flat(shares: np.ndarray) -> Finding:
+    """Is the mean share equivalent to zero?"""
+    return Finding.of(paired(shares, claim="equivalent", margin=FLAT))
+
+
+def tables(observations: Observations, language: Language) -> list[Table]:
+    """Training and test loss of the three paths for every λ."""
+    heads = [Words("λ", "λ"), *PATHS.values()]
+    titles = {
+        "train_loss": Words("Training loss: mean over seeds with its 95% t interval", "训练损失：各种子的均值与 95% t 区间"),
+        "test_loss": Words("Test loss: mean over seeds with its 95% t interval", "测试损失：各种子的均值与 95% t 区间"),
+    }
+    return [
+        Table(
+            title,
+            heads,
+            [
+                [
+                    show.number(decay),
+                    *(show.number_interval(mean_interval(column(observations, p, decay, quantity))) for p in PATHS),
+                ]
+                for decay in LAMBDAS
+            ],
+        )
+        for quantity, title in titles.items()
+    ]
+
+
+def facts(observations: Observations) -> dict[str, Any]:
+    """Mean test losses with and without decay, for each path."""
+    return {
+        "num_draws": observations["paths"]["seed"].nunique(),
+        "chapter_lambda": CHAPTER_LAMBDA,
+        "num_updates": num_updates(),
+        "flat": FLAT,
+        "test_loss": {
+            path: {
+                "without": mean_interval(column(observations, path, 0.0, "test_loss")),
+                "with": mean_interval(column(observations, path, CHAPTER_LAMBDA, "test_loss")),
+            }
+            for path in PATHS
+        },
+    }
+
+
+def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
+    """Training and test loss against λ, the three paths in one picture each."""
+    return _panel(observations, "train_loss", language) | _panel(observations, "test_loss", language)
+
+
+def _panel(observations: Observations, quantity: str, language: Language) -> altair.LayerChart:
+    rows = [
+        {"group": name.of(language), "level": f"{decay:g}"}
+        | mean_interval(column(observations, path, decay, quantity)).to_dict()
+        for path, name in PATHS.items()
+        for decay in LAMBDAS
+    ]
+    return plots.level_plot(
+        pd.DataFrame(rows),
+        level_title="λ",
+        value_title=LOSSES[quantity].of(language),
+        title=LOSSES[quantity].of(language),
+        log_scale=True,
+        language=language,
+    )
+
+
+ANSWER = Answer(
+    observe=observe,
+    claims=(
+        Claim(
+            name="decay-lowers-test-loss",
+            kind="experiment",
+            statement=Words(
+                "From the section's start, λ = 3 gives a lower test loss than λ = 0.",
+                "从本节的初始化出发，λ = 3 的测试损失低于 λ = 0。",
+            ),
+            check=is_positive,
+            subject=lambda o: gain(o, "section", "test_loss"),
+            falsehood=lambda o: -gain(o, "section", "test_loss"),
+        ),
+        Claim(
+            name="decay-raises-training-loss",
+            kind="experiment",
+            statement=Words(
+                "From the section's start, λ = 3 gives a higher training loss than λ = 0.",
+                "从本节的初始化出发，λ = 3 的训练损失高于 λ = 0。",
+            ),
+            check=is_positive,
+            subject=lambda o: -gain(o, "section", "train_loss"),
+            falsehood=lambda o: gain(o, "section", "train_loss"),
+        ),
+        Claim(
+            name="data-never-move-the-unseen-part",
+            kind="property",
+            statement=Words(
+                "Without decay, the part of the weights that no training example sees stays at its start for ever.",
+                "没有权重衰减时，权重中训练样本看不到的那部分永远停在初始值。",
+            ),
+            check=moves_unseen,
+            subject=lambda o: 0.0,
+            falsehood=lambda o: CHAPTER_LAMBDA,
+        ),
+        Claim(
+            name="decay-shrinks-the-unseen-part",
+            kind="property",
+            statement=Words(
+                "With decay, every update multiplies that part by 1 - ηλ, and does nothing else to it.",
+                "有权重衰减时，每次更新把那部分乘以 1 - ηλ，此外什么也不做。",
+            ),
+            check=shrinks_unseen,
+            subject=lambda o: num_updates(),
+            falsehood=lambda o: num_updates() // 2,
+        ),
+        Claim(
+            name="the-gain-is-the-forgotten-start",
+            kind="experiment",
+            statement=Words(
+                "More than nine tenths of what λ = 3 gains in risk lies in directions that no training example sees.",
+                "λ = 3 带来的风险下降，九成以上落在训练样本看不到的方向上。",
+            ),
+            check=is_most,
+            subject=share_of_start,
+            falsehood=lambda o: recentred(share_of_start(o), 0.5),
+        ),
+        Claim(
+            name="flat-from-zero",
+            kind="experiment",
+            statement=Words(
+                "From a zero start, λ = 3 changes the risk by less than one hundredth of the section's gain.",
+                "从零出发，λ = 3 对风险的改变不到本节增益的百分之一。",
+            ),
+            check=is_flat,
+            subject=lambda o: relative_gain(o, "zero"),
+            falsehood=lambda o: recentred(relative_gain(o, "zero"), 0.1),
+        ),
+        Claim(
+            name="flat-for-the-exact-solution",
+            kind="experiment",
+            statement=Words(
+                "For the exact solution, λ = 3 changes the risk by less than one hundredth of the section's gain.",
+                "对精确解，λ = 3 对风险的改变不到本节增益的百分之一。",
+            ),
+            check=is_flat,
+            subject=lambda o: relative_gain(o, "exact"),
+            falsehood=lambda o: recentred(relative_gain(o, "exact"), 0.1),
+        ),
+    ),
+    circulated=(
+        Circulated(
+            Words(
+                "As λ grows the training result gets slightly worse and the test result better.",
+                "λ 增大时，训练集上略微变差，测试集上变好。",
+            ),
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="decay-lowers-test-loss",
+        ),
+        Circulated(
+            Words("The reason is that a larger λ relieves overfitting.", "原因是 λ 增大缓解了过拟合。"),
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="the-gain-is-the-forgotten-start",
+        ),
+    ),
+    tables=tables,
+    figure=figure,
+    facts=facts,
+    vary="--set epochs=400",
+)

@@ -1,0 +1,222 @@
+"""4.6.1 What happens when the dropout rates of the two hidden layers are changed, and when they are swapped?
+
+Every pair of rates is trained on the same seeds: same first weights, same order of examples, same random numbers
+behind the masks. What differs between two arms is then the rates and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mlplab.answers import chapter, show
+from mlplab.answers.answer import Answer, Table
+from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
+from mlplab.errors import InvalidInput
+from mlplab.knobs import turn, written
+from mlplab.stats import mean_interval, paired
+from mlplab.study import Study, factorial, plots
+
+if TYPE_CHECKING:
+    import altair
+
+# Differences of less than 0.3 points do not matter here: another choice of seed moves the accuracy by more.
+MARGIN = 0.003
+METRIC = "test_accuracy"
+ROLES = {
+    "given": Words("the section's", "本节的设置"),
+    "swapped": Words("swapped", "交换后"),
+    "none": Words("no dropout", "不用暂退法"),
+}
+
+
+def observe(lab: Lab) -> Observations:
+    """Train the given pair of rates, its swap and no dropout; with full effort the whole grid of their rates."""
+    rates = lab.take("dropout", (0.2, 0.5))
+    if len(rates) != 2 or rates[0] == rates[1] or 0 in rates:
+        raise InvalidInput("--set dropout", "must be two different rates above 0", written(rates), "Try dropout=0.1,0.6")
+    roles = {rates: "given", rates[::-1]: "swapped", (0.0, 0.0): "none"}
+    pairs = lab.choose(quick=list(roles), full=list(itertools.product((0.0, *sorted(rates)), repeat=2)))
+    dataset = lab.dataset("fashion-mnist", embedded="mnist-5k")
+    # On a tenth of the images 10 epochs are a tenth of the updates: too few to get away from N(0, 0.01²).
+    base = chapter.DROPOUT_SETTING if dataset.name == "fashion-mnist" else turn(chapter.DROPOUT_SETTING, epochs=20)
+    arms = factorial(lab.setting(base), dropout=pairs)
+    runs = lab.run(Study(arms, lab.seeds(quick=12, full=30), dataset))
+    described = [
+        {"arm": arm.name, "first": pair[0], "second": pair[1], "role": roles.get(pair, "")}
+        for arm, pair in zip(arms, pairs, strict=True)
+    ]
+    return lab.observations(runs=runs.frame, pairs=pd.DataFrame(described))
+
+
+def swap_effect(observations: Observations) -> np.ndarray:
+    """Test accuracy with swapped rates minus that with the given ones, for each seed."""
+    return observations.runs.differences(METRIC, *_arms(observations, "swapped", "given"))
+
+
+def larger_first_effect(observations: Observations) -> np.ndarray:
+    """The pair with the larger rate in the first layer minus the other, for each seed."""
+    given = _pair(observations, "given")
+    return swap_effect(observations) * (1 if given["first"] < given["second"] else -1)
+
+
+def dropout_effect(observations: Observations) -> np.ndarray:
+    """The given rates minus no dropout, for each seed."""
+    return observations.runs.differences(METRIC, *_arms(observations, "given", "none"))
+
+
+def is_equivalent(differences: np.ndarray) -> Finding:
+    """Two one-sided tests: is the mean difference within the margin?"""
+    return Finding.of(paired(differences, claim="equivalent", margin=MARGIN), margin=MARGIN)
+
+
+def is_greater(differences: np.ndarray) -> Finding:
+    """Is the mean difference above zero? It fails, too, where it is shown to be too small to matter."""
+    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
+
+
+def tables(observations: Observations, language: Language) -> list[Table]:
+    """One row for each pair of rates."""
+    rows = []
+    for pair in observations["pairs"].to_dict("records"):
+        test, validation = (observations.runs.values(metric, pair["arm"]) for metric in (METRIC, "validation_accuracy"))
+        role = ROLES[pair["role"]].of(language) if pair["role"] else ""
+        accuracies = [show.percent_interval(mean_interval(values)) for values in (test, validation)]
+        rows.append([written((pair["first"], pair["second"])), role, *accuracies, str(len(test))])
+    title = Words("Accuracy in %: mean over seeds with its 95% t interval", "准确率（%）：各种子的均值与 95% t 区间")
+    heads = (
+        Words("dropout", "暂退概率"),
+        Words("", ""),
+        Words("test", "测试集"),
+        Words("validation", "验证集"),
+        Words("seeds", "种子数"),
+    )
+    return [Table(title, heads, rows)]
+
+
+def facts(observations: Observations) -> dict[str, Any]:
+    """The rates that were compared, how much a seed alone moves, and the pair that validation data prefer."""
+    pairs = observations["pairs"].to_dict("records")
+    by_validation = max(pairs, key=lambda pair: observations.runs.values("validation_accuracy", pair["arm"]).mean())
+    setting = observations.settings[0]
+    return {
+        "hidden_size": setting["hidden_sizes"].split(",")[-1],
+        "epochs": setting["epochs"],
+        "seed_std": float(np.std(observations.runs.values(METRIC, *_arms(observations, "given")), ddof=1)),
+        "share_positive": float(np.mean(larger_first_effect(observations) > 0)),
+        "given": _pair(observations, "given"),
+        "best_pair": written((by_validation["first"], by_validation["second"])),
+        "num_pairs": len(pairs),
+    }
+
+
+def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
+    """Test accuracy of every pair, beside the paired differences that the verdicts rest on."""
+    swapped, given, none = (_pair(observations, role) for role in ("swapped", "given", "none"))
+    differences = {
+        f"{_name(swapped)} − {_name(given)}": paired(swap_effect(observations), margin=MARGIN),
+        f"{_name(given)} − {_name(none)}": paired(dropout_effect(observations), margin=MARGIN),
+    }
+    right = plots.difference_plot(
+        differences,
+        value_title=Words("Difference in test accuracy", "测试准确率之差").of(language),
+        title=Words("Per-seed differences", "逐种子之差").of(language),
+        value_format=".1%",
+        language=language,
+        width=260,
+    )
+    return _accuracies(observations, language) | right
+
+
+def _accuracies(observations: Observations, language: Language) -> altair.LayerChart:
+    summary = observations.runs.summary(METRIC).merge(observations["pairs"], on="arm")
+    title = Words("Test accuracy", "测试准确率").of(language)
+    if len(summary) < 9:
+        labels = {pair["arm"]: _name(pair) for pair in observations["pairs"].to_dict("records")}
+        return plots.interval_plot(
+            summary, value_title=title, title=title, labels=labels, value_format=".1%", language=language, width=260
+        )
+    return plots.grid_plot(
+        summary.assign(first=summary["first"].map("{:g}".format), second=summary["second"].map("{:g}".format)),
+        x="second",
+        y="first",
+        x_title=Words("dropout of the second layer", "第二层的暂退概率").of(language),
+        y_title=Words("dropout of the first layer", "第一层的暂退概率").of(language),
+        value_title=title,
+        title=title,
+        value_format=".2%",
+        language=language,
+    )
+
+
+def _name(pair: dict[str, Any]) -> str:
+    return f"({pair['first']:g}, {pair['second']:g})"
+
+
+def _pair(observations: Observations, role: str) -> dict[str, Any]:
+    return observations["pairs"].set_index("role").loc[role].to_dict()
+
+
+def _arms(observations: Observations, *roles: str) -> list[str]:
+    return [_pair(observations, role)["arm"] for role in roles]
+
+
+ANSWER = Answer(
+    observe=observe,
+    claims=(
+        Claim(
+            name="swap-is-equivalent",
+            kind="experiment",
+            statement=Words(
+                "Swapping the two rates changes test accuracy by less than 0.3 points.",
+                "交换两个概率，测试准确率的变化不到 0.3 个百分点。",
+            ),
+            check=is_equivalent,
+            subject=swap_effect,
+            # The spread that was seen, around a true gain of one point: the same check must say so.
+            falsehood=lambda observations: recentred(swap_effect(observations), 0.01),
+            unit="points",
+        ),
+        Claim(
+            name="larger-rate-first-is-better",
+            kind="experiment",
+            statement=Words(
+                "The larger rate in the first layer gives the higher test accuracy.",
+                "较大的概率放在第一层，测试准确率更高。",
+            ),
+            check=is_greater,
+            subject=larger_first_effect,
+            falsehood=lambda observations: recentred(larger_first_effect(observations), -0.01),
+            unit="points",
+        ),
+        Claim(
+            name="dropout-helps",
+            kind="experiment",
+            statement=Words(
+                "The given rates give a higher test accuracy than no dropout.",
+                "用所给的暂退概率，测试准确率高于不用暂退法。",
+            ),
+            check=is_greater,
+            subject=dropout_effect,
+            falsehood=lambda observations: recentred(dropout_effect(observations), -0.01),
+            unit="points",
+        ),
+    ),
+    circulated=(
+        Circulated(
+            Words(
+                "There is little difference, but the larger rate first is slightly better.",
+                "差别不大，但第一层概率大一点、第二层小一点，效果略好。",
+            ),
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="larger-rate-first-is-better",
+        ),
+    ),
+    tables=tables,
+    figure=figure,
+    facts=facts,
+    vary="--set dropout=0.1,0.6",
+)

@@ -1,0 +1,1 @@
+"""Answers and evidence -> terminal, figures, files. No answer's content lives here."""

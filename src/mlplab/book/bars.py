@@ -1,0 +1,50 @@
+"""Progress bars with time left, on standard error: what is printed can still be piped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mlplab.study import Progress as StudyProgress
+
+
+@contextmanager
+def training_bar() -> Iterator[Callable[[StudyProgress], None]]:
+    """A bar for each study; it moves by epochs and counts runs."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[runs]} runs"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = []
+
+        def tell(progress: StudyProgress) -> None:
+            if not tasks or bar.tasks[tasks[-1]].finished:
+                if progress.done == progress.total:
+                    return  # everything was in the store: there is nothing to wait for
+                tasks.append(bar.add_task("", total=1.0, runs=""))
+                # What was found took no time: it must not make the rest look fast.
+                bar.update(tasks[-1], total=1.0 - progress.found / progress.total)
+            gone = progress.share - progress.found / progress.total
+            found = f" ({progress.found} found)" if progress.found else ""
+            words = "waiting for another process" if progress.is_waiting else "training"
+            runs = f"{progress.done}/{progress.total}{found}"
+            bar.update(tasks[-1], completed=gone, description=words, runs=runs)
+
+        yield tell
+
+
+@contextmanager
+def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that counts bytes."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,91 @@
+"""Published evidence: one JSON file for each exercise, with what made it. It travels inside the wheel."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlplab
+from mlplab.book.environment import environment
+from mlplab.book.inquiry import Inquiry, conclude
+from mlplab.claims import Observations
+from mlplab.errors import EvidenceError
+from mlplab.stats import Verdict
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was published for an exercise.
+
+    Arguments:
+      inquiry: the published observations, with the claims as this code judges them.
+      verdicts: the verdicts that were published.
+      made_with: versions, processor, revision.
+      path: the file.
+    """
+
+    inquiry: Inquiry
+    verdicts: Mapping[str, Verdict]
+    made_with: Mapping[str, Any]
+    path: Path
+
+    @property
+    def lapsed(self) -> list[str]:
+        """Claims whose published verdict this code does not reach on the published observations."""
+        now = {name: finding.verdict for name, finding in self.inquiry.findings.items()}
+        return [name for name in {**now, **self.verdicts} if now.get(name) != self.verdicts.get(name)]
+
+
+def folder() -> Path:
+    """Where evidence lies: inside an installed package, or at the root of a checkout."""
+    inside = Path(mlplab.__file__).parent / "evidence"
+    return inside if inside.is_dir() else Path(mlplab.__file__).parents[2] / "evidence"
+
+
+def published(number: str) -> Evidence | None:
+    """The evidence of an exercise; None where none was published. Raises EvidenceError for a damaged file."""
+    path = folder() / f"{number}.json"
+    if not path.is_file():
+        return None
+    try:
+        held = json.loads(path.read_text("utf-8"))
+        if held["format"] != FORMAT or held["exercise"] != number:
+            raise EvidenceError(f"{path} is not evidence of format {FORMAT} for {number}: publish it again.")
+        observations = Observations.from_dict(held["observations"])
+        verdicts = {claim["name"]: claim["verdict"] for claim in held["claims"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvidenceError(f"{path} cannot be read as evidence: {error}. Restore it or publish it again.") from error
+    return Evidence(conclude(number, observations), verdicts, held["made_with"], path)
+
+
+def write(inquiry: Inquiry, into: Path) -> Path:
+    """Write evidence beside that of other exercises; the old file stays until the new one is whole."""
+    content = {"format": FORMAT, "made_with": environment()} | inquiry.to_dict()
+    into.mkdir(parents=True, exist_ok=True)
+    path = into / f"{inquiry.number}.json"
+    # Rows on lines of their own: a change of one run is a change of one line.
+    text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=into, suffix=".part", delete=False) as part:
+        try:
+            part.write(_compact(text) + "\n")
+            part.flush()
+            os.fsync(part.fileno())
+            Path(part.name).chmod(0o644)
+            Path(part.name).replace(path)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
+    return path
+
+
+def _compact(text: str) -> str:
+    """Puts each innermost list on one line."""
+    return re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", lambda inner: "[" + re.sub(r"\n\s*", " ", inner[1]) + "]", text)

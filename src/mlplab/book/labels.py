@@ -1,0 +1,45 @@
+"""The words of the book's own frame, in both languages."""
+
+from __future__ import annotations
+
+from mlplab.claims import Judgement, Words
+from mlplab.stats import Verdict
+
+VERDICTS: dict[Verdict, Words] = {
+    "holds": Words("holds", "成立"),
+    "fails": Words("fails", "不成立"),
+    "undecided": Words("undecided", "未定"),
+}
+JUDGEMENTS: dict[Judgement, Words] = {
+    "right": Words("right", "正确"),
+    "wrong": Words("wrong", "错误"),
+    "incomplete": Words("incomplete", "不完整"),
+    "misread": Words("misread", "误读题意"),
+    "unsupported": Words("unsupported", "缺乏依据"),
+    "skipped": Words("skipped", "略过"),
+}
+KINDS = {
+    "proof": Words("proof", "证明"),
+    "property": Words("property", "性质"),
+    "experiment": Words("experiment", "实验"),
+    "calculation": Words("calculation", "计算"),
+}
+EXERCISE = Words("exercise", "练习")
+SECTION = Words("section", "小节")
+THIS_RUN = Words("this run", "本次运行")
+PUBLISHED = Words("published", "已发布")
+SEEDS = Words("seeds", "个种子")
+CLAIM = Words("claim", "论断")
+NEEDS = Words("needs about {} seeds", "约需 {} 个种子")
+STATE = Words("state", "状态")
+TITLE = Words("title", "题目")
+ANSWERED = Words("answered", "已解答")
+OPEN = Words("open", "待解答")
+FIGURE = Words("Figure", "图")
+VARY = Words("Vary it", "换个设置再跑")
+AGAIN = Words("Published evidence again", "重跑已发布的证据")
+LAPSED = Words("published verdict no longer reached: {}", "以下论断已得不到发布时的判定：{}")
+EVIDENCE = Words("Evidence", "证据")
+CONTRADICTED = Words("does not stand: {}", "站不住：{}")
+UNGUARDED = Words("the check let its known-false control pass: {}", "检验放过了已知为假的对照：{}")
+STANDS = Words("The published verdicts stand.", "已发布的判定成立。")

@@ -1,0 +1,55 @@
+"""An answer for machines, and its figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlplab.answers import EXERCISES, answered
+from mlplab.book import figures
+from mlplab.book.evidence import Evidence
+from mlplab.book.inquiry import Inquiry
+from mlplab.book.texts import render
+from mlplab.claims import Language
+from mlplab.errors import MissingExtra
+
+
+def draw(now: Inquiry, language: Language) -> tuple[Path, Path] | str:
+    """Draw an inquiry; the paths of SVG and HTML, or which pip command brings what is missing."""
+    try:
+        return figures.save(now.answer.figure(now.observations, language), f"{now.number}-{language}")
+    except MissingExtra as error:
+        return str(error)
+
+
+def as_dict(
+    now: Inquiry, evidence: Evidence | None, drawn: tuple[Path, Path] | str, language: Language
+) -> dict[str, Any]:
+    """The answer as JSON: texts, this run, the published claims, what circulates, figures."""
+    judge = now if evidence is None else evidence.inquiry
+    return {
+        "exercise": now.number,
+        "language": language,
+        "text": render(now.number, now.answer, now.observations, now.findings, language),
+        "this_run": now.to_dict(),
+        "published": None if evidence is None else evidence.inquiry.to_dict() | {"made_with": dict(evidence.made_with)},
+        "circulated": [
+            {"says": said.says.of(language), "judgement": said.judge(judge.findings)}
+            for said in judge.answer.circulated
+        ],
+        "figures": drawn if isinstance(drawn, str) else [str(path) for path in drawn],
+    }
+
+
+def list_as_dict(language: Language) -> list[dict[str, Any]]:
+    """All exercises with their state."""
+    done = set(answered())
+    return [
+        {
+            "exercise": number,
+            "title": asked.title.of(language),
+            "link": asked.section.link(language),
+            "answered": number in done,
+        }
+        for number, asked in EXERCISES.items()
+    ]

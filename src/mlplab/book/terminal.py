@@ -1,0 +1,216 @@
+"""An inquiry, and the published one beside it, as text in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markdown import Markdown
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mlplab.answers import EXERCISES, Table, answered, exercise, show
+from mlplab.book import labels
+from mlplab.book.evidence import Evidence
+from mlplab.book.inquiry import Inquiry
+from mlplab.book.texts import HEADINGS, render
+from mlplab.book.verification import Verification
+from mlplab.claims import Claim, Finding, Language, Observations
+from mlplab.stats import Verdict
+
+COLOURS: dict[str, str] = {
+    "holds": "green", "fails": "red", "undecided": "yellow",
+    "right": "green", "wrong": "red", "incomplete": "yellow", "misread": "red", "unsupported": "yellow",
+    "skipped": "yellow",
+}  # fmt: skip
+SHAPES: dict[Verdict, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}  # colour alone tells not everybody
+
+
+def header(number: str, observations: Observations, notes: Sequence[str], language: Language) -> RenderableType:
+    """Number, title and link; then what it stands on, with every stand-in named."""
+    asked = exercise(number)
+    lines: list[RenderableType] = [
+        *(Text(f"! {note}", style="yellow") for note in notes),
+        Rule(Text(f"{number}  {asked.title.of(language)}", style="bold")),
+        Text(f"{labels.SECTION.of(language)} {asked.section.link(language)}", style="dim"),
+    ]
+    if observations.data:
+        lines.append(Text(f"{labels.THIS_RUN.of(language)}: {stands_on(observations, language)}", style="dim"))
+    return Group(*lines)
+
+
+def stands_on(observations: Observations, language: Language) -> str:
+    """Data, their source, and the number of seeds."""
+    data = ", ".join(f"{used.name} ({used.source})" for used in observations.data)
+    return f"{data} · {observations.num_seeds} {labels.SEEDS.of(language)}"
+
+
+def full_answer(
+    now: Inquiry, evidence: Evidence | None, figures: tuple[Path, Path] | str, language: Language
+) -> RenderableType:
+    """The whole answer. `figures` are the paths of what was drawn, or why nothing was."""
+    text = render(now.number, now.answer, now.observations, now.findings, language)
+    parts: list[RenderableType] = [_heading("question", language), Markdown(text["question"])]
+    parts += _short_answers(now, text["short"], evidence, language)
+    parts += [_heading("why", language), Markdown(text["why"])]
+    parts.append(_title(labels.EVIDENCE.of(language)))
+    for inquiry, label in _both(now, evidence):
+        tables = inquiry.answer.tables(inquiry.observations, language)
+        where = f"{label.of(language)}: {stands_on(inquiry.observations, language)}" if now.answer.trains else ""
+        parts += [_table(table, where, language) for table in tables]
+        if not now.answer.trains:
+            break  # nothing was sampled: the published table is the same
+    parts += [_claims(now, evidence, language), *_circulates(now, evidence, text, language)]
+    parts += [_heading("limits", language), Markdown(text["limits"]), *_ways_on(now, evidence, figures, language)]
+    return Group(*parts)
+
+
+def list_of_exercises(language: Language) -> RenderableType:
+    """All 49 exercises with their state."""
+    done = answered()
+    table = RichTable(box=box.SIMPLE_HEAD, title=f"{len(done)} / {len(EXERCISES)} {labels.ANSWERED.of(language)}")
+    table.add_column(labels.EXERCISE.of(language), no_wrap=True)
+    table.add_column(labels.TITLE.of(language))
+    table.add_column(labels.STATE.of(language), no_wrap=True)
+    for number, asked in EXERCISES.items():
+        if number in done:
+            table.add_row(number, asked.title.of(language), Text(labels.ANSWERED.of(language), style="green"))
+        else:
+            table.add_row(number, asked.title.of(language), Text(labels.OPEN.of(language), style="dim"))
+    return table
+
+
+def verdict_text(finding: Finding, language: Language) -> Text:
+    """A verdict in words, shape and colour."""
+    verdict = finding.verdict
+    words = f"{SHAPES[verdict]} {labels.VERDICTS[verdict].of(language)}"
+    return Text(words, style=COLOURS[verdict])
+
+
+def estimate_text(claim: Claim, finding: Finding) -> str:
+    """The estimate with its interval, in the claim's unit; empty where no replicates were compared."""
+    if finding.comparison is None:
+        return ""
+    form = show.points_interval if claim.unit == "points" else show.number_interval
+    return form(finding.comparison)
+
+
+def verification(outcome: Verification, language: Language) -> RenderableType:
+    """Each claim as it was published and as it is now, then whether the published verdicts stand."""
+    parts: list[RenderableType] = [
+        header(outcome.again.number, outcome.again.observations, (), language),
+        _claims(outcome.again, outcome.published, language),
+    ]
+    for words, names in (
+        (labels.CONTRADICTED, outcome.contradicted),
+        (labels.LAPSED, outcome.published.lapsed),
+        (labels.UNGUARDED, outcome.unguarded),
+    ):
+        if names:
+            parts.append(Text(words.of(language).format(", ".join(names)), style="red"))
+    if outcome.stands:
+        parts.append(Text(labels.STANDS.of(language), style="green"))
+    return Group(*parts)
+
+
+def _both(now: Inquiry, evidence: Evidence | None) -> list[tuple[Inquiry, labels.Words]]:
+    pairs = [(now, labels.THIS_RUN)]
+    return pairs if evidence is None else [*pairs, (evidence.inquiry, labels.PUBLISHED)]
+
+
+def _short_answers(
+    now: Inquiry, text: str, evidence: Evidence | None, language: Language
+) -> list[RenderableType]:
+    if evidence is None or not now.answer.trains:
+        return [_heading("short", language), Markdown(text)]
+    held = evidence.inquiry
+    said = render(held.number, held.answer, held.observations, held.findings, language)["short"]
+    return [
+        _heading("short", language),
+        Text(f"{labels.PUBLISHED.of(language)}: {stands_on(held.observations, language)}", style="italic"),
+        Markdown(said),
+        Text(f"{labels.THIS_RUN.of(language)}: {stands_on(now.observations, language)}", style="italic"),
+        Markdown(text),
+    ]
+
+
+def _claims(now: Inquiry, evidence: Evidence | None, language: Language) -> RenderableType:
+    table = RichTable(box=box.SIMPLE_HEAD, show_lines=False, expand=True)
+    table.add_column(labels.CLAIM.of(language), ratio=3)
+    for _, label in _both(now, evidence):
+        table.add_column(label.of(language), ratio=2)
+    for claim in now.answer.claims:
+        kind = f" ({labels.KINDS[claim.kind].of(language)})"
+        cells = [_finding(claim, inquiry.findings[claim.name], language) for inquiry, _ in _both(now, evidence)]
+        table.add_row(Text.assemble(claim.statement.of(language), (kind, "dim")), *cells)
+    return table
+
+
+def _finding(claim: Claim, finding: Finding, language: Language) -> Text:
+    cell = verdict_text(finding, language)
+    if estimate := estimate_text(claim, finding):
+        cell.append(f"\n{estimate}", style="default")
+    if finding.verdict == "undecided" and finding.comparison and finding.comparison.replicates_needed:
+        cell.append("\n" + labels.NEEDS.of(language).format(finding.comparison.replicates_needed), style="dim")
+    return cell
+
+
+def _circulates(
+    now: Inquiry, evidence: Evidence | None, text: Mapping[str, str], language: Language
+) -> list[RenderableType]:
+    # What is published decides about what circulates; a quick run of fewer seeds could only say that it does not know.
+    judge = now if evidence is None else evidence.inquiry
+    said = text if evidence is None else render(judge.number, judge.answer, judge.observations, judge.findings, language)
+    lines: list[RenderableType] = [_heading("circulates", language)]
+    for claim in judge.answer.circulated:
+        judgement = claim.judge(judge.findings)
+        word = labels.JUDGEMENTS[judgement].of(language)
+        lines.append(Text.assemble(f"“{claim.says.of(language)}” ", (f"→ {word}", COLOURS[judgement])))
+    return [*lines, Markdown(said["circulates"])]
+
+
+def _ways_on(
+    now: Inquiry, evidence: Evidence | None, figures: tuple[Path, Path] | str, language: Language
+) -> list[RenderableType]:
+    grid = RichTable.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(overflow="fold")
+    if isinstance(figures, str):
+        grid.add_row(labels.FIGURE.of(language), figures)
+    else:
+        for path in figures:
+            grid.add_row(labels.FIGURE.of(language), str(path))
+    if now.answer.vary:
+        grid.add_row(labels.VARY.of(language), f"mlplab answer {now.number} {now.answer.vary}")
+    if evidence is not None:
+        grid.add_row(labels.AGAIN.of(language), f"mlplab verify {now.number}")
+        if evidence.lapsed:
+            grid.add_row("", Text(labels.LAPSED.of(language).format(", ".join(evidence.lapsed)), style="red"))
+    return [Padding(grid, (1, 0, 0, 0))]
+
+
+def _table(table: Table, where: str, language: Language) -> RenderableType:
+    title = f"{table.title.of(language)}\n{where}" if where else table.title.of(language)
+    drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for index, head in enumerate(table.columns):
+        drawn.add_column(head.of(language), justify="left" if index == 0 else "right")
+    for row in table.rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def _heading(section: str, language: Language) -> RenderableType:
+    return _title(HEADINGS[section][1 if language == "zh" else 0])
+
+
+def _title(words: str) -> RenderableType:
+    return Padding(Text(words, style="bold underline"), (1, 0, 0, 0))
+
+
+def console() -> Console:
+    """Where answers are printed: colours only where somebody looks."""
+    return Console(highlight=False)

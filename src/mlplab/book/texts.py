@@ -1,0 +1,57 @@
+"""An answer's text: a template beside its file, filled with what was found, parted at its headings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+
+from mlplab.answers import Answer, show, text
+from mlplab.claims import Finding, Language, Observations
+
+# Section -> its heading in either language. Every text has all of them, in this order.
+HEADINGS: dict[str, tuple[str, str]] = {
+    "question": ("Question", "问题"),
+    "short": ("Short answer", "简答"),
+    "why": ("Why", "为什么"),
+    "circulates": ("What circulates", "流传的说法"),
+    "limits": ("Limits", "局限"),
+    "references": ("References", "参考"),
+}
+
+FILTERS = {
+    "number": show.number,
+    "number_interval": show.number_interval,
+    "percent_plain": lambda value: show.percent(value, 1),
+    "points_interval": show.points_interval,
+    "points_plain": lambda value: f"{100 * value:.2g}",
+    "share": lambda rate: f"{100 * float(rate):g}%",
+    "whole": lambda value: f"{int(value):,}",
+}
+
+
+def render(
+    number: str, answer: Answer, observations: Observations, findings: Mapping[str, Finding], language: Language
+) -> dict[str, str]:
+    """The sections of an answer's text in Markdown, with every number and every verdict's sentence in place.
+
+    Raises jinja2.UndefinedError for a sentence that quotes what nobody found.
+    """
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    environment.filters |= FILTERS
+    found: dict[str, Any] = {name.replace("-", "_"): finding for name, finding in findings.items()}
+    seen = {"num_seeds": observations.num_seeds} | dict(answer.facts(observations))
+    return sections(environment.from_string(text(number, language)).render(**seen, **found), language)
+
+
+def sections(markdown: str, language: Language) -> dict[str, str]:
+    """Parts a text at its second-level headings: section name -> Markdown."""
+    names = {heading[1 if language == "zh" else 0]: name for name, heading in HEADINGS.items()}
+    parts: dict[str, str] = {}
+    for block in ("\n" + markdown).split("\n## ")[1:]:
+        heading, _, body = block.partition("\n")
+        parts[names[heading.strip()]] = body.strip()
+    return parts

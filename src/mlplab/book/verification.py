@@ -1,0 +1,101 @@
+"""Published evidence: made with full effort, and made again to see whether its verdicts stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlplab.book import evidence
+from mlplab.book.evidence import Evidence
+from mlplab.book.inquiry import Inquiry, inquire, written_answer
+from mlplab.claims import Effort, Lab
+from mlplab.errors import EvidenceError
+from mlplab.study import Progress, Store, default_path
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Published evidence beside the same made anew.
+
+    Arguments:
+      effort: `full` repeats what was published; `quick` looks on embedded data, and may be undecided.
+    """
+
+    published: Evidence
+    again: Inquiry
+    effort: Effort
+
+    @property
+    def contradicted(self) -> list[str]:
+        """Claims that do not stand.
+
+        After full effort: any whose verdict is another one. After a quick look: those that were decided the other
+        way, since fewer seeds may leave a claim undecided that more have settled.
+        """
+        return [name for name in self.published.verdicts if self._contradicts(name)]
+
+    def _contradicts(self, name: str) -> bool:
+        before, now = self.published.verdicts[name], self.again.findings[name].verdict
+        if self.effort == "quick" and "undecided" in (before, now):
+            return False
+        return before != now
+
+    @property
+    def unguarded(self) -> list[str]:
+        """Claims whose falsehood was not rejected."""
+        return [name for name, verdict in self.again.controls.items() if verdict == "holds"]
+
+    @property
+    def stands(self) -> bool:
+        """Whether nothing is contradicted and no check let a falsehood pass."""
+        return not (self.contradicted or self.unguarded or self.published.lapsed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON: each claim before and now."""
+        return {
+            "exercise": self.again.number,
+            "stands": self.stands,
+            "contradicted": self.contradicted,
+            "lapsed": self.published.lapsed,
+            "unguarded": self.unguarded,
+            "published": dict(self.published.verdicts),
+            "again": self.again.to_dict(),
+            "made_with": dict(self.published.made_with),
+        }
+
+
+def verify(number: str, effort: Effort, *, on_progress: Callable[[Progress], None] | None = None) -> Verification:
+    """Run an answer from nothing, beside what was published. Raises EvidenceError where nothing was published.
+
+    Runs go into a store of their own: the user's holds the very results that are to be checked. If it is stopped,
+    the same command goes on; when it has ended, that store is gone.
+    """
+    answer = written_answer(number)
+    held = evidence.published(number)
+    if held is None:
+        raise EvidenceError(f"Nothing was published for {number}: there is nothing to verify.")
+    path = default_path().with_name(f"verify-{number}-{effort}.sqlite")
+    seeds = held.inquiry.observations.num_seeds if answer.trains and effort == "full" else None
+    lab = Lab(effort, seeds=seeds, store=Store(path) if answer.trains else None, strict=True, on_progress=on_progress)
+    outcome = Verification(held, inquire(number, lab), effort)
+    for file in path.parent.glob(f"{path.name}*"):
+        if file.is_file():
+            file.unlink()
+    return outcome
+
+
+def publish(number: str, *, on_progress: Callable[[Progress], None] | None = None) -> Path:
+    """Run an answer with full effort and write its evidence; returns the file.
+
+    Raises EvidenceError outside a checkout, and where a falsehood was not rejected.
+    """
+    into = evidence.folder()
+    if not (into.parent / ".git").exists():
+        raise EvidenceError("Evidence is published from a checkout: this is an installed package.")
+    made = inquire(number, Lab("full", strict=True, on_progress=on_progress))
+    passed = [name for name, verdict in made.controls.items() if verdict != "fails"]
+    if passed:
+        raise EvidenceError(f"Not published: the known-false control was not rejected for {', '.join(passed)}.")
+    return evidence.write(made, into)

@@ -1,0 +1,135 @@
+"""The laboratory that an answer works in: how much effort, on which data, with which knobs turned, into which store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from mlplab import data, knobs
+from mlplab.claims.observations import DataUsed, Observations
+from mlplab.data import Dataset
+from mlplab.errors import AbsentData, InvalidInput
+from mlplab.spec import Setting
+from mlplab.study import Progress, Results, Store, Study, default_path, run_study
+
+Effort = Literal["quick", "full"]
+
+
+class Lab:
+    """Runs an answer's studies.
+
+    Arguments:
+      effort: `quick` fits two cores and a minute; `full` is what is published.
+      seeds: replicates of each arm in place of the answer's own number.
+      data_name: data set in place of the answer's own.
+      knobs: values in place of the chapter's, by flat names (`knobs.KNOBS`); text or values.
+      store: where results are kept; the user's store by default.
+      strict: never let another data set stand in.
+      on_progress: called as runs end.
+    """
+
+    def __init__(
+        self,
+        effort: Effort = "quick",
+        *,
+        seeds: int | None = None,
+        data_name: str | None = None,
+        knobs: Mapping[str, Any] | None = None,
+        store: Store | None = None,
+        strict: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.effort = effort
+        self.notes: list[str] = []
+        self._seeds, self._data_name = seeds, data_name
+        self._knobs = dict(knobs or {})
+        self._untaken = dict(self._knobs)
+        self._store, self._strict, self._on_progress = store, strict, on_progress
+        self._data: dict[str, DataUsed] = {}
+        self._studies: list[str] = []
+        self._settings: list[dict[str, str]] = []
+
+    def choose(self, *, quick: Any, full: Any) -> Any:
+        """One value for a quick look, another for the published evidence."""
+        return quick if self.effort == "quick" else full
+
+    def seeds(self, *, quick: int, full: int) -> range:
+        """Seeds 0, 1, ... of each arm: as many as were asked for, or as the effort says."""
+        count = self.choose(quick=quick, full=full) if self._seeds is None else self._seeds
+        if count < 1:
+            raise InvalidInput("--seeds", "must be at least 1", count, "6 is the least that a sign-flip test can use")
+        return range(count)
+
+    def take(self, name: str, default: Any) -> Any:
+        """A knob that the answer's own design is built from."""
+        self._untaken.pop(name, None)
+        return knobs.value_of(knobs.turn(Setting(), **{name: self._knobs[name]}), name) if name in self._knobs else default
+
+    def setting(self, base: Setting) -> Setting:
+        """`base` with the knobs turned that the answer did not take."""
+        return knobs.turn(base, **self._untaken)
+
+    def dataset(self, name: str, *, embedded: str) -> Dataset:
+        """The data set that was asked for, or the answer's own.
+
+        `embedded`, which needs no network, serves for a quick look, and stands in where `name` cannot be had; a
+        note says so. Published evidence never stands on a stand-in: a strict laboratory raises AbsentData.
+        """
+        if self._data_name:
+            return data.load(self._data_name, download=True)
+        if self.effort == "quick":
+            self.notes.append(f"quick look on {embedded}, which is at hand; the published evidence stands on {name}")
+            return data.load(embedded)
+        try:
+            return data.load(name, download=True)
+        except AbsentData as error:
+            if self._strict:
+                raise
+            self.notes.append(f"{embedded} stands in. {error}")
+            return data.load(embedded)
+
+    def use(self, dataset: Dataset) -> Dataset:
+        """Note that a data set was looked at."""
+        held = self._data.get(dataset.name)
+        fingerprints = (held.fingerprints if held else ()) + (dataset.fingerprint,)
+        self._data[dataset.name] = DataUsed(
+            dataset.name, dataset.title, dataset.source, tuple(dict.fromkeys(fingerprints))
+        )
+        return dataset
+
+    def refuse_knobs(self, exercise: str) -> None:
+        """Refuse data, seeds and knobs for an answer that trains nothing."""
+        given = {"--data": self._data_name, "--seeds": self._seeds, "--set": ", ".join(self._knobs)}
+        for option, value in given.items():
+            if value:
+                raise InvalidInput(option, f"does not apply: {exercise} is proved and calculated, nothing is trained", value)
+
+    def own_problem(self, exercise: str) -> None:
+        """Refuse another data set for an answer that draws its own."""
+        if self._data_name:
+            raise InvalidInput("--data", f"does not apply: {exercise} draws its own problem", self._data_name)
+
+    def run(self, study: Study) -> Results:
+        """Results of a study; what the store does not hold yet is trained."""
+        for name, value in self._untaken.items():
+            for arm in study.arms:
+                asked = knobs.value_of(knobs.turn(arm.setting, **{name: value}), name)
+                if knobs.value_of(arm.setting, name) != asked:
+                    raise InvalidInput(f"--set {name}", "does not apply: the experiment varies it itself", value)
+        if self._store is None:
+            self._store = Store(default_path())
+        for dataset in study.datasets.values():
+            self.use(dataset)
+        self._studies.append(study.digest)
+        self._settings.append(_shared(study))
+        return run_study(study, self._store, on_progress=self._on_progress)
+
+    def observations(self, **tables: Any) -> Observations:
+        """What was seen, with what it was made from."""
+        return Observations(tables, tuple(self._data.values()), tuple(self._studies), tuple(self._settings))
+
+
+def _shared(study: Study) -> dict[str, str]:
+    """The knobs at which all arms of a study stand alike."""
+    values = {name: {knobs.written(knobs.value_of(arm.setting, name)) for arm in study.arms} for name in knobs.KNOBS}
+    return {name: next(iter(found)) for name, found in values.items() if len(found) == 1}

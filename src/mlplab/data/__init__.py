@@ -1,0 +1,11 @@
+"""Named data sets, files and synthetic problems, each with a fingerprint of its content.
+
+data = load("fashion-mnist")              from MLPLAB_DATA or the cache
+data = load("polynomial", num_train=20, draw=3)
+data.train.features, data.part("test"), data.fingerprint, data.source
+"""
+
+from mlplab.data.catalogue import Info, fetch, info, load, load_table, names
+from mlplab.data.dataset import Dataset, Part, fingerprint
+
+__all__ = ["Dataset", "Info", "Part", "fetch", "fingerprint", "info", "load", "load_table", "names"]

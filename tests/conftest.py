@@ -1,0 +1,64 @@
+"""What holds for every test: one thread, folders of its own instead of the user's, and skipped tests that say why."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Read when torch and BLAS are first imported, here and in the processes that tests start. Two workers with one
+# thread each beat one with two, and the order of sums does not hang on the machine.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"
+
+_REAL_DATA = os.environ.get("MLPLAB_DATA")
+
+
+def _set_own_folders(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("MLPLAB_CACHE", str(home / ".cache" / "mlplab"))
+    monkeypatch.delenv("MLPLAB_DATA", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders_of_shared_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fixtures of a module or a session are made before those of a test: they too stay out of the user's home."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _set_own_folders(monkeypatch, tmp_path_factory.mktemp("home"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty home and cache, and no MLPLAB_DATA: no test reads or writes what the user has on the machine."""
+    _set_own_folders(monkeypatch, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def real_data(own_folders: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the real Fashion-MNIST and house prices, where MLPLAB_DATA named one at the start."""
+    if not _REAL_DATA:
+        pytest.skip("needs the real data: set MLPLAB_DATA to their folder")
+    monkeypatch.setenv("MLPLAB_DATA", _REAL_DATA)
+    return Path(_REAL_DATA)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch  # here: it takes two seconds
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section("skipped")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count} x {reason}")

@@ -1,0 +1,224 @@
+"""Laws of the fast path: it computes what the reference computes, and no run notices the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from mlplab import engine
+from mlplab.engine import Epoch, Result, train
+from mlplab.engine.reference import masks, train_one
+from mlplab.engine.stacked import Batches, Models, group_key
+from mlplab.spec import Initialization, Noise, Optimizer, Penalty, Run
+
+from .cases import BY_NAME, CASES, dataset, largest_difference, weight_difference
+
+all_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+# float64 rounding (1e-16) grows over some ten updates to 1e-14 or so; a wrong term in an update shows at 1e-4.
+ROUNDING = {"float64": 1e-10, "float32": 1e-5}
+
+
+def results(runs, data) -> list[Result]:
+    """The results of `train`, in the order of `runs`."""
+    found: dict[str, Result] = {record.run.digest: record for record in train(runs, data) if isinstance(record, Result)}
+    return [found[run.digest] for run in runs]
+
+
+def solo(run, data) -> Result:
+    return results([run], data)[0]
+
+
+def pool(case, precision) -> list[Run]:
+    """The case's run, and six runs of other rates, decays, dropout rates, initialisations and seeds in its group."""
+    run = case.run(precision=precision)
+    others = []
+    for i, start in enumerate(("normal", "linear", "xavier_uniform", "kaiming_normal", "orthogonal", "zeros")):
+        setting = run.setting
+        old = setting.optimizer
+        new = {"learning_rate": old.learning_rate * (0.1 + 0.3 * i), "epsilon": 10.0**-i}
+        new |= {"momentum": 0.1 + 0.15 * i} if old.momentum else {}
+        new |= {"beta1": 0.1 * i, "beta2": 0.99 - 0.1 * i} if old.kind != "sgd" else {}
+        setting = setting.replace(
+            model=dataclasses.replace(setting.model, initialization=Initialization(start)),
+            noise=Noise("dropout", rate=0.15 * i),
+            optimizer=dataclasses.replace(old, **new),
+            penalty=Penalty(weight_decay=0.01 * i, l1=0.002 * (5 - i)),
+        )
+        # Two share the case's seed: they share its bits, and must not share its mask.
+        others.append(dataclasses.replace(run, setting=setting, seed=run.seed + max(i - 1, 0)))
+    return [*others[:2], run, *others[2:]]
+
+
+@all_cases
+def test_stacked_equals_reference(case):
+    """The fast path is never the only path (law 7): weights, metrics and curves, in float64."""
+    run, data = case.run(precision="float64"), case.data()
+    assert largest_difference(solo(run, data), train_one(run, data)) <= 1e-10
+
+
+@all_cases
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_training_together_changes_no_member(case, precision):
+    """Membership (law 1): alone, in a pool of seven, and in that pool in another order."""
+    runs, data = pool(case, precision), case.data()
+    assert len({group_key(run, data) for run in runs}) == 1, "one group: they are trained together"
+    assert len(set(runs)) == 7
+    order = np.random.default_rng(0).permutation(7)
+    shuffled = dict(zip(order, results([runs[i] for i in order], data), strict=True))
+    together = results(runs, data)
+    for i, run in enumerate(runs):
+        alone = solo(run, data)
+        assert weight_difference(alone, together[i]) <= ROUNDING[precision]
+        assert weight_difference(alone, shuffled[i]) <= ROUNDING[precision]
+
+
+@all_cases
+@pytest.mark.parametrize("step", [0, 5])
+def test_masks_are_the_same_bit_for_bit(case, step):
+    """A member's masks alone, in the pool, in the permuted pool and in the reference."""
+    runs, data = pool(case, "float32"), case.data()
+    order = np.random.default_rng(1).permutation(7)
+    together, shuffled = _masks(runs, data, step), _masks([runs[i] for i in order], data, step)
+    for layer, units in enumerate(case.setting.model.hidden_sizes):
+        assert together[layer].any(), "somebody drops something"
+        for i, run in enumerate(runs):
+            alone = _masks([run], data, step)[layer][0]
+            reference = masks(run.setting, run.seed, step)(layer, torch.ones(25, units))
+            assert torch.equal(alone, reference)
+            assert torch.equal(alone, together[layer][i])
+            assert torch.equal(alone, shuffled[layer][list(order).index(i)])
+
+
+def _masks(runs, data, step, batch=25) -> list[torch.Tensor]:
+    """What each hidden layer's noise makes of ones: (model, batch, unit)."""
+    group = {data.fingerprint: data}
+    models = Models(runs, Batches(runs, group, torch.device("cpu")), torch.device("cpu"))
+    ones = [torch.ones(len(runs), batch, units) for units in runs[0].setting.model.hidden_sizes]
+    return [mask(x) if mask else x for mask, x in zip(models.masks(step, batch), ones, strict=True)]
+
+
+@pytest.mark.parametrize("name", ["act_relu", "dropout_adam_decay", "regression_dropout_momentum_decay"])
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_threads_change_nothing_but_rounding(name, precision):
+    case, before = BY_NAME[name], torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(results(pool(case, precision), case.data()))
+    finally:
+        torch.set_num_threads(before)
+    assert max(map(weight_difference, *found)) <= ROUNDING[precision]
+
+
+@pytest.mark.parametrize("name", ["dropout_adam_decay", "regression", "linear_model"])
+def test_a_group_may_hold_many_data_sets(name):
+    """Each run is trained on the data set it names, beside runs of other draws of the same shapes."""
+    case = BY_NAME[name]
+    data = {case.data(draw).fingerprint: case.data(draw) for draw in range(3)}
+    # Not the data sets' order, two draws of one seed, and two seeds of one draw.
+    runs = [case.run(seed, "float64", draw) for seed, draw in [(1, 2), (1, 0), (2, 1), (2, 2), (3, 0)]]
+    assert len({group_key(run, data[run.data]) for run in runs}) == 1
+    for run, result in zip(runs, results(runs, data), strict=True):
+        assert largest_difference(result, train_one(run, data[run.data])) <= 1e-10
+    assert weight_difference(*results(runs[:2], data)) > 1e-3, "another draw is another result"
+
+
+def test_equal_runs_give_equal_results():
+    case = BY_NAME["dropout"]
+    run, other = case.run(1), case.run(2)
+    records = [r for r in train([run, other, run], case.data()) if isinstance(r, Result)]
+    assert [r.run for r in records] == [run, other, run]
+    assert largest_difference(records[0], records[2]) == 0
+    assert weight_difference(records[0], records[1]) > 1e-3
+
+
+def test_a_mixed_list_gives_what_each_run_gives_alone():
+    """Widths, depths, optimisers and precisions of any mix in one call."""
+    names = ["two_hidden", "dropout", "adam", "float64", "linear_model", "without_bias", "dropout_by_layer"]
+    data = dataset("classification")
+    runs = [BY_NAME[name].run(seed) for seed in (1, 2) for name in names]
+    for run, result in zip(runs, results(runs, data), strict=True):
+        assert largest_difference(result, solo(run, data)) <= ROUNDING[run.setting.training.precision]
+
+
+@pytest.mark.parametrize("num_parameters", [1, 400, 700])
+def test_chunking_changes_nothing(monkeypatch, num_parameters):
+    """Seven runs of 134 parameters in chunks of one, of at most two, and of at most five."""
+    case = BY_NAME["dropout"]
+    runs, data = pool(case, "float64"), case.data()
+    whole = results(runs, data)
+    monkeypatch.setattr(engine, "CHUNK_PARAMETERS", num_parameters)
+    parts = engine.chunks(runs, {data.fingerprint: data})
+    assert [run for part in parts for run in part] == runs
+    assert {len(part) for part in parts} == {1: {1}, 400: {1, 2}, 700: {3, 4}}[num_parameters]
+    assert max(map(weight_difference, whole, results(runs, data))) <= 1e-10
+
+
+@pytest.mark.parametrize("examples", [1, 50])
+def test_evaluation_in_pieces_changes_nothing(monkeypatch, examples):
+    case = BY_NAME["dropout"]
+    runs, data = pool(case, "float64"), case.data()
+    whole = results(runs, data)
+    monkeypatch.setattr("mlplab.engine.stacked.EVALUATION_EXAMPLES", examples)
+    assert max(map(largest_difference, whole, results(runs, data))) <= 1e-10
+
+
+def test_every_run_reports_each_epoch_once_and_then_its_result():
+    case = BY_NAME["evaluate_every_2"]
+    runs = [case.run(1), case.run(2)]
+    records = list(train(runs, case.data()))
+    assert Counter((r.run, r.number) for r in records if isinstance(r, Epoch)) == {
+        (run, number): 1 for run in runs for number in range(1, 6)
+    }
+    assert [type(r) for r in records[-2:]] == [Result, Result]
+    result = records[-1]
+    assert result.curves["evaluated_epoch"] == [2, 4, 5], "every second epoch, and the last"
+    assert len(result.curves["validation_loss"]) == len(result.curves["validation_accuracy"]) == 3
+    assert len(result.curves["running_loss"]) == 5
+    assert result.curves["validation_loss"][-1] == result.metrics["validation_loss"]
+    assert all(weight.dtype == np.float32 for weight, _ in result.parameters)
+
+
+def test_no_runs_give_no_records():
+    assert list(train([], dataset("regression"))) == []
+
+
+def test_a_data_set_without_test_part_is_never_tested():
+    data = dataset("classification", test_part=False)
+    run = dataclasses.replace(BY_NAME["dropout"].run(precision="float64"), data=data.fingerprint)
+    result = solo(run, data)
+    assert set(result.metrics) == {f"{p}_{m}" for p in ("train", "validation") for m in ("loss", "accuracy")}
+    assert largest_difference(result, train_one(run, data)) <= 1e-10
+
+
+def test_metrics_are_those_of_the_returned_weights():
+    """Recomputed here with NumPy from the parameters of the result."""
+    case = BY_NAME["regression"]
+    data, result = case.data(), solo(case.run(precision="float64"), case.data())
+    (w1, b1), (w2, b2) = result.parameters
+    for name, part in data.parts.items():
+        outputs = np.maximum(part.features @ w1.T + b1, 0) @ w2.T + b2
+        loss = np.square(outputs - part.targets).sum(1).mean() / 2
+        assert abs(loss - result.metrics[f"{name}_loss"]) <= 1e-10
+
+
+def test_optimizer_numbers_differ_inside_a_group():
+    """A pool whose members differ in one number of the optimiser or penalty, each, equals each alone."""
+    case = BY_NAME["adamw_decay"]
+    run, data = case.run(precision="float64"), case.data()
+    variants = [
+        run.setting.replace(optimizer=Optimizer("adamw", 0.02, **change))
+        for change in ({}, {"beta1": 0.5}, {"beta2": 0.9}, {"epsilon": 0.1})
+    ]
+    variants += [run.setting.replace(penalty=penalty) for penalty in (Penalty(), Penalty(0.3, 0.1), Penalty(1.0))]
+    runs = [dataclasses.replace(run, setting=setting) for setting in variants]
+    together = results(runs, data)
+    for run, result in zip(runs, together, strict=True):
+        assert largest_difference(result, train_one(run, data)) <= 1e-10
+    assert len({result.metrics["train_loss"] for result in together}) == 7

@@ -1,0 +1,77 @@
+"""The house stands: imports point only downwards, and numerics need no more than a bare GPU machine has."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mlplab
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(mlplab.__file__).parent
+
+# Each breaks the contract in its own way.
+UPWARD = {
+    "a leaf imports the engine": ("errors.py", "import mlplab.engine"),
+    "a sibling imports a sibling": ("rng.py", "from mlplab import stats"),
+    "an import hides in a function": ("data/split.py", "def train():\n    from mlplab.engine import train"),
+    "a module has no place": ("helpers.py", ""),
+}
+
+NUMERICS = ("spec", "rng", "stats", "data", "engine", "study")
+# A bare GPU machine has torch, NumPy, SciPy, pandas, scikit-learn, statsmodels and SymPy.
+NOT_NUMERICS = ("altair", "jaxtyping", "jinja2", "matplotlib", "mlxtend", "rich", "typer")
+
+
+def check_layers(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The contract of pyproject.toml on the package that lies in `folder`."""
+    command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    options = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
+    # Python looks in the working folder first: mlplab is the one that lies there.
+    return subprocess.run(
+        [sys.executable, "-c", command, *options], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_imports_point_only_downwards():
+    checked = check_layers(PACKAGE.parent)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(("file", "code"), UPWARD.values(), ids=UPWARD)
+def test_contract_rejects_a_house_in_which(tmp_path: Path, file: str, code: str):
+    shutil.copytree(PACKAGE, tmp_path / "mlplab", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "mlplab" / file).open("a", encoding="utf-8") as module:
+        module.write(f"\n{code}\n")
+    checked = check_layers(tmp_path)
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    assert "BROKEN" in checked.stdout
+    assert f"mlplab.{file.removesuffix('.py').replace('/', '.')}" in checked.stdout
+
+
+IMPORT_ALL = f"""
+import importlib, importlib.util, pkgutil, sys
+for name in {[f"mlplab.{part}" for part in NUMERICS]}:
+    module = importlib.import_module(name)
+    for part in pkgutil.walk_packages(getattr(module, "__path__", []), name + "."):
+        importlib.import_module(part.name)
+print(*sorted(set({NOT_NUMERICS}) & set(sys.modules)))
+"""
+
+
+def imported_by(code: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_numerics_import_nothing_that_a_bare_gpu_machine_lacks():
+    assert imported_by(IMPORT_ALL) == []
+
+
+def test_an_import_of_what_it_lacks_would_be_seen():
+    assert imported_by(f"import jinja2{IMPORT_ALL}") == ["jinja2"]
