@@ -30,7 +30,10 @@ def test_an_unknown_name_says_the_nearest_one():
 
 
 def test_an_unknown_name_like_no_other_has_no_nearest_one():
-    assert str(UnknownName("kind", "qqq", iter(["sgd", "adam"]))) == "kind must be one of 'sgd', 'adam'; got 'qqq'."
+    assert (
+        str(UnknownName("kind", "qqq", iter(["sgd", "adam"])))
+        == "kind must be one of 'sgd', 'adam'; got 'qqq'."
+    )
 
 
 def test_a_long_list_is_not_recited():
@@ -46,7 +49,11 @@ def test_an_unknown_name_may_be_no_text_at_all(received):
 
 
 def test_every_error_for_people_is_in_the_tree_of_the_docstring():
-    tree = [found for _, found in inspect.getmembers(errors, inspect.isclass) if found.__module__ == "mlplab.errors"]
+    tree = [
+        found
+        for _, found in inspect.getmembers(errors, inspect.isclass)
+        if found.__module__ == "mlplab.errors"
+    ]
     assert len(tree) >= 7
     for found in tree:
         assert issubclass(found, MLPLabError)

@@ -1,10 +1,14 @@
-"""The house stands: imports point only downwards, and numerics need no more than a bare GPU machine has."""
+"""The house stands: imports point only downwards, each is declared, and numerics need only what a GPU machine has."""
 
 from __future__ import annotations
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -75,3 +79,43 @@ def test_numerics_import_nothing_that_a_bare_gpu_machine_lacks():
 
 def test_an_import_of_what_it_lacks_would_be_seen():
     assert imported_by(f"import jinja2{IMPORT_ALL}") == ["jinja2"]
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def distributions(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in requirements}
+
+
+def undeclared(source: str) -> list[str]:
+    """Packages that a module imports as it is imported, and that no plain install brings.
+
+    Imports within functions and under TYPE_CHECKING are not among them: those may be of an extra.
+    """
+    names = []
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Import):
+            names += [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom) and not statement.level:
+            names.append(statement.module or "")
+    packages = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"mlplab"}
+    core, homes = distributions(PROJECT["dependencies"]), packages_distributions()
+    return sorted(package for package in packages if core.isdisjoint(map(str.lower, homes.get(package, []))))
+
+
+def test_a_plain_install_brings_whatever_is_imported():
+    """A package that comes along with another today may stay away tomorrow."""
+    found = {
+        str(file.relative_to(PACKAGE)): missing
+        for file in PACKAGE.rglob("*.py")
+        if (missing := undeclared(file.read_text("utf-8")))
+    }
+    assert found == {}
+
+
+def test_an_import_that_no_plain_install_brings_would_be_seen():
+    assert undeclared("import os, click\nfrom altair import Chart\nimport numpy.linalg") == [
+        "altair",
+        "click",
+    ]

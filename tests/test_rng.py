@@ -1,4 +1,4 @@
-"""Laws of the random streams. What is pinned here stands in every stored result: a change makes all of them wrong."""
+"""Laws of the random streams. What is pinned stands in every stored result: change it, and all are wrong."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def test_first_words_of_each_purpose_are_pinned(purpose, first, second):
 def test_what_is_derived_from_the_words_is_pinned():
     """These too stand in stored results. To 1e-15: the inverse of the normal distribution is SciPy's."""
     uniform = Stream(0, "data").uniform(3)
-    assert uniform == pytest.approx([(w // 2**12 + 0.5) / 2**52 for w in philox([1, 0, 0, 5], [0, 0])[:3]], abs=0)
+    assert uniform == pytest.approx(
+        [(w // 2**12 + 0.5) / 2**52 for w in philox([1, 0, 0, 5], [0, 0])[:3]], abs=0
+    )
     assert Stream(0, "data").normal(3) == pytest.approx(stats.norm.ppf(uniform), rel=1e-15)
     assert Stream(1, "order").permutation(8).tolist() == np.argsort(Stream(1, "order").bits(8)).tolist()
     words = Stream(0, "noise").bits(2).tolist()
@@ -86,7 +88,9 @@ def test_every_purpose_has_its_number():
 
 def test_no_two_names_share_a_block():
     """10,080 names and the first two blocks of each: their counters differ, and so do all of their words."""
-    names = list(itertools.product([0, 1, 2, LARGEST], PURPOSES, range(6), [*range(80), 2**31, 2**32, 2**40, 2**62]))
+    names = list(
+        itertools.product([0, 1, 2, LARGEST], PURPOSES, range(6), [*range(80), 2**31, 2**32, 2**40, 2**62])
+    )
     words = np.concatenate([Stream(*name).bits(8) for name in names])
     # 80,640 words of 64 bits coincide by chance with probability 2e-10: a repeated word is a shared block.
     assert len(np.unique(words)) == len(words) == 8 * len(names)
@@ -104,7 +108,9 @@ def test_layer_and_step_are_zero_where_not_given():
 
 @pytest.mark.parametrize("integer", [np.int64, np.uint64, np.int8, torch.tensor])
 def test_an_integer_of_any_kind_is_the_same_seed(integer):
-    assert np.array_equal(Stream(integer(5), "noise", integer(1), integer(2)).bits(4), Stream(5, "noise", 1, 2).bits(4))
+    assert np.array_equal(
+        Stream(integer(5), "noise", integer(1), integer(2)).bits(4), Stream(5, "noise", 1, 2).bits(4)
+    )
 
 
 @pytest.mark.parametrize("bad", [1.0, 1.5, "3", None, [1], (1, 2), math.nan, np.float64(2)])
@@ -123,7 +129,7 @@ def test_an_unknown_purpose_and_a_negative_seed_are_refused():
 
 
 def test_streams_leave_the_global_generators_alone():
-    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002  the one to leave alone
+    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     stream = Stream(0, "noise")
     stream.normal(10), stream.permutation(10), torch.rand(3, generator=stream.torch_generator())
     assert torch.equal(before[0], torch.random.get_rng_state())

@@ -28,16 +28,26 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Data sets: what there is, where it lies, and how to get it.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Data sets: what there is, where it lies, and how to get it.", no_args_is_help=True
+)
 app.add_typer(data_app, name="data")
 
 Lang = Annotated[str, typer.Option("--lang", help="Language of the answer: zh or en.", metavar="zh|en")]
-EffortOption = Annotated[str, typer.Option("--effort", help="A quick look, or what is published.", metavar="quick|full")]
+EffortOption = Annotated[
+    str, typer.Option("--effort", help="A quick look, or what is published.", metavar="quick|full")
+]
 Seeds = Annotated[int | None, typer.Option("--seeds", help="Replicates of each arm.", show_default=False)]
-Data = Annotated[str | None, typer.Option("--data", help="Data set in place of the answer's own.", metavar="NAME")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Turn a knob, e.g. learning_rate=0.05.", metavar="KEY=VALUE")]
+Data = Annotated[
+    str | None, typer.Option("--data", help="Data set in place of the answer's own.", metavar="NAME")
+]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Turn a knob, e.g. learning_rate=0.05.", metavar="KEY=VALUE")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-Number = Annotated[str, typer.Argument(help="Number of an exercise, e.g. 4.6.1.", metavar="ID", show_default=False)]
+Number = Annotated[
+    str, typer.Argument(help="Number of an exercise, e.g. 4.6.1.", metavar="ID", show_default=False)
+]
 
 
 @app.command()
@@ -167,14 +177,19 @@ def main() -> None:
     except MLPLabError as error:
         _fail(str(error))
     except (KeyboardInterrupt, click.Abort):
-        print("\nmlplab: stopped. What had finished is kept: the same command goes on from there.", file=sys.stderr)
+        print(
+            "\nmlplab: stopped. What had finished is kept: the same command goes on from there.",
+            file=sys.stderr,
+        )
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output has left: end as other programs do, without Python's complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
-        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}. What had finished is kept.")
+        _fail(
+            f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}. What had finished is kept."
+        )
 
 
 def _fail(message: str) -> None:
@@ -204,7 +219,9 @@ def _knobs(sets: list[str] | None) -> dict[str, str]:
     pairs = [text.partition("=") for text in sets or []]
     for key, equals, value in pairs:
         if not (key.strip() and equals and value.strip()):
-            raise InvalidInput("--set", "must be KEY=VALUE", f"{key}{equals}{value}", "Write --set learning_rate=0.05")
+            raise InvalidInput(
+                "--set", "must be KEY=VALUE", f"{key}{equals}{value}", "Write --set learning_rate=0.05"
+            )
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 

@@ -1,7 +1,7 @@
 """Settings by flat names: what `--set`, a study's factors and a file of settings speak of.
 
-    turn(setting, learning_rate=0.05, dropout=(0.2, 0.5))     values
-    turn(setting, learning_rate="0.05", dropout="0.2,0.5")    or the text a person types
+turn(setting, learning_rate=0.05, dropout=(0.2, 0.5))     values
+turn(setting, learning_rate="0.05", dropout="0.2,0.5")    or the text a person types
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def _rates(text: str) -> tuple[float, ...]:
 
 
 def _flag(text: str) -> bool:
-    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.strip().lower()]
+    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+        text.strip().lower()
+    ]
 
 
 def _batch(text: str) -> int | None:
@@ -46,7 +48,9 @@ def _named(kind: type[Named]) -> Callable[[str], tuple[Named, ...]]:
     """Reads `tanh`, `normal(std=0.1)`, or several of them parted by commas."""
 
     def read(text: str) -> tuple[Named, ...]:
-        calls = [re.fullmatch(r"(\w+)(?:\((.*)\))?", item.strip()) for item in re.split(r",(?![^(]*\))", text)]
+        calls = [
+            re.fullmatch(r"(\w+)(?:\((.*)\))?", item.strip()) for item in re.split(r",(?![^(]*\))", text)
+        ]
         if not all(calls):
             raise ValueError(text)
         return tuple(kind(call[1], **_options(call[2] or "")) for call in calls if call)

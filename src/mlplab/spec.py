@@ -187,7 +187,9 @@ class Initialization(Named):
             raise InvalidInput("Initialization('sparse').sparsity", "must be in [0, 1)", options["sparsity"])
         if "low" in options and options["low"] >= options["high"]:
             raise InvalidInput(
-                f"Initialization({self.kind!r}).low", f"must be below high, {options['high']:g}", options["low"]
+                f"Initialization({self.kind!r}).low",
+                f"must be below high, {options['high']:g}",
+                options["low"],
             )
 
 
@@ -239,7 +241,11 @@ class MLP:
         _set(self, "activation", _per_layer("MLP.activation", self.activation, Activation, depth))
         if depth == 0:  # a linear model has no activation to differ by
             _set(self, "activation", MLP.activation)
-        _set(self, "initialization", _per_layer("MLP.initialization", self.initialization, Initialization, depth + 1))
+        _set(
+            self,
+            "initialization",
+            _per_layer("MLP.initialization", self.initialization, Initialization, depth + 1),
+        )
         _set(self, "bias", _flag("MLP.bias", self.bias))
 
     @property
@@ -281,7 +287,9 @@ class Optimizer:
             raise UnknownName("Optimizer.kind", self.kind, self.KINDS)
         rate = _real("Optimizer.learning_rate", self.learning_rate)
         if rate <= 0:
-            raise InvalidInput("Optimizer.learning_rate", "must be greater than 0", rate, "0.1 is the chapter's")
+            raise InvalidInput(
+                "Optimizer.learning_rate", "must be greater than 0", rate, "0.1 is the chapter's"
+            )
         _set(self, "learning_rate", rate)
         for name in ("momentum", "beta1", "beta2"):
             value = _real(f"Optimizer.{name}", getattr(self, name))
@@ -295,7 +303,9 @@ class Optimizer:
         _set(self, "epsilon", epsilon)
         _set(self, "nesterov", _flag("Optimizer.nesterov", self.nesterov))
         if self.kind != "sgd" and (self.momentum or self.nesterov):
-            raise InvalidInput("Optimizer.momentum", "belongs to kind 'sgd'", self.kind, "Adam's memory is beta1")
+            raise InvalidInput(
+                "Optimizer.momentum", "belongs to kind 'sgd'", self.kind, "Adam's memory is beta1"
+            )
         if self.nesterov and not self.momentum:
             raise InvalidInput("Optimizer.nesterov", "needs a momentum greater than 0", self.momentum)
 
@@ -367,7 +377,12 @@ class Setting:
     training: Training = Training()
 
     def __post_init__(self) -> None:
-        for name, kind in (("model", MLP), ("optimizer", Optimizer), ("penalty", Penalty), ("training", Training)):
+        for name, kind in (
+            ("model", MLP),
+            ("optimizer", Optimizer),
+            ("penalty", Penalty),
+            ("training", Training),
+        ):
             if not isinstance(getattr(self, name), kind):
                 raise InvalidInput(f"Setting.{name}", f"must be of type {kind.__name__}", getattr(self, name))
         depth = len(self.model.hidden_sizes)

@@ -12,7 +12,18 @@ import numpy as np
 from mlplab.data import Dataset, Part
 from mlplab.engine import Result
 from mlplab.rng import Stream
-from mlplab.spec import MLP, Activation, Initialization, Noise, Optimizer, Penalty, Precision, Run, Setting, Training
+from mlplab.spec import (
+    MLP,
+    Activation,
+    Initialization,
+    Noise,
+    Optimizer,
+    Penalty,
+    Precision,
+    Run,
+    Setting,
+    Training,
+)
 
 Task = Literal["classification", "regression"]
 
@@ -26,20 +37,27 @@ def dataset(task: Task, draw: int = 0, *, test_part: bool = True) -> Dataset:
 
     def part(index: int, size: int) -> Part:
         x = Stream(draw, "data", layer=1, step=index).normal((size, in_features)).astype(np.float32)
-        scores = np.sin(2 * x) @ truth + 0.3 * Stream(draw, "data", layer=2, step=index).normal((size, out_features))
+        scores = np.sin(2 * x) @ truth + 0.3 * Stream(draw, "data", layer=2, step=index).normal(
+            (size, out_features)
+        )
         return Part(x, scores.argmax(1) if task == "classification" else scores.astype(np.float32))
 
     parts = {name: part(index, size) for index, (name, size) in enumerate(sizes.items())}
     if not test_part:
         parts["test"] = None
     return Dataset(
-        name=f"test-{task}", title="", task=task, **parts, out_features=out_features, feature_shape=(in_features,)
+        name=f"test-{task}",
+        title="",
+        task=task,
+        **parts,
+        out_features=out_features,
+        feature_shape=(in_features,),
     )
 
 
 @dataclass(frozen=True)
 class Case:
-    """A named setting. `run` gives it a seed and, where a test needs it, another precision or draw of the data."""
+    """A named setting. `run` gives it a seed and, where needed, another precision or draw of the data."""
 
     name: str
     setting: Setting
@@ -108,7 +126,7 @@ CASES = [
     _case("without_bias_linear_init", model=_deep(10, bias=False, initialization="linear")),
     _case("dropout", noise=_DROPOUT),
     _case("dropout_half_default", noise="dropout", batch_size=7),
-    _case("dropout_by_layer", model=_deep(12, 9, 7), noise=(_DROPOUT, Noise("none"), Noise("dropout", rate=0.6))),
+    _case("dropout_by_layer", model=_deep(12, 9, 7), noise=(_DROPOUT, "none", Noise("dropout", rate=0.6))),
     _case("dropout_adam_decay", model=_deep(12, 9), noise=_DROPOUT, optimizer=_ADAM, penalty=Penalty(0.02)),
     _case("momentum", optimizer=Optimizer(learning_rate=0.1, momentum=0.9)),
     _case("nesterov", optimizer=Optimizer(learning_rate=0.1, momentum=0.8, nesterov=True)),
@@ -146,7 +164,9 @@ def largest_difference(a: Result, b: Result) -> float:
     assert {name: len(curve) for name, curve in a.curves.items()} == {n: len(c) for n, c in b.curves.items()}
     differences = [weight_difference(a, b)]
     differences += [abs(value - b.metrics[name]) for name, value in a.metrics.items()]
-    differences += [np.abs(np.subtract(curve, b.curves[name])).max(initial=0) for name, curve in a.curves.items()]
+    differences += [
+        np.abs(np.subtract(curve, b.curves[name])).max(initial=0) for name, curve in a.curves.items()
+    ]
     return float(np.max(differences))
 
 

@@ -1,4 +1,4 @@
-"""The list of cases leaves nothing out: a name added to a table of the spec fails here until a case covers it."""
+"""The list of cases leaves nothing out: a name added to the spec fails here until a case covers it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ def test_every_name_in_the_spec_has_a_case():
 
 
 def test_every_option_of_an_activation_is_away_from_its_default_in_some_case():
-    given = {(a.kind, k) for s in SETTINGS for a in s.model.activations for k, v in a.options if v != a.KINDS[a.kind][k]}
+    given = {
+        (a.kind, k)
+        for s in SETTINGS
+        for a in s.model.activations
+        for k, v in a.options
+        if v != a.KINDS[a.kind][k]
+    }
     assert given == {(kind, option) for kind, options in Activation.KINDS.items() for option in options}
 
 
@@ -49,7 +55,7 @@ def test_every_branch_of_the_engine_has_a_case():
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_case_learns_something(case):
-    """Two engines that do nothing agree: a comparison is worth something only where training moves the weights."""
+    """Two engines that do nothing agree: comparing them is worth something where training moves weights."""
     run = case.run(precision="float64")
     result = train_one(run, case.data())
     assert result.status == "finished"

@@ -1,4 +1,4 @@
-"""A run that diverges is a result (law 5): at a recorded step, the same alone and in company, hurting nobody."""
+"""A run that diverges is a result (law 5): at a recorded step, the same in company, hurting nobody."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import math
 import pytest
 
 from mlplab.engine import Epoch, Result, train
+from mlplab.engine.draws import epoch_order
 from mlplab.engine.reference import train_one
 from mlplab.spec import Initialization, Penalty
 
@@ -72,12 +73,18 @@ def test_a_classifier_that_diverges_has_no_accuracy_afterwards():
     case = BY_NAME["two_hidden"]
     run = wild(case, 1e200, epochs=5)
     neighbour = dataclasses.replace(run, setting=case.run(precision="float64").setting, seed=9)
-    neighbour = dataclasses.replace(neighbour, setting=neighbour.setting.replace(training=run.setting.training))
+    neighbour = dataclasses.replace(
+        neighbour, setting=neighbour.setting.replace(training=run.setting.training)
+    )
     for result in (trained([run, neighbour], case.data())[0], train_one(run, case.data())):
         assert result.status == "diverged"
         lengths = {name: len(curve) for name, curve in result.curves.items()}
         assert lengths.get("running_accuracy") == lengths.get("running_loss")
-        assert lengths.get("validation_accuracy") == lengths.get("validation_loss") == lengths.get("evaluated_epoch")
+        assert (
+            lengths.get("validation_accuracy")
+            == lengths.get("validation_loss")
+            == lengths.get("evaluated_epoch")
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,6 +136,26 @@ def test_a_start_that_is_no_start_diverges_at_step_0():
     for result in (trained([run], case.data())[0], train_one(run, case.data())):
         assert (result.status, result.diverged_step) == ("diverged", 0)
         assert not any(result.curves.values())
+
+
+@pytest.mark.parametrize(
+    ("part", "step", "curves"), [("train", None, set()), ("validation", 4, {"running_loss"})]
+)
+def test_a_loss_that_overflows_once_is_divergence(part, step, curves):
+    """One target of 1e25: its loss is no float32 number, its gradient is, and everything after looks well."""
+    data = BY_NAME["regression"].data()
+    held = data.part(part)
+    targets = held.targets.copy()
+    targets[7] = 1e25
+    data = dataclasses.replace(data, **{part: dataclasses.replace(held, targets=targets)}, fingerprint="")
+    run = dataclasses.replace(wild(BY_NAME["regression"], 1e-30, precision="float32"), data=data.fingerprint)
+    calm = dataclasses.replace(run, seed=8)
+    order = epoch_order(run.seed, 0, 90).tolist()
+    expected = order.index(7) // 25 if step is None else step
+    for result in (trained([run], data)[0], trained([calm, run], data)[1], train_one(run, data)):
+        assert (result.status, result.diverged_step) == ("diverged", expected)
+        assert {name: len(curve) for name, curve in result.curves.items()} == dict.fromkeys(curves, 1)
+        assert result.metrics == {}
 
 
 def test_a_group_in_which_all_have_diverged_stops_early():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_noise_bits_do_not_depend_on_the_batch_that_follows():
 # Masks
 
 
-@pytest.mark.parametrize(("low", "high"), list(zip(RATES[:-1], RATES[1:], strict=True)))
+@pytest.mark.parametrize(("low", "high"), list(pairwise(RATES)))
 def test_a_higher_rate_drops_a_superset(low, high):
     bits = draws.noise_bits(3, 1, 4, (200, 50))
     survives_low, survives_high = draws.dropout_mask(bits, low), draws.dropout_mask(bits, high)
@@ -132,7 +133,9 @@ def test_rates_are_quantised_by_no_more_than_they_say():
 def test_masks_are_independent_between_updates_layers_and_seeds():
     """Correlations of 40,000 bits: 5 standard errors are 0.025."""
     names = [(1, 0, 0), (1, 0, 1), (1, 1, 0), (2, 0, 0)]
-    masks = [draws.dropout_mask(draws.noise_bits(*name, (200, 200)), 0.5).flatten().double() for name in names]
+    masks = [
+        draws.dropout_mask(draws.noise_bits(*name, (200, 200)), 0.5).flatten().double() for name in names
+    ]
     off_diagonal = torch.corrcoef(torch.stack(masks)) - torch.eye(4)
     assert off_diagonal.abs().max() <= 0.025
 
@@ -235,18 +238,26 @@ def test_the_start_depends_on_seed_and_layer_alone(kind):
         again = draws.initial_parameters(setting, 9, 9, seed=4)
     mixed = dataclasses.replace(setting.model, initialization=["ones", kind, "zeros"])
     beside = draws.initial_parameters(Setting(mixed), 9, 9, seed=4)
-    assert all(torch.equal(a, b) for one, two in zip(first, again, strict=True) for a, b in zip(one, two, strict=True))
+    assert all(
+        torch.equal(a, b)
+        for one, two in zip(first, again, strict=True)
+        for a, b in zip(one, two, strict=True)
+    )
     assert torch.equal(first[1][0], beside[1][0])
     if kind not in ("constant", "zeros", "ones", "eye"):
         assert not torch.equal(first[0][0], first[1][0]), "layers differ"
-        assert not torch.equal(first[0][0], draws.initial_parameters(setting, 9, 9, seed=5)[0][0]), "seeds differ"
+        assert not torch.equal(first[0][0], draws.initial_parameters(setting, 9, 9, seed=5)[0][0]), (
+            "seeds differ"
+        )
 
 
 def test_the_start_does_not_depend_on_the_rest_of_the_setting():
     """Arms that share seed and shape start at the same place."""
     base = Setting(MLP((7,), initialization="kaiming_normal"))
     other = Setting(MLP((7,), Activation("tanh"), "kaiming_normal", bias=False), noise=Noise("dropout"))
-    pairs = zip(draws.initial_parameters(base, 5, 3, 1), draws.initial_parameters(other, 5, 3, 1), strict=True)
+    pairs = zip(
+        draws.initial_parameters(base, 5, 3, 1), draws.initial_parameters(other, 5, 3, 1), strict=True
+    )
     assert all(torch.equal(a[0], b[0]) for a, b in pairs)
 
 
@@ -254,7 +265,9 @@ def test_the_start_does_not_depend_on_the_rest_of_the_setting():
 def test_a_float32_run_starts_where_its_float64_twin_does(kind):
     """In both engines: at a rate of 1e-300 an update changes nothing, and the end is the start."""
     case = BY_NAME[f"init_{kind}"]
-    setting = case.setting.replace(optimizer=dataclasses.replace(case.setting.optimizer, learning_rate=1e-300))
+    setting = case.setting.replace(
+        optimizer=dataclasses.replace(case.setting.optimizer, learning_rate=1e-300)
+    )
     case, data = dataclasses.replace(case, setting=setting), case.data()
     expected = draws.initial_parameters(setting, data.in_features, data.out_features, seed=3)
     for precision, dtype in (("float64", np.float64), ("float32", np.float32)):

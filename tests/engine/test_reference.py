@@ -1,6 +1,8 @@
-"""Laws of the oracle: it is what `nn.Sequential`, `torch.optim` and autograd compute, and its gradients are right."""
+"""Laws of the oracle: it computes what `nn.Sequential` and `torch.optim` do, and its gradients are right."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,15 +19,16 @@ from .cases import BY_NAME, CASES, in_precision
 all_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 MODULES = {
-    "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "selu": nn.SELU, "celu": nn.CELU, "gelu": nn.GELU,
-    "silu": nn.SiLU, "mish": nn.Mish, "softplus": nn.Softplus, "softsign": nn.Softsign, "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid, "relu6": nn.ReLU6, "hardtanh": nn.Hardtanh, "hardsigmoid": nn.Hardsigmoid,
+    "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "selu": nn.SELU, "celu": nn.CELU,
+    "gelu": nn.GELU, "silu": nn.SiLU, "mish": nn.Mish, "softplus": nn.Softplus, "softsign": nn.Softsign,
+    "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "relu6": nn.ReLU6, "hardtanh": nn.Hardtanh,
+    "hardsigmoid": nn.Hardsigmoid,
     "hardswish": nn.Hardswish, "identity": nn.Identity,
 }  # fmt: skip
 
 
 class KnownDropout(nn.Module):
-    """Dropout whose random bits are given: an activation is dropped with probability round(rate * 2^16) / 2^16."""
+    """Dropout whose bits are given: an activation is dropped with probability round(rate * 2^16) / 2^16."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -40,13 +43,13 @@ class KnownDropout(nn.Module):
 
 
 def in_plain_torch(run, data) -> tuple[list[nn.Linear], dict[str, float], list[float]]:
-    """The run as a reader would write it, with the project's random numbers: layers, metrics, running losses."""
+    """The run as a reader would write it, with our random numbers: layers, metrics, running losses."""
     setting, training, optimizer = run.setting, run.setting.training, run.setting.optimizer
     sizes = [data.in_features, *setting.model.hidden_sizes, data.out_features]
-    linears = [nn.Linear(a, b, bias=setting.model.bias, dtype=torch.float64) for a, b in zip(sizes, sizes[1:])]
+    linears = [nn.Linear(a, b, bias=setting.model.bias, dtype=torch.float64) for a, b in pairwise(sizes)]
     noises = [KnownDropout(noise.rate) for noise in setting.noises]
     modules: list[nn.Module] = []
-    for linear, activation, noise in zip(linears, setting.model.activations, noises):
+    for linear, activation, noise in zip(linears[:-1], setting.model.activations, noises, strict=True):
         modules += [linear, MODULES[activation.kind](**dict(activation.options)), noise]
     net = nn.Sequential(*modules, linears[-1])
     start = draws.initial_parameters(setting, data.in_features, data.out_features, run.seed)
@@ -58,7 +61,10 @@ def in_plain_torch(run, data) -> tuple[list[nn.Linear], dict[str, float], list[f
 
     weights = [linear.weight for linear in linears]
     biases = [linear.bias for linear in linears if linear.bias is not None]
-    groups = [{"params": weights, "weight_decay": setting.penalty.weight_decay}, {"params": biases, "weight_decay": 0}]
+    groups = [
+        {"params": weights, "weight_decay": setting.penalty.weight_decay},
+        {"params": biases, "weight_decay": 0},
+    ]
     adam = {"betas": (optimizer.beta1, optimizer.beta2), "eps": optimizer.epsilon}
     optim = {
         "sgd": lambda: torch.optim.SGD(
@@ -72,7 +78,9 @@ def in_plain_torch(run, data) -> tuple[list[nn.Linear], dict[str, float], list[f
 
     def loaded(part):
         targets = torch.from_numpy(part.targets)
-        return torch.from_numpy(part.features).double(), targets.double() if targets.is_floating_point() else targets
+        return torch.from_numpy(
+            part.features
+        ).double(), targets.double() if targets.is_floating_point() else targets
 
     x, y = loaded(data.train)
     running, step = [], 0
@@ -127,7 +135,7 @@ def _normal(*shape: int, seed: int = 0) -> Tensor:
 
 def _network(setting: Setting, in_features: int = 4, out_features: int = 3) -> list[Tensor]:
     sizes = [in_features, *setting.model.hidden_sizes, out_features]
-    shapes = [shape for a, b in zip(sizes, sizes[1:]) for shape in ((b, a), (b,))]
+    shapes = [shape for a, b in pairwise(sizes) for shape in ((b, a), (b,))]
     return [_normal(*shape, seed=i) for i, shape in enumerate(shapes)]
 
 
@@ -153,18 +161,22 @@ def test_gradients_through_frozen_noise(rates):
         lambda x, *parameters: reference.forward(x, _layers(parameters), setting, mask), (x, *parameters)
     )
     with_noise = reference.forward(x, _layers(parameters), setting, mask)
-    assert not torch.equal(with_noise, reference.forward(x, _layers(parameters), setting)), "the noise is there"
+    assert not torch.equal(with_noise, reference.forward(x, _layers(parameters), setting)), (
+        "the noise is there"
+    )
 
 
 def test_gradients_of_cross_entropy():
-    """Of every model by itself: the check sees the full Jacobian, so models that share a gradient would fail it."""
+    """Of every model by itself: the full Jacobian is checked, so models that share a gradient would fail."""
     targets = torch.tensor([[0, 1, 2, 2], [1, 1, 0, 2]])
     assert torch.autograd.gradcheck(lambda logits: LOSSES["cross_entropy"](logits, targets), _normal(2, 4, 3))
 
 
 def test_gradients_of_squared_error():
     targets = _normal(2, 4, 3, seed=1).detach()
-    assert torch.autograd.gradcheck(lambda outputs: LOSSES["squared_error"](outputs, targets), _normal(2, 4, 3))
+    assert torch.autograd.gradcheck(
+        lambda outputs: LOSSES["squared_error"](outputs, targets), _normal(2, 4, 3)
+    )
 
 
 def test_losses_agree_with_torch_and_numpy():
@@ -173,7 +185,9 @@ def test_losses_agree_with_torch_and_numpy():
     for model in range(2):
         odds = np.exp(logits[model].numpy())
         expected = -np.log(odds / odds.sum(1, keepdims=True))[np.arange(4), targets[model].numpy()].mean()
-        assert LOSSES["cross_entropy"](logits, targets)[model].item() == pytest.approx(expected.item(), abs=1e-12)
+        assert LOSSES["cross_entropy"](logits, targets)[model].item() == pytest.approx(
+            expected.item(), abs=1e-12
+        )
         half = np.square(logits[model].numpy() - outputs[model].numpy()).sum(1).mean() / 2
         assert LOSSES["squared_error"](logits, outputs)[model].item() == pytest.approx(half.item(), abs=1e-12)
     hits = torch.stack([nn.functional.one_hot(row, 3) for row in targets]).double()
@@ -183,7 +197,7 @@ def test_losses_agree_with_torch_and_numpy():
 
 @pytest.mark.parametrize("penalty", [Penalty(), Penalty(0.7), Penalty(l1=0.4), Penalty(0.7, 0.4)], ids=str)
 def test_the_update_descends_the_gradient_of_the_penalised_loss(penalty):
-    """At rate 1, plain SGD's step is the gradient of loss + lambda/2 |W|^2 + l1 |W|, by finite differences."""
+    """At rate 1 the step of SGD is the gradient of loss + lambda/2 |W|^2 + l1 |W|, by finite differences."""
     fixed = _normal(3, 4, seed=1).detach()
 
     class Objective(torch.autograd.Function):
@@ -208,7 +222,9 @@ def test_the_update_descends_the_gradient_of_the_penalised_loss(penalty):
 def test_l1_leaves_a_zero_weight_where_it_is():
     """The subgradient of |W| at 0 is 0."""
     weight = torch.zeros(2, 2, dtype=torch.float64)
-    reference.update(weight, torch.zeros(2, 2), reference.Memory(weight), Optimizer(), Penalty(0.5, 0.5), step=0)
+    reference.update(
+        weight, torch.zeros(2, 2), reference.Memory(weight), Optimizer(), Penalty(0.5, 0.5), step=0
+    )
     assert not weight.any()
 
 
@@ -217,8 +233,12 @@ def test_biases_are_not_penalised():
     case = BY_NAME["linear_model"]
     run, data = case.run(precision="float64"), case.data()
     one_step = in_precision(run.setting, "float64").replace(penalty=Penalty(2.0))
-    one_step = one_step.replace(training=type(one_step.training)(epochs=1, batch_size=None, precision="float64"))
+    one_step = one_step.replace(
+        training=type(one_step.training)(epochs=1, batch_size=None, precision="float64")
+    )
     free = one_step.replace(penalty=Penalty())
-    (decayed,), (plain,) = (train_one(type(run)(s, run.data, run.seed), data).parameters for s in (one_step, free))
+    (decayed,), (plain,) = (
+        train_one(type(run)(s, run.data, run.seed), data).parameters for s in (one_step, free)
+    )
     assert np.abs(decayed[0] - plain[0]).max() > 0.01
     assert np.abs(decayed[1] - plain[1]).max() == 0

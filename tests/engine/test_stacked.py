@@ -19,13 +19,15 @@ from .cases import BY_NAME, CASES, dataset, largest_difference, weight_differenc
 
 all_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
-# float64 rounding (1e-16) grows over some ten updates to 1e-14 or so; a wrong term in an update shows at 1e-4.
+# Rounding (1e-16; 1e-7) grows over some ten updates to 1e-14 (1e-6); a wrong term in an update shows at 1e-4.
 ROUNDING = {"float64": 1e-10, "float32": 1e-5}
 
 
 def results(runs, data) -> list[Result]:
     """The results of `train`, in the order of `runs`."""
-    found: dict[str, Result] = {record.run.digest: record for record in train(runs, data) if isinstance(record, Result)}
+    found: dict[str, Result] = {
+        record.run.digest: record for record in train(runs, data) if isinstance(record, Result)
+    }
     return [found[run.digest] for run in runs]
 
 
@@ -34,10 +36,12 @@ def solo(run, data) -> Result:
 
 
 def pool(case, precision) -> list[Run]:
-    """The case's run, and six runs of other rates, decays, dropout rates, initialisations and seeds in its group."""
+    """The case's run, and six of other rates, decays, dropout rates, starts and seeds in its group."""
     run = case.run(precision=precision)
     others = []
-    for i, start in enumerate(("normal", "linear", "xavier_uniform", "kaiming_normal", "orthogonal", "zeros")):
+    for i, start in enumerate(
+        ("normal", "linear", "xavier_uniform", "kaiming_normal", "orthogonal", "zeros")
+    ):
         setting = run.setting
         old = setting.optimizer
         new = {"learning_rate": old.learning_rate * (0.1 + 0.3 * i), "epsilon": 10.0**-i}
@@ -216,7 +220,9 @@ def test_optimizer_numbers_differ_inside_a_group():
         run.setting.replace(optimizer=Optimizer("adamw", 0.02, **change))
         for change in ({}, {"beta1": 0.5}, {"beta2": 0.9}, {"epsilon": 0.1})
     ]
-    variants += [run.setting.replace(penalty=penalty) for penalty in (Penalty(), Penalty(0.3, 0.1), Penalty(1.0))]
+    variants += [
+        run.setting.replace(penalty=penalty) for penalty in (Penalty(), Penalty(0.3, 0.1), Penalty(1.0))
+    ]
     runs = [dataclasses.replace(run, setting=setting) for setting in variants]
     together = results(runs, data)
     for run, result in zip(runs, together, strict=True):

@@ -1,4 +1,4 @@
-"""What `train` refuses, before anything is trained (law 6), and how it deals runs out to groups and chunks."""
+"""What `train` refuses before anything is trained (law 6), and how it deals runs out to chunks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def test_a_run_without_its_data_set_is_refused():
 @pytest.mark.usefixtures("nothing_is_trained")
 @pytest.mark.parametrize(
     ("name", "task", "remedy"),
-    [("dropout", "regression", "'squared_error' does"), ("regression", "classification", "'cross_entropy' does")],
+    [
+        ("dropout", "regression", "'squared_error' does"),
+        ("regression", "classification", "'cross_entropy' does"),
+    ],
 )
 def test_a_loss_that_does_not_fit_the_task_is_refused(name, task, remedy):
     data = dataset(task)

@@ -34,7 +34,14 @@ def small_study(seeds: int | Sequence[int] = 3, widths: Sequence[int] = (4, 5, 6
 def made_up(run: Run) -> Result:
     """A result that is this run's and no other's."""
     draws = np.random.Generator(np.random.Philox(key=int(run.digest[:15], 16)))
-    names = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+    names = (
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+        "test_loss",
+        "test_accuracy",
+    )
     curve = [1.0, 2.0]
     return Result(
         run,

@@ -64,8 +64,14 @@ REFUSED = {
     "one byte": (lambda path, whole: path.write_bytes(b"S"), "another program's"),
     "zeros": (lambda path, whole: path.write_bytes(bytes(8192)), "no results store"),
     "another program's": (sql("CREATE TABLE bookmarks (url)", new=True), "another program's"),
-    "another program's, in WAL": (sql("PRAGMA journal_mode=WAL", "CREATE TABLE b (u)", new=True), "another program's"),
-    "a newer schema": (sql("PRAGMA user_version = 99"), r"newer mlplab \(schema 99; this one knows 1\)\. Upgrade"),
+    "another program's, in WAL": (
+        sql("PRAGMA journal_mode=WAL", "CREATE TABLE b (u)", new=True),
+        "another program's",
+    ),
+    "a newer schema": (
+        sql("PRAGMA user_version = 99"),
+        r"newer mlplab \(schema 99; this one knows 1\)\. Upgrade",
+    ),
     "no schema": (sql("PRAGMA user_version = 0"), "damaged"),
     "a table less": (sql("DROP TABLE claims"), "damaged"),
     "a column more": (sql("ALTER TABLE runs ADD COLUMN mood"), "damaged"),
@@ -124,10 +130,28 @@ def test_a_flipped_byte_anywhere_is_refused_or_harmless(tmp_path, whole):
     assert refused > 50  # most bytes are a result's
 
 
+def test_a_log_half_copied_into_the_file_is_no_damage(tmp_path):
+    """What is left when the disk becomes full, or the power goes, while SQLite tidies its log away."""
+    path = tmp_path / "runs.sqlite"
+    with Store(path) as store:
+        store.save(map(made_up, RUNS))
+        crashed = contents(tmp_path)
+    (tmp_path / "runs.sqlite").write_bytes(path.read_bytes()[:4096] + crashed["runs.sqlite"][4096:])
+    (tmp_path / "runs.sqlite-wal").write_bytes(crashed["runs.sqlite-wal"])
+    for opened in (Store.open_readonly, Store):
+        with opened(path) as store:
+            assert store.get(DIGESTS).keys() == set(DIGESTS)
+    assert list(contents(tmp_path)) == ["runs.sqlite"]
+
+
 @pytest.mark.parametrize("name", ["a folder", "a file as folder", "a device"])
 def test_a_path_that_cannot_be_a_file_is_refused(tmp_path, name):
     (tmp_path / "file").write_text("mine")
-    path = {"a folder": tmp_path, "a file as folder": tmp_path / "file" / "runs.sqlite", "a device": Path("/dev/full")}
+    path = {
+        "a folder": tmp_path,
+        "a file as folder": tmp_path / "file" / "runs.sqlite",
+        "a device": Path("/dev/full"),
+    }
     with pytest.raises(StoreError, match="MLPLAB_CACHE") as caught:
         Store(path[name])
     assert "\n" not in str(caught.value)
@@ -193,7 +217,10 @@ def test_a_full_disk_loses_nothing_that_was_saved(tmp_path, limit):
     with Store(path) as store:
         store.save([made_up(RUNS[0])])
         store.claim(RUNS[1:])
-        with filled(store, limit), pytest.raises(StoreError, match=f"{said}.*can still be read.*MLPLAB_CACHE"):
+        with (
+            filled(store, limit),
+            pytest.raises(StoreError, match=f"{said}.*can still be read.*MLPLAB_CACHE"),
+        ):
             for start in range(1, len(RUNS)):
                 store.save([made_up(RUNS[start])])
         saved = store.count()

@@ -17,7 +17,9 @@ from .cases import BASE, arms, dataset
 def test_factorial_is_every_combination_with_the_last_factor_fastest():
     made = factorial(Setting(), learning_rate=[0.1, 0.5], weight_decay=[0, 1e-3, 1e-2])
     expected = itertools.product([0.1, 0.5], [0, 1e-3, 1e-2])
-    assert [arm.setting for arm in made] == [turn(Setting(), learning_rate=a, weight_decay=b) for a, b in expected]
+    assert [arm.setting for arm in made] == [
+        turn(Setting(), learning_rate=a, weight_decay=b) for a, b in expected
+    ]
     assert made[1].name == "learning_rate=0.1 weight_decay=0.001"
     assert made[1].levels == {"learning_rate": 0.1, "weight_decay": 0.001}
 
@@ -46,13 +48,19 @@ def test_an_arm_is_the_same_from_text_and_from_values(text, value, name):
     [
         ({}, "factorial needs at least one factor; got 'none'. Try learning_rate=[0.05, 0.1]."),
         ({"dropout": []}, "factor dropout needs at least 1 level; got 0."),
-        ({"dropout": "0.2,0.5"}, "factor dropout needs a list of levels; got '0.2,0.5'. Write dropout=['0.2,0.5']."),
+        (
+            {"dropout": "0.2,0.5"},
+            "factor dropout needs a list of levels; got '0.2,0.5'. Write dropout=['0.2,0.5'].",
+        ),
         ({"dropout": 0.5}, "factor dropout needs a list of levels; got 0.5. Write dropout=[0.5]."),
         (
             {"dropout": ["0.5", (0.5,)]},
             "arms must differ in what they train; got 'dropout=0.5'. 'dropout=0.5' is the same setting: leave one out.",
         ),
-        ({"learning_rate": [-1]}, "Optimizer.learning_rate must be greater than 0; got -1.0. 0.1 is the chapter's."),
+        (
+            {"learning_rate": [-1]},
+            "Optimizer.learning_rate must be greater than 0; got -1.0. 0.1 is the chapter's.",
+        ),
     ],
 )
 def test_an_impossible_design_gets_one_line(factors, message):
@@ -96,7 +104,12 @@ def test_arms_must_be_there_and_differ():
 
 def test_runs_have_seeds_outermost_and_know_their_arm():
     study = Study(arms("a", "b"), [7, 3], dataset())
-    assert [(run.seed, study.arm_of(run).name) for run in study.runs] == [(7, "a"), (7, "b"), (3, "a"), (3, "b")]
+    assert [(run.seed, study.arm_of(run).name) for run in study.runs] == [
+        (7, "a"),
+        (7, "b"),
+        (3, "a"),
+        (3, "b"),
+    ]
     assert study.digests == tuple(run.digest for run in study.runs)
     with pytest.raises(InvalidInput, match="a run of this study"):
         study.arm_of(Run(turn(BASE, epochs=9), "x", 0))

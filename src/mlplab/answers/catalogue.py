@@ -133,6 +133,8 @@ def exercise(number: str) -> Exercise:
         remedy = "mlplab list shows all 49."
         if number.count(".") == 1 and any(n.startswith(f"{number}.") for n in EXERCISES):
             last = [n for n in EXERCISES if n.startswith(f"{number}.")][-1]
-            raise InvalidInput("exercise", f"must name one of the section's, {number}.1 to {last}", number, remedy)
+            raise InvalidInput(
+                "exercise", f"must name one of the section's, {number}.1 to {last}", number, remedy
+            )
         raise UnknownName("exercise", number, EXERCISES, remedy)
     return EXERCISES[number]

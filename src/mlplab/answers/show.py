@@ -17,12 +17,12 @@ class _HasInterval(Protocol):
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`digits` significant digits, with a proper minus sign; powers of ten beyond 10^5 and below 10^-4."""
+    """`digits` significant digits, with a proper minus sign; powers of ten beyond 10^6 and below 10^-3."""
     if value is None:
         return UNBOUNDED
     if value == 0:
         return "0"
-    if 1e-4 <= abs(value) < 1e6:
+    if 1e-3 <= abs(value) < 1e6:
         text = f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
         return (f"{float(text):.10f}".rstrip("0").rstrip(".") if "e" in text else text).replace("-", MINUS)
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
@@ -57,7 +57,12 @@ def number_interval(of: _HasInterval) -> str:
     return f"{number(of.estimate)} {_bracket(number, of)}"
 
 
-def _bracket(form, of: _HasInterval) -> str:  # noqa: ANN001 - one of the forms above
+def stacked(text: str) -> str:
+    """An estimate above its interval, for tables of many columns."""
+    return text.replace(" [", "\n[")
+
+
+def _bracket(form, of: _HasInterval) -> str:
     low = f"{MINUS}{UNBOUNDED}" if of.ci_low is None else form(of.ci_low)
     return f"[{low}, {form(of.ci_high)}]"
 

@@ -17,7 +17,9 @@ def listed(infos: list[Info]) -> RenderableType:
     for head in ("name", "what", "train / validation / test", "where"):
         table.add_column(head, no_wrap=head == "name", overflow="fold")
     for info in infos:
-        sizes = " / ".join(f"{info.sizes[part]:,}" if part in info.sizes else "-" for part in ("train", "validation", "test"))
+        sizes = " / ".join(
+            f"{info.sizes[part]:,}" if part in info.sizes else "-" for part in ("train", "validation", "test")
+        )
         table.add_row(info.name, info.title, sizes, info.where if info.is_present else "not here")
     return table
 
@@ -46,7 +48,11 @@ def as_dict(info: Info, dataset: Dataset | None = None) -> dict[str, Any]:
         "citation": info.citation,
     }
     if dataset is not None:
-        known |= {"fingerprint": dataset.fingerprint, "details": dataset.details, "in_features": dataset.in_features}
+        known |= {
+            "fingerprint": dataset.fingerprint,
+            "details": dataset.details,
+            "in_features": dataset.in_features,
+        }
     return known
 
 

@@ -60,5 +60,9 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     fields = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
-    flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in fields.get("flags", "").split()]
+    flags = [
+        flag
+        for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+        if flag in fields.get("flags", "").split()
+    ]
     return f"{fields.get('model name', platform.machine()).strip()}, {' '.join(flags)}".rstrip(", ")

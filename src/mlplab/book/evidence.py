@@ -62,7 +62,9 @@ def published(number: str) -> Evidence | None:
         observations = Observations.from_dict(held["observations"])
         verdicts = {claim["name"]: claim["verdict"] for claim in held["claims"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EvidenceError(f"{path} cannot be read as evidence: {error}. Restore it or publish it again.") from error
+        raise EvidenceError(
+            f"{path} cannot be read as evidence: {error}. Restore it or publish it again."
+        ) from error
     return Evidence(conclude(number, observations), verdicts, held["made_with"], path)
 
 
@@ -88,4 +90,6 @@ def write(inquiry: Inquiry, into: Path) -> Path:
 
 def _compact(text: str) -> str:
     """Puts each innermost list on one line."""
-    return re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", lambda inner: "[" + re.sub(r"\n\s*", " ", inner[1]) + "]", text)
+    return re.sub(
+        r"\[\n\s*([^\[\]{}]*?)\n\s*\]", lambda inner: "[" + re.sub(r"\n\s*", " ", inner[1]) + "]", text
+    )

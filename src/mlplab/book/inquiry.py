@@ -42,14 +42,16 @@ def written_answer(number: str) -> Answer:
     found = answer(number)
     if found is None:
         title = asked.title.en
-        raise InvalidInput("exercise", "has no answer yet", f"{number} {title}", "mlplab list shows those that have")
+        raise InvalidInput(
+            "exercise", "has no answer yet", f"{number} {title}", "mlplab list shows those that have"
+        )
     return found
 
 
 def conclude(number: str, observations: Observations) -> Inquiry:
     """Check all claims of an answer, and all falsehoods, on what was observed."""
     found = written_answer(number)
-    controls = {claim.name: claim.control(observations).verdict for claim in found.claims}
+    controls: dict[str, Verdict] = {claim.name: claim.control(observations).verdict for claim in found.claims}
     return Inquiry(number, found, observations, found.findings(observations), controls)
 
 

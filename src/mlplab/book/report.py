@@ -32,7 +32,9 @@ def as_dict(
         "language": language,
         "text": render(now.number, now.answer, now.observations, now.findings, language),
         "this_run": now.to_dict(),
-        "published": None if evidence is None else evidence.inquiry.to_dict() | {"made_with": dict(evidence.made_with)},
+        "published": None
+        if evidence is None
+        else evidence.inquiry.to_dict() | {"made_with": dict(evidence.made_with)},
         "circulated": [
             {"says": said.says.of(language), "judgement": said.judge(judge.findings)}
             for said in judge.answer.circulated

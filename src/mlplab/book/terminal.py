@@ -27,10 +27,16 @@ COLOURS: dict[str, str] = {
     "right": "green", "wrong": "red", "incomplete": "yellow", "misread": "red", "unsupported": "yellow",
     "skipped": "yellow",
 }  # fmt: skip
-SHAPES: dict[Verdict, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}  # colour alone tells not everybody
+SHAPES: dict[Verdict, str] = {
+    "holds": "✓",
+    "fails": "✗",
+    "undecided": "?",
+}  # colour alone tells not everybody
 
 
-def header(number: str, observations: Observations, notes: Sequence[str], language: Language) -> RenderableType:
+def header(
+    number: str, observations: Observations, notes: Sequence[str], language: Language
+) -> RenderableType:
     """Number, title and link; then what it stands on, with every stand-in named."""
     asked = exercise(number)
     lines: list[RenderableType] = [
@@ -39,7 +45,9 @@ def header(number: str, observations: Observations, notes: Sequence[str], langua
         Text(f"{labels.SECTION.of(language)} {asked.section.link(language)}", style="dim"),
     ]
     if observations.data:
-        lines.append(Text(f"{labels.THIS_RUN.of(language)}: {stands_on(observations, language)}", style="dim"))
+        lines.append(
+            Text(f"{labels.THIS_RUN.of(language)}: {stands_on(observations, language)}", style="dim")
+        )
     return Group(*lines)
 
 
@@ -60,19 +68,27 @@ def full_answer(
     parts.append(_title(labels.EVIDENCE.of(language)))
     for inquiry, label in _both(now, evidence):
         tables = inquiry.answer.tables(inquiry.observations, language)
-        where = f"{label.of(language)}: {stands_on(inquiry.observations, language)}" if now.answer.trains else ""
+        where = (
+            f"{label.of(language)}: {stands_on(inquiry.observations, language)}" if now.answer.trains else ""
+        )
         parts += [_table(table, where, language) for table in tables]
         if not now.answer.trains:
             break  # nothing was sampled: the published table is the same
     parts += [_claims(now, evidence, language), *_circulates(now, evidence, text, language)]
-    parts += [_heading("limits", language), Markdown(text["limits"]), *_ways_on(now, evidence, figures, language)]
+    parts += [
+        _heading("limits", language),
+        Markdown(text["limits"]),
+        *_ways_on(now, evidence, figures, language),
+    ]
     return Group(*parts)
 
 
 def list_of_exercises(language: Language) -> RenderableType:
     """All 49 exercises with their state."""
     done = answered()
-    table = RichTable(box=box.SIMPLE_HEAD, title=f"{len(done)} / {len(EXERCISES)} {labels.ANSWERED.of(language)}")
+    table = RichTable(
+        box=box.SIMPLE_HEAD, title=f"{len(done)} / {len(EXERCISES)} {labels.ANSWERED.of(language)}"
+    )
     table.add_column(labels.EXERCISE.of(language), no_wrap=True)
     table.add_column(labels.TITLE.of(language))
     table.add_column(labels.STATE.of(language), no_wrap=True)
@@ -145,7 +161,9 @@ def _claims(now: Inquiry, evidence: Evidence | None, language: Language) -> Rend
         table.add_column(label.of(language), ratio=2)
     for claim in now.answer.claims:
         kind = f" ({labels.KINDS[claim.kind].of(language)})"
-        cells = [_finding(claim, inquiry.findings[claim.name], language) for inquiry, _ in _both(now, evidence)]
+        cells = [
+            _finding(claim, inquiry.findings[claim.name], language) for inquiry, _ in _both(now, evidence)
+        ]
         table.add_row(Text.assemble(claim.statement.of(language), (kind, "dim")), *cells)
     return table
 
@@ -155,7 +173,9 @@ def _finding(claim: Claim, finding: Finding, language: Language) -> Text:
     if estimate := estimate_text(claim, finding):
         cell.append(f"\n{estimate}", style="default")
     if finding.verdict == "undecided" and finding.comparison and finding.comparison.replicates_needed:
-        cell.append("\n" + labels.NEEDS.of(language).format(finding.comparison.replicates_needed), style="dim")
+        cell.append(
+            "\n" + labels.NEEDS.of(language).format(finding.comparison.replicates_needed), style="dim"
+        )
     return cell
 
 
@@ -164,7 +184,11 @@ def _circulates(
 ) -> list[RenderableType]:
     # What is published decides about what circulates; a quick run of fewer seeds could only say that it does not know.
     judge = now if evidence is None else evidence.inquiry
-    said = text if evidence is None else render(judge.number, judge.answer, judge.observations, judge.findings, language)
+    said = (
+        text
+        if evidence is None
+        else render(judge.number, judge.answer, judge.observations, judge.findings, language)
+    )
     lines: list[RenderableType] = [_heading("circulates", language)]
     for claim in judge.answer.circulated:
         judgement = claim.judge(judge.findings)

@@ -32,7 +32,11 @@ FILTERS = {
 
 
 def render(
-    number: str, answer: Answer, observations: Observations, findings: Mapping[str, Finding], language: Language
+    number: str,
+    answer: Answer,
+    observations: Observations,
+    findings: Mapping[str, Finding],
+    language: Language,
 ) -> dict[str, str]:
     """The sections of an answer's text in Markdown, with every number and every verdict's sentence in place.
 

@@ -66,7 +66,9 @@ class Verification:
         }
 
 
-def verify(number: str, effort: Effort, *, on_progress: Callable[[Progress], None] | None = None) -> Verification:
+def verify(
+    number: str, effort: Effort, *, on_progress: Callable[[Progress], None] | None = None
+) -> Verification:
     """Run an answer from nothing, beside what was published. Raises EvidenceError where nothing was published.
 
     Runs go into a store of their own: the user's holds the very results that are to be checked. If it is stopped,
@@ -78,7 +80,13 @@ def verify(number: str, effort: Effort, *, on_progress: Callable[[Progress], Non
         raise EvidenceError(f"Nothing was published for {number}: there is nothing to verify.")
     path = default_path().with_name(f"verify-{number}-{effort}.sqlite")
     seeds = held.inquiry.observations.num_seeds if answer.trains and effort == "full" else None
-    lab = Lab(effort, seeds=seeds, store=Store(path) if answer.trains else None, strict=True, on_progress=on_progress)
+    lab = Lab(
+        effort,
+        seeds=seeds,
+        store=Store(path) if answer.trains else None,
+        strict=True,
+        on_progress=on_progress,
+    )
     outcome = Verification(held, inquire(number, lab), effort)
     for file in path.parent.glob(f"{path.name}*"):
         if file.is_file():
@@ -97,5 +105,7 @@ def publish(number: str, *, on_progress: Callable[[Progress], None] | None = Non
     made = inquire(number, Lab("full", strict=True, on_progress=on_progress))
     passed = [name for name, verdict in made.controls.items() if verdict != "fails"]
     if passed:
-        raise EvidenceError(f"Not published: the known-false control was not rejected for {', '.join(passed)}.")
+        raise EvidenceError(
+            f"Not published: the known-false control was not rejected for {', '.join(passed)}."
+        )
     return evidence.write(made, into)

@@ -57,13 +57,19 @@ class Lab:
         """Seeds 0, 1, ... of each arm: as many as were asked for, or as the effort says."""
         count = self.choose(quick=quick, full=full) if self._seeds is None else self._seeds
         if count < 1:
-            raise InvalidInput("--seeds", "must be at least 1", count, "6 is the least that a sign-flip test can use")
+            raise InvalidInput(
+                "--seeds", "must be at least 1", count, "6 is the least that a sign-flip test can use"
+            )
         return range(count)
 
     def take(self, name: str, default: Any) -> Any:
         """A knob that the answer's own design is built from."""
         self._untaken.pop(name, None)
-        return knobs.value_of(knobs.turn(Setting(), **{name: self._knobs[name]}), name) if name in self._knobs else default
+        return (
+            knobs.value_of(knobs.turn(Setting(), **{name: self._knobs[name]}), name)
+            if name in self._knobs
+            else default
+        )
 
     def setting(self, base: Setting) -> Setting:
         """`base` with the knobs turned that the answer did not take."""
@@ -78,7 +84,9 @@ class Lab:
         if self._data_name:
             return data.load(self._data_name, download=True)
         if self.effort == "quick":
-            self.notes.append(f"quick look on {embedded}, which is at hand; the published evidence stands on {name}")
+            self.notes.append(
+                f"quick look on {embedded}, which is at hand; the published evidence stands on {name}"
+            )
             return data.load(embedded)
         try:
             return data.load(name, download=True)
@@ -102,7 +110,9 @@ class Lab:
         given = {"--data": self._data_name, "--seeds": self._seeds, "--set": ", ".join(self._knobs)}
         for option, value in given.items():
             if value:
-                raise InvalidInput(option, f"does not apply: {exercise} is proved and calculated, nothing is trained", value)
+                raise InvalidInput(
+                    option, f"does not apply: {exercise} is proved and calculated, nothing is trained", value
+                )
 
     def own_problem(self, exercise: str) -> None:
         """Refuse another data set for an answer that draws its own."""
@@ -115,7 +125,9 @@ class Lab:
             for arm in study.arms:
                 asked = knobs.value_of(knobs.turn(arm.setting, **{name: value}), name)
                 if knobs.value_of(arm.setting, name) != asked:
-                    raise InvalidInput(f"--set {name}", "does not apply: the experiment varies it itself", value)
+                    raise InvalidInput(
+                        f"--set {name}", "does not apply: the experiment varies it itself", value
+                    )
         if self._store is None:
             self._store = Store(default_path())
         for dataset in study.datasets.values():
@@ -131,5 +143,7 @@ class Lab:
 
 def _shared(study: Study) -> dict[str, str]:
     """The knobs at which all arms of a study stand alike."""
-    values = {name: {knobs.written(knobs.value_of(arm.setting, name)) for arm in study.arms} for name in knobs.KNOBS}
+    values = {
+        name: {knobs.written(knobs.value_of(arm.setting, name)) for arm in study.arms} for name in knobs.KNOBS
+    }
     return {name: next(iter(found)) for name, found in values.items() if len(found) == 1}

@@ -46,7 +46,13 @@ class Observations:
     @cached_property
     def runs(self) -> Results:
         """The table `runs` with its paired comparisons."""
-        return Results.from_records(self.tables["runs"].to_dict("records"), [])
+        return Results.from_records(self.rows("runs"))
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """A table as one dictionary a row."""
+        return [
+            {str(name): value for name, value in row.items()} for row in self.tables[table].to_dict("records")
+        ]
 
     @property
     def num_seeds(self) -> int:
@@ -60,7 +66,10 @@ class Observations:
             "studies": list(self.studies),
             "settings": [dict(setting) for setting in self.settings],
             "tables": {
-                name: {"columns": list(table.columns), "rows": [list(map(_plain, row)) for row in table.values.tolist()]}
+                name: {
+                    "columns": list(table.columns),
+                    "rows": [list(map(_plain, row)) for row in table.values.tolist()],
+                }
                 for name, table in self.tables.items()
             },
         }
@@ -70,7 +79,9 @@ class Observations:
         """The inverse of `to_dict`."""
         return cls(
             {name: pd.DataFrame(t["rows"], columns=t["columns"]) for name, t in held["tables"].items()},
-            tuple(DataUsed(u["name"], u["title"], u["source"], tuple(u["fingerprints"])) for u in held["data"]),
+            tuple(
+                DataUsed(u["name"], u["title"], u["source"], tuple(u["fingerprints"])) for u in held["data"]
+            ),
             tuple(held["studies"]),
             tuple(held["settings"]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import torch
@@ -50,13 +51,13 @@ def chunks(runs: Sequence[Run], data: Mapping[str, Dataset]) -> list[list[Run]]:
         # Equal chunks: 9 runs at 8 a chunk would leave one to train alone.
         count = -(-len(group) // size)
         bounds = [len(group) * i // count for i in range(count + 1)]
-        parts += [group[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        parts += [group[a:b] for a, b in itertools.pairwise(bounds)]
     return parts
 
 
 def _num_parameters(run: Run, data: Dataset) -> int:
     sizes = (data.in_features, *run.setting.model.hidden_sizes, data.out_features)
-    return sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    return sum((a + 1) * b for a, b in itertools.pairwise(sizes))
 
 
 def _refuse_unfit(run: Run, data: Mapping[str, Dataset]) -> None:
@@ -65,4 +66,6 @@ def _refuse_unfit(run: Run, data: Mapping[str, Dataset]) -> None:
     loss, task = run.setting.training.loss, data[run.data].task
     if run.setting.training.LOSSES[loss] != task:
         fitting = next(name for name, fits in run.setting.training.LOSSES.items() if fits == task)
-        raise InvalidInput("Training.loss", f"must fit {data[run.data].name}, a {task}", loss, f"{fitting!r} does")
+        raise InvalidInput(
+            "Training.loss", f"must fit {data[run.data].name}, a {task}", loss, f"{fitting!r} does"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def initial_parameters(
     """
     sizes = [in_features, *setting.model.hidden_sizes, out_features]
     parameters = []
-    for layer, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         generator = Stream(seed, "init", layer).torch_generator()
         weight = torch.empty(fan_out, fan_in, dtype=torch.float64)
         bias = torch.zeros(fan_out, dtype=torch.float64)

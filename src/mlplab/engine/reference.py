@@ -81,7 +81,9 @@ def train_one(run: Run, data: Dataset) -> Result:
         diverged_step,
         metrics,
         curves,
-        tuple((weight.detach().numpy(), bias.detach().numpy()) for weight, bias in layers) if finished else (),
+        tuple((weight.detach().numpy(), bias.detach().numpy()) for weight, bias in layers)
+        if finished
+        else (),
         time.perf_counter() - started,
     )
 
@@ -89,10 +91,14 @@ def train_one(run: Run, data: Dataset) -> Result:
 def tensors(part: Part, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Features, and targets: class numbers as they are, anything else in the precision of training."""
     targets = torch.from_numpy(part.targets)
-    return torch.from_numpy(part.features).to(dtype), targets.to(dtype) if targets.is_floating_point() else targets
+    return torch.from_numpy(part.features).to(dtype), targets.to(
+        dtype
+    ) if targets.is_floating_point() else targets
 
 
-def forward(x: Tensor, layers: list[tuple[Tensor, Tensor]], setting: Setting, mask: Mask | None = None) -> Tensor:
+def forward(
+    x: Tensor, layers: list[tuple[Tensor, Tensor]], setting: Setting, mask: Mask | None = None
+) -> Tensor:
     """Outputs (batch, out) for inputs (batch, in): affine map, activation and noise, layer by layer."""
     for index, (weight, bias) in enumerate(layers):
         x = x @ weight.T + bias
@@ -149,7 +155,9 @@ def update(
 
 
 @torch.no_grad()
-def evaluate(layers: list[tuple[Tensor, Tensor]], setting: Setting, data: Dataset, part: str) -> dict[str, float]:
+def evaluate(
+    layers: list[tuple[Tensor, Tensor]], setting: Setting, data: Dataset, part: str
+) -> dict[str, float]:
     """Loss, and accuracy for classes, without noise. Empty for a part that the data set does not have."""
     held = getattr(data, part)
     if held is None:

@@ -41,7 +41,9 @@ def group_key(run: Run, data: Dataset) -> Hashable:
     )
 
 
-def train_group(runs: Sequence[Run], data: Mapping[str, Dataset], device: torch.device) -> Iterator[Epoch | Result]:
+def train_group(
+    runs: Sequence[Run], data: Mapping[str, Dataset], device: torch.device
+) -> Iterator[Epoch | Result]:
     """Train runs that share a `group_key`: yields their epochs as they end, then their results."""
     started = time.perf_counter()
     training = runs[0].setting.training
@@ -69,7 +71,7 @@ def train_group(runs: Sequence[Run], data: Mapping[str, Dataset], device: torch.
     metrics = {}
     for part in ("train", "validation", "test"):
         metrics |= models.evaluate(part)
-    history.watch(sum(metrics.values()), step)
+    history.watch(torch.stack(list(metrics.values())).sum(0), step)
     yield from history.results(metrics, models.parameters(), time.perf_counter() - started)
 
 
@@ -112,7 +114,9 @@ class Batches:
 
     def _part(self, name: str) -> tuple[Tensor, Tensor]:
         parts = [getattr(dataset, name) for dataset in self.datasets]
-        features = torch.stack([torch.from_numpy(part.features) for part in parts]).to(self.device, self.dtype)
+        features = torch.stack([torch.from_numpy(part.features) for part in parts]).to(
+            self.device, self.dtype
+        )
         targets = torch.stack([torch.from_numpy(part.targets) for part in parts]).to(self.device)
         return features, targets.to(self.dtype) if targets.is_floating_point() else targets
 
@@ -306,8 +310,12 @@ class History:
         num_evaluated = 0
         if "evaluated_epoch" in curves:
             # An accuracy is finite whatever it is made of: the loss and the epoch say which points count.
-            num_evaluated = np.sum((curves["evaluated_epoch"] <= passed) & np.isfinite(curves["validation_loss"]))
-        cut = {name: values[: num_points.get(name, num_evaluated)].tolist() for name, values in curves.items()}
+            num_evaluated = np.sum(
+                (curves["evaluated_epoch"] <= passed) & np.isfinite(curves["validation_loss"])
+            )
+        cut = {
+            name: values[: num_points.get(name, num_evaluated)].tolist() for name, values in curves.items()
+        }
         return {name: values for name, values in cut.items() if values}
 
 

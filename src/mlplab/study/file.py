@@ -117,9 +117,14 @@ class StoreFile:
     def _refuse_foreign(self, version: int) -> None:
         # Immutable: SQLite locks nothing, replays no log and writes nothing, whosever file it is. The header is
         # not read by hand: to close a file drops all locks that this process holds on it (POSIX).
-        with self._explained(), self._connected("ro&immutable=1") as connection:
-            ((application,),) = connection.execute("PRAGMA application_id").fetchall()
-            ((found,),) = connection.execute("PRAGMA user_version").fetchall()
+        with self._explained():
+            try:
+                application, found = self._marks("ro&immutable=1")
+            except sqlite3.DatabaseError:
+                if not self._log_size():
+                    raise
+                # A log that is being copied into the file, or was when the disk became full: only both make sense.
+                application, found = self._marks("ro")
         if application != APPLICATION_ID:
             raise StoreError(
                 f"{self.path}: this SQLite file is another program's, or its header is damaged. {UNTOUCHED}"
@@ -131,6 +136,12 @@ class StoreFile:
             )
         if found < 1:
             raise self.damaged("its header has no schema version")
+
+    def _marks(self, mode: str) -> tuple[int, int]:
+        with self._connected(mode) as connection:
+            ((application,),) = connection.execute("PRAGMA application_id").fetchall()
+            ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+        return application, version
 
     def _refuse_damaged(self, schema: Sequence[str]) -> None:
         before = self._state()

@@ -81,7 +81,8 @@ def interval_plot(
     """
     alt = import_extra("altair", what="A figure", extra="book")
     words = NOTES[language]
-    rows = summary.assign(label=[(labels or {}).get(arm, arm) for arm in summary["arm"]])
+    rows = summary.copy()
+    rows["label"] = [(labels or {}).get(arm, arm) for arm in summary["arm"]]
     totals = rows["num_replicates"] + rows["num_diverged"]
     rows["note"] = [
         words["diverged"].format(count=count, total=total) if count else ""
@@ -242,6 +243,7 @@ def level_plot(
     value_title: str,
     title: str = "",
     log_scale: bool = False,
+    lowest: float = 0.0,
     language: Language = "en",
     width: int = 360,
     height: int = 280,
@@ -253,12 +255,21 @@ def level_plot(
     Arguments:
       rows: `group` and `level`, as text, with the columns of `stats.Interval`.
       log_scale: of the values; an interval that reaches 0 is cut at a tenth of the smallest mean.
+      lowest: with `log_scale`, what is below is drawn at this value: rounding errors need no room.
     """
     alt = import_extra("altair", what="A figure", extra="book")
     table = rows.astype({"ci_low": "float64", "ci_high": "float64"})
-    if log_scale:
-        table["ci_low"] = table["ci_low"].clip(lower=table["estimate"].min() / 10)
     names = _in_order(table["group"])
+    scale, axis = alt.Scale(), alt.Axis(**_LIGHT_GRID)
+    if log_scale:
+        values = table[["estimate", "ci_low", "ci_high"]].clip(
+            lower=max(lowest, table["estimate"].min() / 10)
+        )
+        table[["estimate", "ci_low", "ci_high"]] = values
+        powers = np.arange(np.floor(np.log10(values.min().min())), np.ceil(np.log10(values.max().max())) + 1)
+        ticks = (10.0 ** powers[:: -(-len(powers) // 8)]).tolist()
+        scale = alt.Scale(type="log", domain=[10.0 ** powers[0], 10.0 ** powers[-1]])
+        axis = alt.Axis(values=ticks, format="~e" if powers[0] < -3 else "~g", **_LIGHT_GRID)
     kept = table[["group", "level", "estimate", "ci_low", "ci_high", "num_replicates"]]
     base = alt.Chart(
         kept, title=_title(alt, title, [_note("mean", table, language)]), width=width, height=height
@@ -269,11 +280,7 @@ def level_plot(
         title=level_title,
         axis=alt.Axis(labelAngle=0, **_LIGHT_GRID),
     )
-    # Powers of ten alone are labelled, as they are read.
-    axis = alt.Axis(format="~g", tickCount=8, **_LIGHT_GRID) if log_scale else alt.Axis(**_LIGHT_GRID)
-    y = alt.Y(
-        "estimate:Q", title=value_title, scale=alt.Scale(type="log" if log_scale else "linear"), axis=axis
-    )
+    y = alt.Y("estimate:Q", title=value_title, scale=scale, axis=axis)
     colours, dashes = _colours(alt, names), _dashes(alt, names)
     legend = alt.Legend(title=None, labelLimit=300, symbolType="stroke", symbolStrokeWidth=2, symbolSize=400)
     colour = alt.Color("group:N", sort=names, scale=colours, legend=legend)
@@ -436,7 +443,7 @@ def _mean_curves(curves: pd.DataFrame, ci_prob: float) -> tuple[pd.DataFrame, bo
         picked = np.unique(np.linspace(0, len(whole) - 1, min(len(whole), CURVE_POINTS)).round().astype(int))
         for epoch, values in whole.iloc[picked].iterrows():
             found = stats.mean_interval(values.to_numpy(), ci_prob=ci_prob)
-            rows.append({"arm": arm, "epoch": int(epoch), **found.to_dict()})
+            rows.append({"arm": arm, "epoch": int(str(epoch)), **found.to_dict()})
     table = pd.DataFrame(rows)
     bounds = {"ci_low": "float64", "ci_high": "float64"}
     return (table.astype(bounds) if rows else table), is_cut

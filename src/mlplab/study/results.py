@@ -76,6 +76,8 @@ class Results:
         Raises InvalidInput for a row that lacks arm, seed or status, and for two rows of one arm and seed.
         """
         rows = [dict(row) for row in frame_records]
+        if not rows:
+            raise InvalidInput("frame_records", "needs at least 1 row", 0)
         for number, row in enumerate(rows):
             if missing := {"arm", "seed", "status"} - row.keys():
                 raise InvalidInput(
@@ -256,6 +258,6 @@ def _parameters(path: Path, digests: Mapping[tuple[str, int], str], arm: str, se
 
 def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [
-        {name: None if pd.isna(value) else value for name, value in row.items()}
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
         for row in frame.astype(object).to_dict("records")
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -139,12 +139,12 @@ def _train_chunks(
                     waiting.remove(chunk)
                     results = {run: result for run, result in results.items() if run not in chunk}
                     report.saved(chunk)
+        assert not waiting, f"train gave no result for {sum(map(len, waiting))} of {len(runs)} runs"
     except BaseException:
         # A chunk cut short: what of it has ended is kept.
         with contextlib.suppress(StoreError):
             store.save(results.values(), device=device)
         raise
-    assert not waiting, f"train gave no result for {sum(map(len, waiting))} of {len(runs)} runs"
 
 
 @contextlib.contextmanager
@@ -153,7 +153,7 @@ def _closing(records: Iterable[Epoch | Result]) -> Iterator[Iterable[Epoch | Res
     try:
         yield records
     finally:
-        if hasattr(records, "close"):
+        if isinstance(records, Generator):
             records.close()
 
 

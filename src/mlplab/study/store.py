@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -114,7 +114,7 @@ class Store:
         names = COLUMNS + PARAMETER_COLUMNS if parameters else COLUMNS
         found = {}
         for values in self._file.select_in(f"SELECT {', '.join(names)} FROM runs WHERE digest IN", wanted):
-            held = dict(zip(names, values, strict=True))
+            held: dict[str, Any] = dict(zip(names, values, strict=True))
             try:
                 found[held["digest"]] = from_row(held)
             except ValueError as error:

@@ -61,8 +61,9 @@ def is_subdifferential(candidate: sympy.Interval) -> Finding:
     left = sympy.simplify((prelu(-POSITIVE, ALPHA) + SLOPE * POSITIVE) / POSITIVE)
     bounds_above = sympy.diff(right, SLOPE) == -1
     bounds_below = sympy.diff(left, SLOPE) == 1
-    found = sympy.Interval(sympy.solve(left, SLOPE)[0], sympy.solve(right, SLOPE)[0])
-    detail = f"{right} ≥ 0 on the right and {left} ≥ 0 on the left: g in [{found.start}, {found.end}]"
+    low, high = sympy.solve(left, SLOPE)[0], sympy.solve(right, SLOPE)[0]
+    found = sympy.Interval(low, high)
+    detail = f"{right} ≥ 0 on the right and {left} ≥ 0 on the left: g in [{low}, {high}]"
     return Finding.true_if(bounds_above and bounds_below and found == candidate, detail)
 
 
@@ -71,7 +72,9 @@ def is_derivative_in_alpha(candidate: sympy.Expr) -> Finding:
     found = sympy.diff(prelu(X, ALPHA), ALPHA)
     places = {"x > 0": POSITIVE, "x < 0": -POSITIVE, "x = 0": sympy.Integer(0)}
     wrong = [name for name, x in places.items() if sympy.simplify((found - candidate).subs(X, x)) != 0]
-    return Finding.true_if(not wrong, f"∂/∂α = {found}" + (f"; differs at {', '.join(wrong)}" if wrong else ""))
+    return Finding.true_if(
+        not wrong, f"∂/∂α = {found}" + (f"; differs at {', '.join(wrong)}" if wrong else "")
+    )
 
 
 def agrees_with_autograd(function: Callable[[Tensor, Tensor], Tensor]) -> Finding:
@@ -92,30 +95,34 @@ def agrees_with_autograd(function: Callable[[Tensor, Tensor], Tensor]) -> Findin
     worst_x = (in_x - slope_x).abs().max().item()
     worst_alpha = (in_alpha - slope_alpha).abs().item() / len(x)
     # pReLU is linear on each side, so the quotient errs by rounding alone: 1e-16 / 1e-6, with room for |x| up to 4.
-    return Finding.true_if(max(worst_x, worst_alpha) < 1e-8, worst_x=worst_x, worst_alpha=worst_alpha, tries=len(x))
+    return Finding.true_if(
+        max(worst_x, worst_alpha) < 1e-8, worst_x=worst_x, worst_alpha=worst_alpha, tries=len(x)
+    )
 
 
 def value_at_zero(candidate: Callable[[float], float]) -> Finding:
     """Does PyTorch return this slope at x = 0, for every α tried?"""
-    table = slopes_at_zero()
-    worst = max(abs(row.slope - candidate(row.alpha)) for row in table.itertuples())
+    worst = max(abs(slope - candidate(alpha)) for alpha, slope in slopes_at_zero().items())
     return Finding.true_if(worst == 0, worst_error=worst)
 
 
-def slopes_at_zero() -> pd.DataFrame:
+def slopes_at_zero() -> dict[float, float]:
     """PyTorch's gradient of pReLU at exactly 0, for some α; the two one-sided slopes are α and 1."""
-    rows = []
+    slopes = {}
     for alpha in (-0.5, 0.0, 0.25, 1.0, 2.0):
         x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
         functional.prelu(x, torch.tensor([alpha], dtype=torch.float64)).backward()
         assert x.grad is not None
-        rows.append({"alpha": alpha, "slope": x.grad.item()})
-    return pd.DataFrame(rows)
+        slopes[alpha] = x.grad.item()
+    return slopes
 
 
 def tables(observations: Observations, language: Language) -> list[Table]:
     """What PyTorch returns at the kink."""
-    title = Words("PyTorch at x = 0, where there is no derivative unless α = 1", "x = 0 处的 PyTorch：除非 α = 1，此处没有导数")
+    title = Words(
+        "PyTorch at x = 0, where there is no derivative unless α = 1",
+        "x = 0 处的 PyTorch：除非 α = 1，此处没有导数",
+    )
     heads = (
         Words("α", "α"),
         Words("slope from the left", "左侧斜率"),
@@ -123,8 +130,8 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         Words("PyTorch returns", "PyTorch 返回"),
     )
     rows = [
-        [show.number(row.alpha), show.number(row.alpha), "1", show.number(row.slope)]
-        for row in slopes_at_zero().itertuples()
+        [show.number(alpha), show.number(alpha), show.number(1.0), show.number(slope)]
+        for alpha, slope in slopes_at_zero().items()
     ]
     return [Table(title, heads, rows)]
 
@@ -145,7 +152,9 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
             x=alt.X("x:Q", title="x", axis=alt.Axis(values=[-3, 0, 3])),
             y=alt.Y("y:Q", title=None),
             detail="branch:N",
-            color=alt.Color("kind:N", sort=list(kinds.values()), scale=alt.Scale(range=plots.PALETTE[:2]), legend=None),
+            color=alt.Color(
+                "kind:N", sort=list(kinds.values()), scale=alt.Scale(range=plots.PALETTE[:2]), legend=None
+            ),
         )
         .facet(
             column=alt.Column("function:N", sort=list(FUNCTIONS), title=None),
@@ -167,8 +176,9 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def drawn_functions() -> pd.DataFrame:
-    """Value and derivative of each function on a grid that leaves out the kink."""
-    x = torch.from_numpy(np.linspace(-4, 4, 200)).requires_grad_()  # an even number of points: 0 is not one
+    """Value and derivative of each function on a grid that comes close to the kink from both sides."""
+    side = np.append(1e-9, np.linspace(0.04, 4, 100))
+    x = torch.from_numpy(np.concatenate([-side[::-1], side])).requires_grad_()
     rows = []
     for name, function in FUNCTIONS.items():
         y = function(x)
@@ -186,7 +196,9 @@ ANSWER = Answer(
         Claim(
             name="derivative-in-x",
             kind="proof",
-            statement=Words("The derivative is 1 for x > 0 and α for x < 0.", "x > 0 时导数为 1，x < 0 时导数为 α。"),
+            statement=Words(
+                "The derivative is 1 for x > 0 and α for x < 0.", "x > 0 时导数为 1，x < 0 时导数为 α。"
+            ),
             check=is_derivative_in_x,
             subject=lambda o: (1, ALPHA),
             falsehood=lambda o: (1, 0),  # ReLU's
@@ -235,7 +247,9 @@ ANSWER = Answer(
         Claim(
             name="pytorch-takes-the-left-slope",
             kind="calculation",
-            statement=Words("At exactly 0 PyTorch returns α, the slope from the left.", "在 0 处 PyTorch 返回左侧斜率 α。"),
+            statement=Words(
+                "At exactly 0 PyTorch returns α, the slope from the left.", "在 0 处 PyTorch 返回左侧斜率 α。"
+            ),
             check=value_at_zero,
             subject=lambda o: lambda alpha: alpha,
             falsehood=lambda o: lambda alpha: 1.0,

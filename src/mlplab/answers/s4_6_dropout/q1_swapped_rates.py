@@ -37,12 +37,18 @@ def observe(lab: Lab) -> Observations:
     """Train the given pair of rates, its swap and no dropout; with full effort the whole grid of their rates."""
     rates = lab.take("dropout", (0.2, 0.5))
     if len(rates) != 2 or rates[0] == rates[1] or 0 in rates:
-        raise InvalidInput("--set dropout", "must be two different rates above 0", written(rates), "Try dropout=0.1,0.6")
+        raise InvalidInput(
+            "--set dropout", "must be two different rates above 0", written(rates), "Try dropout=0.1,0.6"
+        )
     roles = {rates: "given", rates[::-1]: "swapped", (0.0, 0.0): "none"}
     pairs = lab.choose(quick=list(roles), full=list(itertools.product((0.0, *sorted(rates)), repeat=2)))
     dataset = lab.dataset("fashion-mnist", embedded="mnist-5k")
     # On a tenth of the images 10 epochs are a tenth of the updates: too few to get away from N(0, 0.01²).
-    base = chapter.DROPOUT_SETTING if dataset.name == "fashion-mnist" else turn(chapter.DROPOUT_SETTING, epochs=20)
+    base = (
+        chapter.DROPOUT_SETTING
+        if dataset.name == "fashion-mnist"
+        else turn(chapter.DROPOUT_SETTING, epochs=20)
+    )
     arms = factorial(lab.setting(base), dropout=pairs)
     runs = lab.run(Study(arms, lab.seeds(quick=12, full=30), dataset))
     described = [
@@ -81,12 +87,16 @@ def is_greater(differences: np.ndarray) -> Finding:
 def tables(observations: Observations, language: Language) -> list[Table]:
     """One row for each pair of rates."""
     rows = []
-    for pair in observations["pairs"].to_dict("records"):
-        test, validation = (observations.runs.values(metric, pair["arm"]) for metric in (METRIC, "validation_accuracy"))
+    for pair in observations.rows("pairs"):
+        test, validation = (
+            observations.runs.values(metric, pair["arm"]) for metric in (METRIC, "validation_accuracy")
+        )
         role = ROLES[pair["role"]].of(language) if pair["role"] else ""
         accuracies = [show.percent_interval(mean_interval(values)) for values in (test, validation)]
         rows.append([written((pair["first"], pair["second"])), role, *accuracies, str(len(test))])
-    title = Words("Accuracy in %: mean over seeds with its 95% t interval", "准确率（%）：各种子的均值与 95% t 区间")
+    title = Words(
+        "Accuracy in %: mean over seeds with its 95% t interval", "准确率（%）：各种子的均值与 95% t 区间"
+    )
     heads = (
         Words("dropout", "暂退概率"),
         Words("", ""),
@@ -99,8 +109,10 @@ def tables(observations: Observations, language: Language) -> list[Table]:
 
 def facts(observations: Observations) -> dict[str, Any]:
     """The rates that were compared, how much a seed alone moves, and the pair that validation data prefer."""
-    pairs = observations["pairs"].to_dict("records")
-    by_validation = max(pairs, key=lambda pair: observations.runs.values("validation_accuracy", pair["arm"]).mean())
+    pairs = observations.rows("pairs")
+    by_validation = max(
+        pairs, key=lambda pair: observations.runs.values("validation_accuracy", pair["arm"]).mean()
+    )
     setting = observations.settings[0]
     return {
         "hidden_size": setting["hidden_sizes"].split(",")[-1],
@@ -131,16 +143,24 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     return _accuracies(observations, language) | right
 
 
-def _accuracies(observations: Observations, language: Language) -> altair.LayerChart:
+def _accuracies(observations: Observations, language: Language) -> altair.Chart | altair.LayerChart:
     summary = observations.runs.summary(METRIC).merge(observations["pairs"], on="arm")
     title = Words("Test accuracy", "测试准确率").of(language)
     if len(summary) < 9:
-        labels = {pair["arm"]: _name(pair) for pair in observations["pairs"].to_dict("records")}
+        labels = {pair["arm"]: _name(pair) for pair in observations.rows("pairs")}
         return plots.interval_plot(
-            summary, value_title=title, title=title, labels=labels, value_format=".1%", language=language, width=260
+            summary,
+            value_title=title,
+            title=title,
+            labels=labels,
+            value_format=".1%",
+            language=language,
+            width=260,
         )
     return plots.grid_plot(
-        summary.assign(first=summary["first"].map("{:g}".format), second=summary["second"].map("{:g}".format)),
+        summary.assign(
+            first=summary["first"].map("{:g}".format), second=summary["second"].map("{:g}".format)
+        ),
         x="second",
         y="first",
         x_title=Words("dropout of the second layer", "第二层的暂退概率").of(language),
@@ -157,7 +177,7 @@ def _name(pair: dict[str, Any]) -> str:
 
 
 def _pair(observations: Observations, role: str) -> dict[str, Any]:
-    return observations["pairs"].set_index("role").loc[role].to_dict()
+    return next(pair for pair in observations.rows("pairs") if pair["role"] == role)
 
 
 def _arms(observations: Observations, *roles: str) -> list[str]:
