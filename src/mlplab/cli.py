@@ -8,9 +8,8 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import click
 import typer
 
 import mlplab
@@ -20,6 +19,8 @@ from mlplab.errors import InvalidInput, MLPLabError
 # Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
 if TYPE_CHECKING:
     from mlplab.claims import Effort
+
+STOPPED = 128 + signal.SIGINT
 
 app = typer.Typer(
     name="mlplab",
@@ -137,10 +138,7 @@ def data_show(name: str, as_json: Json = False) -> None:
     from mlplab import data
     from mlplab.book import datasets, terminal
 
-    info = data.info(name)
-    if not info.is_present:
-        raise MLPLabError(f"{name} is not here: {info.where} mlplab data fetch {name} brings it.")
-    shown = data.load(name)
+    info, shown = data.info(name), data.load(name)
     if as_json:
         _print_json(datasets.as_dict(info, shown))
     else:
@@ -168,31 +166,39 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def main() -> None:
     """Run a command. One line and status 2 for what a person can mend; 130 for Ctrl-C; 141 for a closed pipe."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-        sys.exit(2)
-    except click.ClickException as error:
+        status = app(standalone_mode=False) or 0  # of typer.Exit; typer makes 130 of Ctrl-C
+        sys.stdout.flush()  # here, where it can still be said what went wrong
+    except typer.TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # it has no public name; the help has been shown
+            sys.exit(2)
         _fail(error.format_message())
     except MLPLabError as error:
         _fail(str(error))
-    except (KeyboardInterrupt, click.Abort):
-        print(
-            "\nmlplab: stopped. What had finished is kept: the same command goes on from there.",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+    except (KeyboardInterrupt, typer.Abort):
+        status = STOPPED
     except BrokenPipeError:
-        # The reader of our output has left: end as other programs do, without Python's complaint at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader of our output has left: end as other programs do
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
+        _drop_output()
         _fail(
             f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}. What had finished is kept."
         )
+    if status == STOPPED:
+        start = "\n" if sys.stderr.isatty() else ""  # past the ^C
+        print(
+            f"{start}mlplab: stopped. What had finished is kept: the same command goes on from there.",
+            file=sys.stderr,
+        )
+    sys.exit(status)
 
 
-def _fail(message: str) -> None:
+def _drop_output() -> None:
+    # What could not be written would be tried again at exit, where Python complains in its own way.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str) -> NoReturn:
     print(f"mlplab: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 

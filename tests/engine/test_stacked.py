@@ -143,8 +143,17 @@ def test_equal_runs_give_equal_results():
 
 
 def test_a_mixed_list_gives_what_each_run_gives_alone():
-    """Widths, depths, optimisers and precisions of any mix in one call."""
-    names = ["two_hidden", "dropout", "adam", "float64", "linear_model", "without_bias", "dropout_by_layer"]
+    """Widths, depths, activations, optimisers and precisions of any mix in one call."""
+    names = [
+        "act_relu",
+        "act_tanh",
+        "act_elu",
+        "two_hidden",
+        "linear_model",
+        "without_bias",
+        "dropout_by_layer",
+    ]
+    names += ["momentum", "nesterov", "adam", "adamw", "float64", "full_batch", "evaluate_every_2"]
     data = dataset("classification")
     runs = [BY_NAME[name].run(seed) for seed in (1, 2) for name in names]
     for run, result in zip(runs, results(runs, data), strict=True):

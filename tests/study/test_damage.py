@@ -113,7 +113,7 @@ def test_a_flipped_byte_anywhere_is_refused_or_harmless(tmp_path, whole):
     path = tmp_path / "runs.sqlite"
     original = {digest: made_up(run) for digest, run in zip(DIGESTS, RUNS, strict=True)}
     refused = 0
-    for offset in np.random.Generator(np.random.Philox(key=1)).integers(0, len(whole), 150).tolist():
+    for offset in np.random.Generator(np.random.Philox(key=1)).integers(0, len(whole), 100).tolist():
         flipped(offset)(path, whole)
         before = contents(tmp_path)
         try:
@@ -127,7 +127,7 @@ def test_a_flipped_byte_anywhere_is_refused_or_harmless(tmp_path, whole):
                 assert result.curves == original[digest].curves
                 assert np.array_equal(result.parameters[0][0], original[digest].parameters[0][0])
         assert contents(tmp_path) == before
-    assert refused > 50  # most bytes are a result's
+    assert refused > 30  # most bytes are a result's
 
 
 def test_a_log_half_copied_into_the_file_is_no_damage(tmp_path):
@@ -189,14 +189,14 @@ def test_a_store_without_permission_is_refused_and_untouched(shared_folder, whol
         path.chmod(0o000 if closed == "file to reading" else 0o444)
     shared_folder.chmod(0o555)
     before = contents(shared_folder)
-    with without_privilege(), pytest.raises(StoreError, match="cannot be opened.*permissions.*MLPLAB_CACHE"):
+    with without_privilege(), pytest.raises(StoreError, match=r"cannot be opened.*permissions.*MLPLAB_CACHE"):
         Store(path).claim(RUNS)
     assert contents(shared_folder) == before
 
 
 def test_a_folder_that_cannot_be_made_is_named(shared_folder):
     shared_folder.chmod(0o555)
-    with without_privilege(), pytest.raises(StoreError, match="folder cannot be made.*MLPLAB_CACHE"):
+    with without_privilege(), pytest.raises(StoreError, match=r"folder cannot be made.*MLPLAB_CACHE"):
         Store(shared_folder / "mlplab" / "runs.sqlite")
 
 
@@ -219,16 +219,20 @@ def test_a_full_disk_loses_nothing_that_was_saved(tmp_path, limit):
         store.claim(RUNS[1:])
         with (
             filled(store, limit),
-            pytest.raises(StoreError, match=f"{said}.*can still be read.*MLPLAB_CACHE"),
+            pytest.raises(StoreError, match=rf"{said}.*can still be read.*MLPLAB_CACHE"),
         ):
-            for start in range(1, len(RUNS)):
-                store.save([made_up(RUNS[start])])
+            one_by_one(store)
         saved = store.count()
         assert 1 <= saved < len(RUNS)
         store.save(map(made_up, RUNS))  # and goes on when there is space again
         assert store.count() == len(RUNS)
     with Store(path) as store:
         assert store.get(DIGESTS).keys() == set(DIGESTS)
+
+
+def one_by_one(store):
+    for run in RUNS[1:]:
+        store.save([made_up(run)])
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ import pytest
 from mlplab.errors import StoreError
 from mlplab.study import Store, default_path
 
-from .cases import diverged, made_up, small_study
+from .cases import contents, diverged, made_up, small_study
 
 RUNS = small_study().runs
 
@@ -48,7 +47,7 @@ def test_results_survive_closing(tmp_path):
         store.save([made_up(RUNS[0])])
     with Store(store.path) as store:
         assert equal(store.get([RUNS[0].digest])[RUNS[0].digest], made_up(RUNS[0]))
-    assert os.listdir(store.path.parent) == ["runs.sqlite"]
+    assert list(contents(store.path.parent)) == ["runs.sqlite"]
 
 
 def test_weights_of_a_large_model_are_not_kept(store):

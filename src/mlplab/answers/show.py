@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 MINUS, UNBOUNDED = "\N{MINUS SIGN}", "\N{INFINITY}"
@@ -22,6 +23,8 @@ def number(value: float | None, digits: int = 3) -> str:
         return UNBOUNDED
     if value == 0:
         return "0"
+    if not math.isfinite(value):
+        return str(value).replace("inf", UNBOUNDED).replace("-", MINUS)
     if 1e-3 <= abs(value) < 1e6:
         text = f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
         return (f"{float(text):.10f}".rstrip("0").rstrip(".") if "e" in text else text).replace("-", MINUS)
@@ -31,7 +34,10 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def percent(value: float | None, decimals: int = 2) -> str:
     """A share in per cent, without the sign: 0.8712 is 87.12."""
-    return UNBOUNDED if value is None else f"{100 * value:.{decimals}f}".replace("-", MINUS)
+    if value is None:
+        return UNBOUNDED
+    text = f"{100 * value:.{decimals}f}"
+    return (text.lstrip("-") if float(text) == 0 else text).replace("-", MINUS)
 
 
 def points(value: float | None, decimals: int = 2) -> str:

@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -29,7 +30,7 @@ def training_bar() -> Iterator[Callable[[StudyProgress], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _bars(*columns) as bar:
         tasks = []
 
         def tell(progress: StudyProgress) -> None:
@@ -52,6 +53,12 @@ def training_bar() -> Iterator[Callable[[StudyProgress], None]]:
 def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that counts bytes."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _bars(*columns) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _bars(*columns: ProgressColumn) -> Progress:
+    console = Console(stderr=True)
+    # Into a file, a bar that moves would only leave empty lines.
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

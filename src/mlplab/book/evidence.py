@@ -61,11 +61,13 @@ def published(number: str) -> Evidence | None:
             raise EvidenceError(f"{path} is not evidence of format {FORMAT} for {number}: publish it again.")
         observations = Observations.from_dict(held["observations"])
         verdicts = {claim["name"]: claim["verdict"] for claim in held["claims"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        made_with = dict(held["made_with"])
+        inquiry = conclude(number, observations)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise EvidenceError(
             f"{path} cannot be read as evidence: {error}. Restore it or publish it again."
         ) from error
-    return Evidence(conclude(number, observations), verdicts, held["made_with"], path)
+    return Evidence(inquiry, verdicts, made_with, path)
 
 
 def write(inquiry: Inquiry, into: Path) -> Path:

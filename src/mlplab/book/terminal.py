@@ -237,4 +237,10 @@ def _title(words: str) -> RenderableType:
 
 def console() -> Console:
     """Where answers are printed: colours only where somebody looks."""
-    return Console(highlight=False)
+    # Without markup: `pip install 'mlplab[book]'` and a folder named [x] are printed as they are.
+    return _Output(highlight=False, markup=False, emoji=False)
+
+
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # the command line ends; Rich's own way out is status 1

@@ -9,6 +9,7 @@ import jinja2
 
 from mlplab.answers import Answer, show, text
 from mlplab.claims import Finding, Language, Observations
+from mlplab.errors import InvalidInput
 
 # Section -> its heading in either language. Every text has all of them, in this order.
 HEADINGS: dict[str, tuple[str, str]] = {
@@ -23,9 +24,9 @@ HEADINGS: dict[str, tuple[str, str]] = {
 FILTERS = {
     "number": show.number,
     "number_interval": show.number_interval,
-    "percent_plain": lambda value: show.percent(value, 1),
+    "percent_plain": lambda value: show.percent(value, 1).removesuffix(".0"),
     "points_interval": show.points_interval,
-    "points_plain": lambda value: f"{100 * value:.2g}",
+    "points_plain": lambda value: show.number(100 * value, 2),
     "share": lambda rate: f"{100 * float(rate):g}%",
     "whole": lambda value: f"{int(value):,}",
 }
@@ -40,7 +41,7 @@ def render(
 ) -> dict[str, str]:
     """The sections of an answer's text in Markdown, with every number and every verdict's sentence in place.
 
-    Raises jinja2.UndefinedError for a sentence that quotes what nobody found.
+    Raises jinja2.UndefinedError for a sentence that quotes what nobody found, and as `sections` does.
     """
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
@@ -52,10 +53,14 @@ def render(
 
 
 def sections(markdown: str, language: Language) -> dict[str, str]:
-    """Parts a text at its second-level headings: section name -> Markdown."""
-    names = {heading[1 if language == "zh" else 0]: name for name, heading in HEADINGS.items()}
-    parts: dict[str, str] = {}
-    for block in ("\n" + markdown).split("\n## ")[1:]:
-        heading, _, body = block.partition("\n")
-        parts[names[heading.strip()]] = body.strip()
-    return parts
+    """Parts a text at its second-level headings: section name -> Markdown.
+
+    Raises InvalidInput for a text that does not have all headings in their order, each once, and nothing before.
+    """
+    before, *blocks = ("\n" + markdown).split("\n## ")
+    parts = [(heading.strip(), body.strip()) for heading, _, body in (block.partition("\n") for block in blocks)]
+    expected = [heading[1 if language == "zh" else 0] for heading in HEADINGS.values()]
+    if before.strip() or [heading for heading, _ in parts] != expected:
+        found = [line for line in (before.strip().partition("\n")[0], *(heading for heading, _ in parts)) if line]
+        raise InvalidInput("the text of an answer", f"must have the headings {', '.join(expected)}", found)
+    return dict(zip(HEADINGS, (body for _, body in parts), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class Verification:
         return [name for name in self.published.verdicts if self._contradicts(name)]
 
     def _contradicts(self, name: str) -> bool:
+        if name not in self.again.findings:
+            return False  # the claim is no more: `published.lapsed` says so
         before, now = self.published.verdicts[name], self.again.findings[name].verdict
         if self.effort == "quick" and "undecided" in (before, now):
             return False
@@ -44,8 +47,9 @@ class Verification:
 
     @property
     def unguarded(self) -> list[str]:
-        """Claims whose falsehood was not rejected."""
-        return [name for name, verdict in self.again.controls.items() if verdict == "holds"]
+        """Claims whose falsehood was not rejected; a quick look may leave one undecided."""
+        passed = {"holds"} if self.effort == "quick" else {"holds", "undecided"}
+        return [name for name, verdict in self.again.controls.items() if verdict in passed]
 
     @property
     def stands(self) -> bool:
@@ -80,14 +84,9 @@ def verify(
         raise EvidenceError(f"Nothing was published for {number}: there is nothing to verify.")
     path = default_path().with_name(f"verify-{number}-{effort}.sqlite")
     seeds = held.inquiry.observations.num_seeds if answer.trains and effort == "full" else None
-    lab = Lab(
-        effort,
-        seeds=seeds,
-        store=Store(path) if answer.trains else None,
-        strict=True,
-        on_progress=on_progress,
-    )
-    outcome = Verification(held, inquire(number, lab), effort)
+    with Store(path) if answer.trains else nullcontext() as store:
+        lab = Lab(effort, seeds=seeds, store=store, strict=True, on_progress=on_progress)
+        outcome = Verification(held, inquire(number, lab), effort)
     for file in path.parent.glob(f"{path.name}*"):
         if file.is_file():
             file.unlink()

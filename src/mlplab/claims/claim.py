@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mlplab.claims.observations import Observations
+from mlplab.claims.observations import Observations, plain
 from mlplab.claims.words import Words
 from mlplab.stats import Comparison, Verdict
 
@@ -58,7 +58,7 @@ class Finding:
         return {
             "verdict": self.verdict,
             "comparison": comparison,
-            "numbers": dict(self.numbers),
+            "numbers": {name: plain(number) for name, number in self.numbers.items()},
             "detail": self.detail,
         }
 

@@ -62,14 +62,10 @@ class Lab:
             )
         return range(count)
 
-    def take(self, name: str, default: Any) -> Any:
-        """A knob that the answer's own design is built from."""
-        self._untaken.pop(name, None)
-        return (
-            knobs.value_of(knobs.turn(Setting(), **{name: self._knobs[name]}), name)
-            if name in self._knobs
-            else default
-        )
+    def take(self, name: str, base: Setting) -> Any:
+        """A knob that the answer's own design is built from: as it was asked for, else as it stands in `base`."""
+        asked = {name: self._untaken.pop(name)} if name in self._untaken else {}
+        return knobs.value_of(knobs.turn(base, **asked), name)
 
     def setting(self, base: Setting) -> Setting:
         """`base` with the knobs turned that the answer did not take."""
@@ -109,7 +105,7 @@ class Lab:
         """Refuse data, seeds and knobs for an answer that trains nothing."""
         given = {"--data": self._data_name, "--seeds": self._seeds, "--set": ", ".join(self._knobs)}
         for option, value in given.items():
-            if value:
+            if value not in (None, ""):  # 0 seeds are as wrong as 5
                 raise InvalidInput(
                     option, f"does not apply: {exercise} is proved and calculated, nothing is trained", value
                 )

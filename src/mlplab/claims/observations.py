@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -68,7 +68,8 @@ class Observations:
             "tables": {
                 name: {
                     "columns": list(table.columns),
-                    "rows": [list(map(_plain, row)) for row in table.values.tolist()],
+                    # As objects: a column of whole numbers keeps them beside a column of fractions.
+                    "rows": [list(map(plain, row)) for row in table.astype(object).to_numpy().tolist()],
                 }
                 for name, table in self.tables.items()
             },
@@ -78,7 +79,7 @@ class Observations:
     def from_dict(cls, held: Mapping[str, Any]) -> Observations:
         """The inverse of `to_dict`."""
         return cls(
-            {name: pd.DataFrame(t["rows"], columns=t["columns"]) for name, t in held["tables"].items()},
+            {name: _table(t["columns"], t["rows"]) for name, t in held["tables"].items()},
             tuple(
                 DataUsed(u["name"], u["title"], u["source"], tuple(u["fingerprints"])) for u in held["data"]
             ),
@@ -87,9 +88,20 @@ class Observations:
         )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A cell as JSON has it: None for what is missing or not finite."""
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=columns)
+    for index, name in enumerate(columns):
+        held = [row[index] for row in rows]
+        # pandas makes fractions of whole numbers where one is missing.
+        if None in held and {type(value) for value in held} == {int, type(None)}:
+            table[name] = pd.array(held, dtype="Int64")
+    return table

@@ -35,7 +35,7 @@ ROLES = {
 
 def observe(lab: Lab) -> Observations:
     """Train the given pair of rates, its swap and no dropout; with full effort the whole grid of their rates."""
-    rates = lab.take("dropout", (0.2, 0.5))
+    rates = lab.take("dropout", chapter.DROPOUT_SETTING)
     if len(rates) != 2 or rates[0] == rates[1] or 0 in rates:
         raise InvalidInput(
             "--set dropout", "must be two different rates above 0", written(rates), "Try dropout=0.1,0.6"
@@ -50,7 +50,7 @@ def observe(lab: Lab) -> Observations:
         else turn(chapter.DROPOUT_SETTING, epochs=20)
     )
     arms = factorial(lab.setting(base), dropout=pairs)
-    runs = lab.run(Study(arms, lab.seeds(quick=12, full=30), dataset))
+    runs = lab.run(Study(arms, lab.seeds(quick=12, full=20), dataset))
     described = [
         {"arm": arm.name, "first": pair[0], "second": pair[1], "role": roles.get(pair, "")}
         for arm, pair in zip(arms, pairs, strict=True)
@@ -92,7 +92,7 @@ def tables(observations: Observations, language: Language) -> list[Table]:
             observations.runs.values(metric, pair["arm"]) for metric in (METRIC, "validation_accuracy")
         )
         role = ROLES[pair["role"]].of(language) if pair["role"] else ""
-        accuracies = [show.percent_interval(mean_interval(values)) for values in (test, validation)]
+        accuracies = [show.stacked(show.percent_interval(mean_interval(v))) for v in (test, validation)]
         rows.append([written((pair["first"], pair["second"])), role, *accuracies, str(len(test))])
     title = Words(
         "Accuracy in %: mean over seeds with its 95% t interval", "准确率（%）：各种子的均值与 95% t 区间"
@@ -114,10 +114,11 @@ def facts(observations: Observations) -> dict[str, Any]:
         pairs, key=lambda pair: observations.runs.values("validation_accuracy", pair["arm"]).mean()
     )
     setting = observations.settings[0]
+    given = observations.runs.values(METRIC, *_arms(observations, "given"))
     return {
         "hidden_size": setting["hidden_sizes"].split(",")[-1],
         "epochs": setting["epochs"],
-        "seed_std": float(np.std(observations.runs.values(METRIC, *_arms(observations, "given")), ddof=1)),
+        "seed_std": float(np.std(given, ddof=1)) if len(given) > 1 else None,
         "share_positive": float(np.mean(larger_first_effect(observations) > 0)),
         "given": _pair(observations, "given"),
         "best_pair": written((by_validation["first"], by_validation["second"])),
