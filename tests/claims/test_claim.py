@@ -67,7 +67,9 @@ def test_a_copy_says_the_same(finding):
 
 
 def test_a_finding_is_json_whatever_was_measured():
-    found = Finding.true_if(True, "done", worst=np.float32(0.5), tries=np.int64(3), lost=math.nan, edge=math.inf)
+    found = Finding.true_if(
+        True, "done", worst=np.float32(0.5), tries=np.int64(3), lost=math.nan, edge=math.inf
+    )
     held = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert held["numbers"] == {"worst": 0.5, "tries": 3, "lost": None, "edge": None}
     assert held["verdict"] == "holds"

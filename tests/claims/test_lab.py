@@ -87,7 +87,9 @@ def test_an_unknown_knob_names_the_nearest():
 def test_a_knob_that_the_experiment_varies_is_refused(lab):
     """It would be overwritten, and the answer would be to another question than was asked."""
     refused = lab(knobs={"weight_decay": "0.5"})
-    with pytest.raises(InvalidInput, match="--set weight_decay does not apply: the experiment varies it itself"):
+    with pytest.raises(
+        InvalidInput, match="--set weight_decay does not apply: the experiment varies it itself"
+    ):
         refused.run(small(weight_decay=[0.0, 1.0]))
 
 
@@ -113,7 +115,9 @@ def test_an_answer_that_trains_nothing_refuses_nothing_else():
 
 def test_an_answer_that_draws_its_own_problem_refuses_another():
     Lab().own_problem("4.5.1")
-    with pytest.raises(InvalidInput, match=r"--data does not apply: 4\.5\.1 draws its own problem; got 'digits'"):
+    with pytest.raises(
+        InvalidInput, match=r"--data does not apply: 4\.5\.1 draws its own problem; got 'digits'"
+    ):
         Lab(data_name="digits").own_problem("4.5.1")
 
 

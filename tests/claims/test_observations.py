@@ -15,7 +15,9 @@ TABLES = {
     "mixed": pd.DataFrame({"arm": ["a", "b"], "seed": [0, 1], "value": [0.1, np.nan], "flag": [True, False]}),
     "numbers alone": pd.DataFrame({"epoch": [1, 2], "loss": [0.1 + 0.2, 1e-300]}),
     "whole numbers, one missing": pd.DataFrame({"step": pd.array([12, None], dtype="Int64")}),
-    "nothing but missing": pd.DataFrame({"step": pd.array([None, None], dtype="Int64"), "x": [np.nan, np.nan]}),
+    "nothing but missing": pd.DataFrame(
+        {"step": pd.array([None, None], dtype="Int64"), "x": [np.nan, np.nan]}
+    ),
     "text, one missing": pd.DataFrame({"status": ["finished", None]}),
     "float32": pd.DataFrame({"x": np.array([0.1, 3], dtype=np.float32)}),
     "larger than a float holds": pd.DataFrame({"n": [2**62 + 1], "x": [0.5]}),

@@ -11,6 +11,7 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -31,20 +32,22 @@ def training_bar() -> Iterator[Callable[[StudyProgress], None]]:
         TimeRemainingColumn(),
     )
     with _bars(*columns) as bar:
-        tasks = []
+        task: TaskID | None = None
 
         def tell(progress: StudyProgress) -> None:
-            if not tasks or bar.tasks[tasks[-1]].finished:
+            nonlocal task
+            before = progress.found / progress.total
+            if task is None:
                 if progress.done == progress.total:
                     return  # everything was in the store: there is nothing to wait for
-                tasks.append(bar.add_task("", total=1.0, runs=""))
                 # What was found took no time: it must not make the rest look fast.
-                bar.update(tasks[-1], total=1.0 - progress.found / progress.total)
-            gone = progress.share - progress.found / progress.total
+                task = bar.add_task("", total=1.0 - before, runs="")
             found = f" ({progress.found} found)" if progress.found else ""
             words = "waiting for another process" if progress.is_waiting else "training"
             runs = f"{progress.done}/{progress.total}{found}"
-            bar.update(tasks[-1], completed=gone, description=words, runs=runs)
+            bar.update(task, completed=progress.share - before, description=words, runs=runs)
+            if progress.done == progress.total:
+                task = None  # the next study has a bar of its own
 
         yield tell
 

@@ -53,7 +53,9 @@ def header(
 
 def stands_on(observations: Observations, language: Language) -> str:
     """Data, their source, and the number of seeds."""
-    data = ", ".join(f"{used.name} ({used.source})" for used in observations.data)
+    data = ", ".join(
+        f"{used.name} ({used.source})" if used.source else used.name for used in observations.data
+    )
     return f"{data} · {observations.num_seeds} {labels.SEEDS.of(language)}"
 
 

@@ -21,10 +21,17 @@ HEADINGS: dict[str, tuple[str, str]] = {
     "references": ("References", "参考"),
 }
 
+
+def _percent(value: float) -> str:
+    """One decimal; more where that would make all of nearly all."""
+    decimals = next(d for d in (1, 2, 3, 4, 5) if value == 1 or d == 5 or round(100 * value, d) < 100)
+    return show.percent(value, decimals).removesuffix(".0")
+
+
 FILTERS = {
     "number": show.number,
     "number_interval": show.number_interval,
-    "percent_plain": lambda value: show.percent(value, 1).removesuffix(".0"),
+    "percent_plain": _percent,
     "points_interval": show.points_interval,
     "points_plain": lambda value: show.number(100 * value, 2),
     "share": lambda rate: f"{100 * float(rate):g}%",
@@ -58,9 +65,13 @@ def sections(markdown: str, language: Language) -> dict[str, str]:
     Raises InvalidInput for a text that does not have all headings in their order, each once, and nothing before.
     """
     before, *blocks = ("\n" + markdown).split("\n## ")
-    parts = [(heading.strip(), body.strip()) for heading, _, body in (block.partition("\n") for block in blocks)]
+    parts = [
+        (heading.strip(), body.strip()) for heading, _, body in (block.partition("\n") for block in blocks)
+    ]
     expected = [heading[1 if language == "zh" else 0] for heading in HEADINGS.values()]
     if before.strip() or [heading for heading, _ in parts] != expected:
-        found = [line for line in (before.strip().partition("\n")[0], *(heading for heading, _ in parts)) if line]
+        found = [
+            line for line in (before.strip().partition("\n")[0], *(heading for heading, _ in parts)) if line
+        ]
         raise InvalidInput("the text of an answer", f"must have the headings {', '.join(expected)}", found)
     return dict(zip(HEADINGS, (body for _, body in parts), strict=True))

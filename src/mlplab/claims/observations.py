@@ -16,7 +16,7 @@ from mlplab.study import Results
 
 @dataclass(frozen=True)
 class DataUsed:
-    """A data set that was looked at: its name, where its bytes came from, what they were."""
+    """A data set that was looked at: its name, where its bytes came from (here and now), what they were."""
 
     name: str
     title: str
@@ -62,7 +62,11 @@ class Observations:
     def to_dict(self) -> dict[str, Any]:
         """JSON: columns and rows of each table; a number that is not finite becomes null."""
         return {
-            "data": [vars(used) | {"fingerprints": list(used.fingerprints)} for used in self.data],
+            # Not the source: a folder of one machine means nothing on another, and the fingerprints say what it held.
+            "data": [
+                {"name": used.name, "title": used.title, "fingerprints": list(used.fingerprints)}
+                for used in self.data
+            ],
             "studies": list(self.studies),
             "settings": [dict(setting) for setting in self.settings],
             "tables": {
@@ -77,11 +81,12 @@ class Observations:
 
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> Observations:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`, but for where the data came from."""
         return cls(
             {name: _table(t["columns"], t["rows"]) for name, t in held["tables"].items()},
             tuple(
-                DataUsed(u["name"], u["title"], u["source"], tuple(u["fingerprints"])) for u in held["data"]
+                DataUsed(used["name"], used["title"], "", tuple(used["fingerprints"]))
+                for used in held["data"]
             ),
             tuple(held["studies"]),
             tuple(held["settings"]),
@@ -98,6 +103,8 @@ def plain(value: Any) -> Any:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
+    if {len(row) for row in rows} - {len(columns)}:  # pandas would fill up a row that was cut short
+        raise ValueError(f"a row must have the {len(columns)} columns {', '.join(columns)}")
     table = pd.DataFrame(rows, columns=columns)
     for index, name in enumerate(columns):
         held = [row[index] for row in rows]

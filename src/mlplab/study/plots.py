@@ -142,7 +142,7 @@ def difference_plot(
     if margin is None and held[0].get("equivalence"):
         margin = held[0]["equivalence"]["margin"]
     note = _note("difference", rows, language)
-    if len(rows) > 1:
+    if any(c.get("p_holm") is not None for c in held):
         note += words["holm"].format(arms=len(rows))
     subtitle = [note]
     if margin is not None:

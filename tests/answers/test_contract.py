@@ -1,0 +1,267 @@
+"""What every answer keeps to, whoever writes it. A new answer is a new file, and is held to all of this unasked."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import jinja2
+import pytest
+
+import mlplab
+from mlplab import answers, cli
+from mlplab.answers import EXERCISES, answered
+from mlplab.book import evidence, texts
+from mlplab.book.inquiry import conclude
+from mlplab.book.texts import HEADINGS, render
+from mlplab.claims import Finding, Judgement, Lab
+from mlplab.claims import lab as lab_module
+from mlplab.errors import InvalidInput, UnknownName
+from mlplab.stats import Verdict
+
+from .cases import ANSWERED, LANGUAGES, findings, observed, the_answer
+from .prose import branches, expressions, parts, typed_figures
+
+VERDICTS = get_args(Verdict)
+every_answer = pytest.mark.parametrize("number", ANSWERED)
+either_language = pytest.mark.parametrize("language", LANGUAGES)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("observed")
+
+
+# The exercises
+
+
+def test_the_chapter_has_49_exercises_in_ten_sections():
+    counts: dict[str, int] = {}
+    for number, exercise in EXERCISES.items():
+        section = exercise.section.number
+        counts[section] = counts.get(section, 0) + 1
+        assert number == exercise.number == f"{section}.{counts[section]}"
+    assert counts == dict(zip([f"4.{i}" for i in range(1, 11)], (4, 6, 3, 4, 6, 7, 5, 4, 4, 6), strict=True))
+    assert len(EXERCISES) == 49
+
+
+@either_language
+def test_every_exercise_has_a_title_of_its_own(language):
+    titles = [exercise.title.of(language) for exercise in EXERCISES.values()]
+    assert all(titles)
+    assert len(set(titles)) == 49
+
+
+def test_links_lead_to_the_edition_of_the_language():
+    section = EXERCISES["4.6.1"].section
+    assert section.link("zh") == "https://zh.d2l.ai/chapter_multilayer-perceptrons/dropout.html"
+    assert section.link("en") == "https://classic.d2l.ai/chapter_multilayer-perceptrons/dropout.html"
+
+
+@pytest.mark.parametrize("number", ["4.6.8", "4.11.1", "foo", "", "4.6.1 ", "４.６.１", "../4.6.1"])
+def test_no_exercise_is_an_unknown_name(number):
+    with pytest.raises(UnknownName, match="exercise is not known"):
+        answers.answer(number)
+
+
+def test_a_section_is_no_exercise_but_leads_to_them():
+    with pytest.raises(InvalidInput, match=r"4\.6\.1 to 4\.6\.7"):
+        answers.answer("4.6")
+
+
+# The file of an answer
+
+
+@every_answer
+def test_claims_are_stated_in_both_languages_with_the_same_figures(number):
+    for claim in the_answer(number).claims:
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", claim.name)
+        assert claim.statement.en
+        assert re.search("[\u4e00-\u9fff]", claim.statement.zh)
+        figures = [re.findall(r"\d+(?:\.\d+)?", statement) for statement in claim.statement]
+        assert sorted(figures[0]) == sorted(figures[1])
+
+
+@every_answer
+def test_what_circulates_is_judged_whatever_the_verdict(number):
+    found = the_answer(number)
+    for said in found.circulated:
+        assert said.says.en
+        assert said.says.zh
+        if isinstance(said.judgement, str):
+            assert said.judgement in get_args(Judgement)
+            continue
+        for verdict in VERDICTS:
+            forced = {claim.name: Finding(verdict) for claim in found.claims}
+            assert said.judge(forced) in get_args(Judgement)
+
+
+@every_answer
+def test_a_suggested_variation_is_accepted(number, monkeypatch):
+    """What an answer tells its reader to type must not be refused."""
+
+    class Reached(Exception):
+        """The study is about to be trained."""
+
+    def reach(*args, **kwargs):
+        raise Reached
+
+    monkeypatch.setattr(lab_module, "run_study", reach)
+    found = the_answer(number)
+    words = shlex.split(found.vary)
+    assert words[::2] == ["--set"] * len(words[::2])
+    if words:
+        with pytest.raises(Reached):
+            found.observe(Lab("quick", seeds=2, knobs=cli._knobs(words[1::2])))
+
+
+# Its texts
+
+
+@every_answer
+@either_language
+def test_a_text_has_the_six_sections_in_their_order(number, language):
+    column = LANGUAGES.index(language)
+    assert list(parts(answers.text(number, language))) == [heading[column] for heading in HEADINGS.values()]
+
+
+@every_answer
+def test_both_languages_quote_the_same_and_choose_by_the_same_verdicts(number):
+    en, zh = (answers.text(number, language) for language in LANGUAGES)
+    assert expressions(en) == expressions(zh)
+    assert branches(en) == branches(zh)
+
+
+@every_answer
+@either_language
+def test_law_2_no_figure_is_typed_into_prose(number, language):
+    assert typed_figures(answers.text(number, language)) == []
+
+
+def some_verdicts(names: list[str]) -> list[dict[str, Verdict]]:
+    """All combinations for up to four claims; for more, all alike and every pair of claims in every way."""
+    if len(names) <= 4:
+        return [dict(zip(names, c, strict=True)) for c in itertools.product(VERDICTS, repeat=len(names))]
+    chosen = []
+    for base, (one, other), (v, w) in itertools.product(
+        VERDICTS, itertools.combinations(names, 2), itertools.product(VERDICTS, repeat=2)
+    ):
+        chosen.append(dict.fromkeys(names, base) | {one: v, other: w})
+    return chosen
+
+
+@pytest.mark.slow
+@every_answer
+@either_language
+def test_every_sentence_has_its_numbers_whatever_the_verdicts(number, language, folder):
+    seen, found = observed(number, folder), the_answer(number)
+    made = findings(number, folder)
+    facts = found.facts(seen)
+    fast = dataclasses.replace(found, facts=lambda observations: facts)
+    for verdicts in some_verdicts(list(made)):
+        forced = {name: dataclasses.replace(made[name], verdict=v) for name, v in verdicts.items()}
+        sections = render(number, fast, seen, forced, language)
+        assert all(sections.values()), [name for name, text in sections.items() if not text]
+        assert not re.search(r"\bnan\b|\bNone\b|\binf\b|\{\{|%\}", "".join(sections.values()))
+
+
+@pytest.mark.slow
+@every_answer
+@either_language
+def test_tables_and_figure_are_drawn_in_both_languages(number, language, folder):
+    seen, found = observed(number, folder), the_answer(number)
+    for table in found.tables(seen, language):
+        assert table.rows
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+        assert all(isinstance(cell, str) for row in table.rows for cell in row)
+    assert found.figure(seen, language).to_dict()
+
+
+# Its claims (law 3: every checker is shown a falsehood)
+
+
+@pytest.mark.slow
+@every_answer
+def test_law_3_every_falsehood_is_rejected_and_every_proof_holds(number, folder):
+    """Experiments are held to it where they were published: a small one has too few seeds to reject anything."""
+    seen = observed(number, folder)
+    is_published = evidence.published(number) is not None
+    for claim in the_answer(number).claims:
+        if claim.kind == "experiment" and not is_published:
+            continue
+        assert claim.control(seen).verdict == "fails", f"{claim.name}: its falsehood is not rejected"
+        if claim.kind in ("proof", "property"):
+            assert findings(number, folder)[claim.name].verdict == "holds", claim.name
+
+
+@pytest.mark.slow
+@every_answer
+def test_published_verdicts_are_those_of_this_code(number):
+    held = evidence.published(number)
+    if held is None:
+        pytest.skip("nothing was published for it")
+    assert held.lapsed == []
+    assert set(held.inquiry.controls.values()) == {"fails"}
+
+
+# Finding answers
+
+
+def test_a_text_that_lacks_a_heading_fails(monkeypatch):
+    template = answers.text("4.1.1", "en").replace("## Limits\n", "")
+    monkeypatch.setattr(texts, "text", lambda number, language: template)
+    inquiry = conclude("4.1.1", Lab().observations())
+    with pytest.raises(
+        InvalidInput, match="Question, Short answer, Why, What circulates, Limits, References"
+    ):
+        render("4.1.1", inquiry.answer, inquiry.observations, inquiry.findings, "en")
+
+
+@pytest.mark.parametrize("quoted", ["nobody", "autograd_agrees.nobody", "derivative_in_x.estimate"])
+def test_a_sentence_that_quotes_what_nobody_found_fails(monkeypatch, quoted):
+    template = answers.text("4.1.1", "en").replace("## Why\n", "## Why\n{{ " + quoted + " | number }}\n")
+    monkeypatch.setattr(texts, "text", lambda number, language: template)
+    inquiry = conclude("4.1.1", Lab().observations())
+    with pytest.raises(jinja2.UndefinedError, match="nobody|estimate"):
+        render("4.1.1", inquiry.answer, inquiry.observations, inquiry.findings, "en")
+
+
+FIND = """
+import mlplab, mlplab.answers as answers
+assert mlplab.__file__.startswith({root!r}), mlplab.__file__
+print(*answers.answered(), answers.answer("4.6.2") is not None, answers.text("4.6.2", "zh")[:2])
+"""
+
+
+@pytest.mark.slow
+def test_a_new_answer_is_a_new_file_and_nothing_else(tmp_path):
+    package = Path(mlplab.__file__).parent
+    shutil.copytree(package, tmp_path / "mlplab", ignore=shutil.ignore_patterns("__pycache__"))
+    room = tmp_path / "mlplab/answers/s4_6_dropout"
+    for suffix in (".py", ".en.md", ".zh.md"):
+        shutil.copy(next(room.glob(f"q1_*{suffix}")), room / f"q2_more_epochs{suffix}")
+    done = subprocess.run(
+        [sys.executable, "-c", FIND.format(root=str(tmp_path))],
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    numbers = sorted([*answered(), "4.6.2"], key=list(EXERCISES).index)
+    assert done.stdout.split() == [*numbers, "True", "##"]
+
+
+def test_an_answer_refuses_two_claims_of_one_name_and_a_judge_that_is_no_claim():
+    found = the_answer("4.1.1")
+    with pytest.raises(InvalidInput, match="must have different names"):
+        dataclasses.replace(found, claims=found.claims + found.claims[:1])
+    with pytest.raises(InvalidInput, match=r"Circulated\.by"):
+        dataclasses.replace(found, claims=found.claims[:1])

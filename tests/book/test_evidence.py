@@ -1,0 +1,134 @@
+"""Evidence is read as it was written, is never half written, and is refused in one line where it is no evidence."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from mlplab.book import evidence
+from mlplab.book.inquiry import conclude
+from mlplab.errors import EvidenceError
+
+from . import cases
+
+
+@pytest.fixture
+def written(checkout) -> Path:
+    return evidence.write(cases.inquiry(), evidence.folder())
+
+
+def held(path: Path) -> dict:
+    return json.loads(path.read_text("utf-8"))
+
+
+def test_what_was_never_published_is_none():
+    assert evidence.published(cases.NUMBER) is None
+
+
+def test_what_was_written_is_read(written):
+    made, found = cases.inquiry(), evidence.published(cases.NUMBER)
+    assert found.inquiry.observations.to_dict() == made.observations.to_dict()
+    assert found.inquiry.to_dict() == made.to_dict()
+    assert found.verdicts == {name: finding.verdict for name, finding in made.findings.items()}
+    assert found.lapsed == []
+    assert found.path == written == evidence.folder() / "4.2.1.json"
+    assert found.made_with["packages"]["numpy"]
+
+
+def test_writing_again_what_was_read_changes_nothing_but_its_making(written):
+    first = held(written)
+    evidence.write(evidence.published(cases.NUMBER).inquiry, evidence.folder())
+    again = held(written)
+    assert {**again, "made_with": None} == {**first, "made_with": None}
+
+
+def test_a_run_is_a_line(written):
+    lines = [
+        json.loads(line.strip().rstrip(","))
+        for line in written.read_text("utf-8").splitlines()
+        if "finished" in line
+    ]
+    assert len(lines) == 12
+    assert lines[0][:3] == ["weight_decay=0", "0", 0]
+
+
+def test_brackets_within_text_are_left_alone():
+    text = json.dumps({"a": ["[\\n 1", "]", "x\ny"], "b": [[1, 2], []], "c": "[ {"}, indent=1)
+    assert json.loads(evidence._compact(text)) == json.loads(text)
+
+
+def test_others_may_read_it(written):
+    assert written.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+def test_a_failure_leaves_the_old_file_and_no_other(written, monkeypatch, broken):
+    before = written.read_bytes()
+
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*((os, "fsync", fail) if broken == "fsync" else (Path, "replace", fail)))
+    with pytest.raises(OSError, match="No space left"):
+        evidence.write(cases.inquiry(), evidence.folder())
+    assert written.read_bytes() == before
+    assert [path.name for path in evidence.folder().iterdir()] == [written.name]
+
+
+DAMAGE = {
+    "cut short": lambda text: text[: len(text) // 2],
+    "empty": lambda text: "",
+    "not JSON": lambda text: "<html>",
+    "not text": lambda text: "\udcff",
+    "a list": lambda text: "[]",
+    "a number": lambda text: "3",
+    "another format": lambda text: text.replace('"format": 1', '"format": 2'),
+    "without a format": lambda text: text.replace('"format": 1', '"formal": 1'),
+    "another exercise's": lambda text: text.replace('"exercise": "4.2.1"', '"exercise": "4.2.2"'),
+    "without claims": lambda text: text.replace('"claims"', '"climbs"'),
+    "without how it was made": lambda text: text.replace('"made_with"', '"made"'),
+    "without its table": lambda text: text.replace('"runs": {', '"walks": {'),
+    "without a column": lambda text: text.replace('"train_loss"', '"train_less"'),
+    "tables as a list": lambda text: json.dumps(json.loads(text) | {"observations": {"tables": []}}),
+    "rows too short": lambda text: text.replace('["weight_decay=0", "0", 0,', '["weight_decay=0", "0",', 1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_is_no_evidence_is_refused_in_one_line(written, damage):
+    damaged = damage(written.read_text("utf-8"))
+    assert damaged != written.read_text("utf-8")
+    written.write_bytes(damaged.encode("utf-8", "surrogateescape"))
+    with pytest.raises(EvidenceError, match="publish it again") as raised:
+        evidence.published(cases.NUMBER)
+    assert str(written) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_verdict_that_this_code_does_not_reach_has_lapsed(written):
+    content = held(written)
+    content["claims"][0]["verdict"] = "fails"
+    written.write_text(json.dumps(content), "utf-8")
+    assert evidence.published(cases.NUMBER).lapsed == ["decay-raises-training-loss"]
+
+
+def test_a_claim_that_is_new_or_gone_has_lapsed(written):
+    content = held(written)
+    content["claims"][1]["name"] = "an-older-claim"
+    written.write_text(json.dumps(content), "utf-8")
+    assert evidence.published(cases.NUMBER).lapsed == ["all-runs-end", "an-older-claim"]
+
+
+def test_falsehoods_are_rejected_on_what_was_published(written):
+    assert set(evidence.published(cases.NUMBER).inquiry.controls.values()) == {"fails"}
+
+
+def test_an_inquiry_is_the_same_before_and_after_a_trip_through_json():
+    made = conclude(cases.NUMBER, cases.observed())
+    back = conclude(
+        cases.NUMBER, type(made.observations).from_dict(json.loads(json.dumps(made.observations.to_dict())))
+    )
+    assert back.to_dict() == made.to_dict()

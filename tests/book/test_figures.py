@@ -1,0 +1,56 @@
+"""Figures are files that need no network; without the extra there is a pip command in their place."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+from mlplab.book import figures, report
+from mlplab.book.inquiry import conclude
+from mlplab.claims import Lab
+from mlplab.study import default_path
+
+from . import cases
+
+# What makes a browser ask the network for more.
+# The programs within a page build tags of their own: a picture of theirs is made of the page's own data.
+REQUEST = re.compile(
+    r"<script\b[^>]*\bsrc\s*=|<link\b[^>]*\bhref\s*=|@import\s|url\(\s*[\"']?https?:", re.IGNORECASE
+)
+
+
+def test_a_figure_is_an_svg_and_a_page_that_asks_for_nothing():
+    made = cases.inquiry()
+    svg, html = report.draw(made, "zh")
+    assert svg.parent == html.parent == default_path().parent / "figures"
+    assert (svg.name, html.name) == ("4.2.1-zh.svg", "4.2.1-zh.html")
+    assert svg.read_text("utf-8").startswith("<svg")
+    page = html.read_text("utf-8")
+    assert "vegaEmbed" in page
+    assert not REQUEST.search(page)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<script src="https://cdn.jsdelivr.net/npm/vega@5"></script>',
+        "<script type='module' src=//x.y></script>",
+        '<link rel="stylesheet" href="https://x.y/z.css">',
+        "<style>a { background: url('http://x.y') }</style>",
+    ],
+)
+def test_a_page_that_asks_the_network_would_be_seen(page):
+    assert REQUEST.search(page)
+
+
+@pytest.mark.parametrize("missing", ["altair", "vl_convert"])
+def test_without_the_extra_an_answer_says_what_brings_it(monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    made = conclude("4.1.1", Lab().observations())
+    drawn = report.draw(made, "en")
+    assert isinstance(drawn, str)
+    assert "pip install 'mlplab[book]'" in drawn
+    assert not figures.folder().exists()
+    assert report.as_dict(made, None, drawn, "en")["figures"] == drawn

@@ -1,0 +1,147 @@
+"""What a reader sees, at any width and in both languages."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mlplab.book import labels, report, terminal
+from mlplab.book.evidence import Evidence
+from mlplab.book.inquiry import conclude
+from mlplab.claims import Lab
+
+from . import cases
+
+DECAY, ENDS = (claim.name for claim in cases.ANSWER.claims)
+widths = pytest.mark.parametrize("width", [60, 80, 120])
+languages = pytest.mark.parametrize("language", ["en", "zh"])
+
+
+def shown(*renderables, width: int = 100) -> str:
+    """What the command line would print."""
+    console = terminal.console()
+    console.file = io.StringIO()
+    console.width = width
+    for renderable in renderables:
+        console.print(renderable)
+    return console.file.getvalue()
+
+
+def without_spaces(text: str) -> str:
+    return "".join(text.split())
+
+
+@widths
+@languages
+@pytest.mark.parametrize("verdict", ["holds", "fails", "undecided"])
+@pytest.mark.parametrize("is_published", [False, True])
+def test_an_answer_is_shown_with_its_verdicts(width, language, verdict, is_published):
+    now = cases.inquiry(verdicts={DECAY: verdict})
+    held = Evidence(cases.inquiry(), {}, {}, Path("x.json")) if is_published else None
+    text = shown(
+        terminal.header(now.number, now.observations, ["digits stands in."], language),
+        terminal.full_answer(now, held, (Path("/cache/a.svg"), Path("/cache/a.html")), language),
+        width=width,
+    )
+    assert max(map(len, text.splitlines())) <= width
+    joined = without_spaces(text)
+    assert without_spaces(labels.VERDICTS[verdict].of(language)) in joined
+    assert terminal.SHAPES[verdict] in text
+    assert "digitsstandsin." in joined
+    assert "/cache/a.svg" in text
+    # What was published decides about what circulates.
+    judged = cases.ANSWER.circulated[0].judgement["holds" if is_published else verdict]
+    assert without_spaces(f"→ {labels.JUDGEMENTS[judged].of(language)}") in joined
+
+
+@languages
+def test_brackets_are_printed_as_they_are(language):
+    """Rich would read them as markup: an interval, a folder and a pip command must survive."""
+    now = cases.inquiry()
+    why = "A figure needs an optional part of mlplab: pip install 'mlplab[book]' brings it."
+    text = shown(terminal.full_answer(now, None, why, language))
+    assert "pip install 'mlplab[book]'" in text
+    assert "87.12 [86.98, 87.26]" in text
+    figures = (Path("/a[b]/[/c]/:smile:.svg"), Path("/a[red].html"))
+    text = shown(terminal.full_answer(now, None, figures, language))
+    assert "/a[b]/[/c]/:smile:.svg" in text
+    assert "/a[red].html" in text
+
+
+@languages
+def test_a_proof_is_shown_without_seeds(language):
+    now = conclude("4.1.1", Lab().observations())
+    text = shown(terminal.full_answer(now, None, "no figure", language))
+    assert labels.VERDICTS["holds"].of(language) in text
+    assert labels.SEEDS.of(language) not in text
+
+
+@widths
+@languages
+def test_all_exercises_are_listed(width, language):
+    text = shown(terminal.list_of_exercises(language), width=width)
+    assert sum(line.strip().startswith("4.") for line in text.splitlines()) == 49
+
+
+@widths
+@languages
+def test_a_verification_says_what_does_not_stand(width, language):
+    holds = {DECAY: "holds", ENDS: "holds"}
+    good = shown(terminal.verification(cases.verification(holds, holds), language), width=width)
+    assert without_spaces(labels.STANDS.of(language)) in without_spaces(good)
+    bad = cases.verification(
+        holds | {"older": "holds"}, holds | {DECAY: "fails"}, judged=holds, controls={ENDS: "holds"}
+    )
+    text = without_spaces(shown(terminal.verification(bad, language), width=width))
+    for words, name in ((labels.CONTRADICTED, DECAY), (labels.LAPSED, "older"), (labels.UNGUARDED, ENDS)):
+        assert without_spaces(words.of(language).format(name)) in text
+    assert without_spaces(labels.STANDS.of(language)) not in text
+
+
+def test_undecided_says_how_many_seeds_are_needed():
+    now = cases.inquiry()
+    observed = now.observations.tables["runs"].copy()
+    observed.loc[observed["arm"] == "weight_decay=5", "train_loss"] -= 0.995
+    later = conclude(cases.NUMBER, type(now.observations)({"runs": observed}, now.observations.data))
+    finding = later.findings[DECAY]
+    assert finding.verdict == "undecided"
+    text = shown(terminal.full_answer(later, None, "no figure", "en"))
+    assert f"needs about {finding.replicates_needed} seeds" in text
+
+
+def test_a_closed_pipe_is_told_and_ends_nothing_by_itself():
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    console = terminal.console()
+    console.file = Closed()
+    assert isinstance(console, Console)
+    with pytest.raises(BrokenPipeError):
+        console.print("anything")
+
+
+# For machines
+
+
+@languages
+def test_an_answer_for_machines_has_texts_claims_and_judgements(language):
+    now = cases.inquiry()
+    told = report.as_dict(now, None, "no figure", language)
+    assert told["published"] is None
+    assert told["circulated"] == [
+        {"says": cases.ANSWER.circulated[0].says.of(language), "judgement": "wrong"}
+    ]
+    assert [claim["name"] for claim in told["this_run"]["claims"]] == [DECAY, ENDS]
+    assert told["figures"] == "no figure"
+
+
+@languages
+def test_the_list_for_machines_has_every_exercise(language):
+    rows = report.list_as_dict(language)
+    assert len(rows) == 49
+    assert {row["exercise"] for row in rows if row["answered"]} >= {"4.1.1", "4.5.1", "4.6.1"}
+    assert len({row["title"] for row in rows}) == 49

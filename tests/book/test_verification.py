@@ -1,0 +1,186 @@
+"""Verification says what does not stand, leaves nothing behind, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mlplab.answers import EXERCISES
+from mlplab.book import evidence, verification
+from mlplab.claims import lab as lab_module
+from mlplab.errors import EvidenceError, InvalidInput, UnknownName
+from mlplab.study import Store, default_path, run_study
+
+from . import cases
+
+DECAY, ENDS = (claim.name for claim in cases.ANSWER.claims)
+HOLDS = {DECAY: "holds", ENDS: "holds"}
+
+
+# What stands, on constructed inquiries
+
+
+@pytest.mark.parametrize("effort", ["full", "quick"])
+def test_what_is_found_again_stands(effort):
+    outcome = cases.verification(HOLDS, HOLDS, effort=effort)
+    assert outcome.stands
+    assert outcome.contradicted == outcome.unguarded == []
+
+
+@pytest.mark.parametrize("effort", ["full", "quick"])
+@pytest.mark.parametrize(("before", "now"), [("holds", "fails"), ("fails", "holds")])
+def test_the_opposite_contradicts_at_any_effort(effort, before, now):
+    outcome = cases.verification(HOLDS | {DECAY: before}, HOLDS | {DECAY: now}, effort=effort)
+    assert outcome.contradicted == [DECAY]
+    assert not outcome.stands
+
+
+@pytest.mark.parametrize(("before", "now"), [("holds", "undecided"), ("undecided", "fails")])
+def test_undecided_contradicts_after_full_effort_alone(before, now):
+    """Fewer seeds may leave undecided what more have settled."""
+    full, quick = (
+        cases.verification(HOLDS | {DECAY: before}, HOLDS | {DECAY: now}, effort=effort)
+        for effort in ("full", "quick")
+    )
+    assert full.contradicted == [DECAY]
+    assert not full.stands
+    assert quick.contradicted == []
+    assert quick.stands
+
+
+def test_a_published_verdict_that_this_code_does_not_reach_has_lapsed():
+    outcome = cases.verification(HOLDS, HOLDS, judged=HOLDS | {ENDS: "fails"})
+    assert outcome.published.lapsed == [ENDS]
+    assert outcome.contradicted == []
+    assert not outcome.stands
+
+
+def test_a_published_claim_that_is_no_more_has_lapsed():
+    outcome = cases.verification(HOLDS | {"older": "holds"}, HOLDS, judged=HOLDS)
+    assert outcome.published.lapsed == ["older"]
+    assert outcome.contradicted == []
+    assert not outcome.stands
+
+
+@pytest.mark.parametrize(
+    ("effort", "control", "unguarded"),
+    [("full", "holds", [DECAY]), ("full", "undecided", [DECAY]), ("quick", "holds", [DECAY])]
+    + [("quick", "undecided", []), ("full", "fails", []), ("quick", "fails", [])],
+)
+def test_law_3_a_check_that_lets_a_falsehood_pass_does_not_stand(effort, control, unguarded):
+    outcome = cases.verification(HOLDS, HOLDS, effort=effort, controls={DECAY: control})
+    assert outcome.unguarded == unguarded
+    assert outcome.stands == (not unguarded)
+
+
+def test_an_outcome_is_json():
+    outcome = cases.verification(HOLDS, HOLDS | {DECAY: "fails"})
+    told = json.loads(json.dumps(outcome.to_dict(), allow_nan=False))
+    assert (told["exercise"], told["stands"], told["contradicted"]) == (cases.NUMBER, False, [DECAY])
+    assert told["published"] == HOLDS
+
+
+# Running again
+
+
+def test_what_was_published_is_made_again_from_nothing():
+    verification.publish(cases.NUMBER)
+    told = []
+    outcome = verification.verify(cases.NUMBER, "full", on_progress=told.append)
+    assert outcome.stands
+    assert outcome.again.observations.num_seeds == cases.FULL_SEEDS
+    # The user's store holds all of them; not one was taken from there.
+    assert (told[0].found, told[-1].done) == (0, 2 * cases.FULL_SEEDS)
+
+
+@pytest.mark.parametrize("effort", ["full", "quick"])
+def test_verification_leaves_the_users_store_and_nothing_else(effort):
+    verification.publish(cases.NUMBER)
+    before = {path.name for path in default_path().parent.iterdir()}
+    verification.verify(cases.NUMBER, effort)
+    assert {path.name for path in default_path().parent.iterdir()} == before
+
+
+def test_a_stopped_verification_goes_on_where_it_was():
+    """Law 5: nothing is lost."""
+    verification.publish(cases.NUMBER)
+
+    def stop(progress):
+        if progress.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verification.verify(cases.NUMBER, "full", on_progress=stop)
+    told = []
+    assert verification.verify(cases.NUMBER, "full", on_progress=told.append).stands
+    assert told[0].found > 0
+
+
+def test_verification_trains_as_many_seeds_as_were_published():
+    """The answer may have grown since: what is repeated is what was published."""
+    evidence.write(cases.inquiry(), evidence.folder())  # with 6 seeds, where full effort has 8
+    assert verification.verify(cases.NUMBER, "full").again.observations.num_seeds == 6
+
+
+def test_a_changed_result_does_not_stand():
+    path = verification.publish(cases.NUMBER)
+    content = json.loads(path.read_text("utf-8"))
+    table = content["observations"]["tables"]["runs"]
+    column = table["columns"].index("train_loss")
+    for row in table["rows"]:
+        row[column] *= -1
+    for claim in content["claims"]:
+        claim["verdict"] = "fails" if claim["name"] == DECAY else "holds"
+    path.write_text(json.dumps(content), "utf-8")
+    assert verification.verify(cases.NUMBER, "full").contradicted == [DECAY]
+
+
+def test_there_is_nothing_to_verify_where_nothing_was_published():
+    with pytest.raises(EvidenceError, match=r"Nothing was published for 4\.2\.1"):
+        verification.verify(cases.NUMBER, "full")
+    assert not default_path().parent.exists()
+
+
+def test_an_exercise_without_an_answer_names_itself():
+    unwritten = list(EXERCISES)[-1]
+    with pytest.raises(InvalidInput, match=r"has no answer yet; got '4\.10\.6 .*mlplab list"):
+        verification.verify(unwritten, "full")
+    with pytest.raises(UnknownName):
+        verification.publish("4.12")
+
+
+# Publishing
+
+
+def test_published_evidence_is_of_full_effort_and_says_how_it_was_made():
+    path = verification.publish(cases.NUMBER)
+    found = evidence.published(cases.NUMBER)
+    assert path == found.path
+    assert found.inquiry.observations.num_seeds == cases.FULL_SEEDS
+    assert found.verdicts == HOLDS
+    assert {"mlplab", "revision", "python", "packages", "processor", "threads"} <= found.made_with.keys()
+
+
+@pytest.mark.parametrize("control", ["holds", "undecided"])
+def test_law_3_nothing_is_published_whose_falsehood_is_not_rejected(monkeypatch, control):
+    made = cases.inquiry(controls={DECAY: control})
+    monkeypatch.setattr(verification, "inquire", lambda number, lab: made)
+    with pytest.raises(EvidenceError, match=f"control was not rejected for {DECAY}"):
+        verification.publish(cases.NUMBER)
+    assert not evidence.folder().exists()
+
+
+def test_nothing_is_published_outside_a_checkout_nor_trained_for_it(checkout, monkeypatch):
+    (checkout / ".git").rmdir()
+    monkeypatch.setattr(lab_module, "run_study", lambda *a, **k: pytest.fail("it trains"))
+    with pytest.raises(EvidenceError, match="published from a checkout"):
+        verification.publish(cases.NUMBER)
+
+
+def test_a_second_look_finds_the_published_runs_in_the_users_store():
+    verification.publish(cases.NUMBER)
+    with Store(default_path()) as store:
+        told = []
+        run_study(cases.the_study(cases.FULL_SEEDS), store, on_progress=told.append)
+    assert told[0].found == 2 * cases.FULL_SEEDS
