@@ -131,7 +131,9 @@ def test_an_unknown_purpose_and_a_negative_seed_are_refused():
 def test_streams_leave_the_global_generators_alone():
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     stream = Stream(0, "noise")
-    stream.normal(10), stream.permutation(10), torch.rand(3, generator=stream.torch_generator())
+    stream.normal(10)
+    stream.permutation(10)
+    torch.rand(3, generator=stream.torch_generator())
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
 

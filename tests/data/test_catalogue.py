@@ -81,9 +81,9 @@ def test_unknown_names_suggest_the_nearest() -> None:
 def test_missing_files_name_every_way_out() -> None:
     with pytest.raises(AbsentData, match="is not on this machine") as error:
         data.load("fashion-mnist")
-    for way in ("MLPLAB_DATA", "--data mnist-5k", "mlplab.data.fetch('fashion-mnist') brings 31 MB"):
+    for way in ("MLPLAB_DATA", "--data mnist-5k", "mlplab data fetch fashion-mnist brings 31 MB"):
         assert way in str(error.value)
-    with pytest.raises(DataError, match=r"fetch\('house-prices'\) brings 1 MB"):
+    with pytest.raises(DataError, match=r"fetch house-prices brings 1 MB"):
         data.load_table("house-prices")
 
 
@@ -166,7 +166,7 @@ def test_an_interrupted_fetch_is_told_and_completed(
     content = server.files.pop(last)
     with pytest.raises(DataError, match="404"):
         data.fetch("fashion-mnist")
-    with pytest.raises(DataError, match=rf"lacks {last}. mlplab.data.fetch\('fashion-mnist'\) completes it"):
+    with pytest.raises(DataError, match=rf"lacks {last}. mlplab data fetch fashion-mnist completes it"):
         data.load("fashion-mnist")
     assert not data.info("fashion-mnist").is_present
     assert "lacks" in data.info("fashion-mnist").where

@@ -55,7 +55,7 @@ def test_half_a_set_is_an_error_and_not_passed_over(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path
 ) -> None:
     fill(cache / "set", ["a.gz"])
-    with pytest.raises(AbsentData, match=r"lacks b\.gz\. mlplab\.data\.fetch\('set'\) completes it"):
+    with pytest.raises(AbsentData, match=r"lacks b\.gz\. mlplab data fetch set completes it"):
         find_cached("set", FILES)
     monkeypatch.setenv("MLPLAB_DATA", str(fill(tmp_path / "own", ["b.gz"])))
     with pytest.raises(DataError, match=r"local folder .*own lacks a\.gz\. Add what is missing"):

@@ -105,7 +105,7 @@ def plain(value: Any) -> Any:
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
     if {len(row) for row in rows} - {len(columns)}:  # pandas would fill up a row that was cut short
         raise ValueError(f"a row must have the {len(columns)} columns {', '.join(columns)}")
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=pd.Index(columns))
     for index, name in enumerate(columns):
         held = [row[index] for row in rows]
         # pandas makes fractions of whole numbers where one is missing.
