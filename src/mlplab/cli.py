@@ -176,7 +176,9 @@ def main() -> None:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         status = STOPPED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        if not any(isinstance(cause, BrokenPipeError) for cause in (error, error.__context__)):
+            raise  # typer exits with status 1 where it meets a closed pipe, and that must not look like a verdict
         _drop_output()  # the reader of our output has left: end as other programs do
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:

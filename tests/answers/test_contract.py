@@ -229,7 +229,7 @@ def test_a_sentence_that_quotes_what_nobody_found_fails(monkeypatch, quoted):
     template = answers.text("4.1.1", "en").replace("## Why\n", "## Why\n{{ " + quoted + " | number }}\n")
     monkeypatch.setattr(texts, "text", lambda number, language: template)
     inquiry = conclude("4.1.1", Lab().observations())
-    with pytest.raises(jinja2.UndefinedError, match="nobody|estimate"):
+    with pytest.raises(jinja2.UndefinedError, match=r"nobody|estimate"):
         render("4.1.1", inquiry.answer, inquiry.observations, inquiry.findings, "en")
 
 

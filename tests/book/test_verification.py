@@ -65,8 +65,14 @@ def test_a_published_claim_that_is_no_more_has_lapsed():
 
 @pytest.mark.parametrize(
     ("effort", "control", "unguarded"),
-    [("full", "holds", [DECAY]), ("full", "undecided", [DECAY]), ("quick", "holds", [DECAY])]
-    + [("quick", "undecided", []), ("full", "fails", []), ("quick", "fails", [])],
+    [
+        ("full", "holds", [DECAY]),
+        ("full", "undecided", [DECAY]),
+        ("quick", "holds", [DECAY]),
+        ("quick", "undecided", []),
+        ("full", "fails", []),
+        ("quick", "fails", []),
+    ],
 )
 def test_law_3_a_check_that_lets_a_falsehood_pass_does_not_stand(effort, control, unguarded):
     outcome = cases.verification(HOLDS, HOLDS, effort=effort, controls={DECAY: control})

@@ -100,8 +100,12 @@ def test_a_knob_at_which_all_arms_stand_is_none_that_the_experiment_varies(lab):
 
 @pytest.mark.parametrize(
     ("option", "given"),
-    [("--seeds", {"seeds": 3}), ("--seeds", {"seeds": 0}), ("--data", {"data_name": "digits"})]
-    + [("--set", {"knobs": {"epochs": "3"}})],
+    [
+        ("--seeds", {"seeds": 3}),
+        ("--seeds", {"seeds": 0}),
+        ("--data", {"data_name": "digits"}),
+        ("--set", {"knobs": {"epochs": "3"}}),
+    ],
 )
 def test_an_answer_that_trains_nothing_refuses(option, given):
     with pytest.raises(InvalidInput, match=rf"{option} does not apply: 4\.1\.1"):

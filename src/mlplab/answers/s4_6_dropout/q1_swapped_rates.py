@@ -28,7 +28,7 @@ MARGIN = 0.003
 METRIC = "test_accuracy"
 LATE = "late_validation_accuracy"  # mean over the second half of the epochs: the last one alone is a matter of luck
 ROLES = {
-    "given": Words("the section's", "本节的设置"),
+    "given": Words("as given", "所给"),
     "swapped": Words("swapped", "交换后"),
     "none": Words("no dropout", "不用暂退法"),
 }
