@@ -1,4 +1,4 @@
-"""The command line: what it prints, and law 6, that bad input gets one clear line and status 2, never a traceback."""
+"""The command line: what it prints, and law 6: bad input gets one clear line and status 2, no traceback."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import mlplab
 from mlplab import cli
 from mlplab.answers import EXERCISES, answered
 from mlplab.book import evidence, inquiry, terminal, verification
+from mlplab.errors import EvidenceError
 from mlplab.study import default_path
 
 
@@ -268,6 +269,14 @@ def test_law_6_one_line_for_damaged_evidence(run, tmp_path, monkeypatch):
 def test_law_6_one_line_where_there_is_nothing_to_verify(run, tmp_path, monkeypatch):
     monkeypatch.setattr(evidence, "folder", lambda: tmp_path)
     assert "Nothing was published for 4.1.1" in run("verify", "4.1.1").line
+
+
+def test_law_6_one_line_for_an_error_of_several(run, monkeypatch):
+    def fail(number, lab):
+        raise EvidenceError("first\n  second")
+
+    monkeypatch.setattr(inquiry, "inquire", fail)
+    assert run("answer", "4.1.1").line == "first second"
 
 
 def test_ctrl_c_ends_with_status_130_and_one_line(run, monkeypatch):

@@ -29,6 +29,10 @@ def test_an_unknown_name_says_the_nearest_one():
     assert str(UnknownName("Optimizer.kind", "adm", ["sgd", "adam"])) == message
 
 
+def test_capitals_do_not_hide_the_nearest_name():
+    assert "Did you mean 'relu'?" in str(UnknownName("Activation", "ReLU", ["gelu", "relu"]))
+
+
 def test_an_unknown_name_like_no_other_has_no_nearest_one():
     assert (
         str(UnknownName("kind", "qqq", iter(["sgd", "adam"])))

@@ -48,8 +48,9 @@ class UnknownName(InvalidInput):
 
     def __init__(self, owner: str, received: object, known: Iterable[str], remedy: str = "") -> None:
         names = list(known)
-        close = difflib.get_close_matches(str(received), names, n=1, cutoff=0.5)
-        nearest = f" Did you mean {close[0]!r}?" if close else ""
+        lowered = {name.lower(): name for name in names}
+        close = difflib.get_close_matches(str(received).lower(), lowered, n=1, cutoff=0.5)
+        nearest = f" Did you mean {lowered[close[0]]!r}?" if close else ""
         # A list of 49 exercises hides the one that was meant; a short list is the answer itself.
         listed = f"must be one of {', '.join(map(repr, names))}" if len(names) <= 20 else "is not known"
         message = f"{owner} {listed}; got {received!r}.{nearest}"

@@ -1,4 +1,4 @@
-"""All answers that are written, each with something observed: published where it was, else tried on a small scale."""
+"""All answers that are written, each with something observed: what was published, else a small experiment."""
 
 from __future__ import annotations
 

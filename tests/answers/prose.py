@@ -11,7 +11,7 @@ CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 EXPRESSION = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 BRANCH = re.compile(r"\{%-?\s*((?:if|elif|for|set)\b.*?)\s*-?%\}", re.DOTALL)
 
-# Where a digit is allowed in prose: it names a place or a thing, or is a constant of a formula. The list is closed.
+# Where a digit is allowed in prose: it names a place or a thing, or is a constant of a formula. Nothing else.
 PLACES = re.compile(
     r"\b(?:[Ss]ection|[Ee]xercise|[Cc]hapter)s?\s+\d+(?:\.\d+)*"  # section 4.6, exercise 4.6.1
     r"|(?:第\s*\d+|\d+(?:\.\d+)+)\s*[章节]|练习\s*\d+(?:\.\d+)+"

@@ -39,7 +39,7 @@ def test_without_decay_the_exact_solution_is_the_shortest_that_fits(problem):
     w, intercept = q.solve_exactly(problem, 0.0)
     np.testing.assert_allclose(x @ w + intercept, y, atol=1e-10)
     centred = x - x.mean(0)
-    # Centred rows add up to 0: they have a direction less than there are examples, and none may be made up in it.
+    # Centred rows add up to 0: they have one direction less than examples, and none may be made up in it.
     assert np.linalg.matrix_rank(centred) == len(x) - 1
     np.testing.assert_allclose(w, np.linalg.lstsq(centred, y - y.mean(), rcond=1e-10)[0], atol=1e-10)
 
@@ -73,10 +73,11 @@ def test_the_unseen_part_is_the_projection_on_the_null_space(problem):
 
 def test_the_exact_risk_is_what_many_test_points_show(problem):
     size = problem.in_features
-    w, b = 0.05 * Stream(2, "data").normal(size), 0.7
-    row = q._row("zero", 1.0, 0, problem, w, b)
     true_w, true_b = problem.truth["weights"].ravel(), problem.truth["bias"].item()
     noise_std = problem.truth["noise_std"].item()
+    # Errors of weights, bias and noise of about one size: none of them hides behind another.
+    w, b = true_w + noise_std / np.sqrt(size) * Stream(2, "data").normal(size), true_b + noise_std
+    row = q._row("zero", 1.0, 0, problem, w, b)
     squares = []
     for step in range(20):
         x = Stream(3, "data", step=step).normal((5000, size))

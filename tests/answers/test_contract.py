@@ -1,4 +1,4 @@
-"""What every answer keeps to, whoever writes it. A new answer is a new file, and is held to all of this unasked."""
+"""What every answer keeps to, whoever writes it. A new one is a new file, and is held to all of this unasked."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_tables_and_figure_are_drawn_in_both_languages(number, language, folder)
 @pytest.mark.slow
 @every_answer
 def test_law_3_every_falsehood_is_rejected_and_every_proof_holds(number, folder):
-    """Experiments are held to it where they were published: a small one has too few seeds to reject anything."""
+    """Experiments are held to it where they were published: a small one has too few seeds to reject."""
     seen = observed(number, folder)
     is_published = evidence.published(number) is not None
     for claim in the_answer(number).claims:
@@ -224,9 +224,12 @@ def test_a_text_that_lacks_a_heading_fails(monkeypatch):
         render("4.1.1", inquiry.answer, inquiry.observations, inquiry.findings, "en")
 
 
-@pytest.mark.parametrize("quoted", ["nobody", "autograd_agrees.nobody", "derivative_in_x.estimate"])
+@pytest.mark.parametrize(
+    "quoted",
+    ["nobody", "nobody | number", "autograd_agrees.nobody", "derivative_in_x.estimate", "nobody or 'x'"],
+)
 def test_a_sentence_that_quotes_what_nobody_found_fails(monkeypatch, quoted):
-    template = answers.text("4.1.1", "en").replace("## Why\n", "## Why\n{{ " + quoted + " | number }}\n")
+    template = answers.text("4.1.1", "en").replace("## Why\n", "## Why\n{{ " + quoted + " }}\n")
     monkeypatch.setattr(texts, "text", lambda number, language: template)
     inquiry = conclude("4.1.1", Lab().observations())
     with pytest.raises(jinja2.UndefinedError, match=r"nobody|estimate"):

@@ -1,4 +1,4 @@
-"""An answer that trains in a second, with a text in both languages, in place of one that nobody has written yet."""
+"""An answer that trains in no time, with a text in both languages. It stands in place of a real one."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ What does it do?
 
 ## Short answer
 {% if decay_raises_training_loss.verdict == "holds" %}
-It costs {{ decay_raises_training_loss | number_interval }}.{% else %}Not shown.{% endif %}
+It costs {{ decay | number_interval }}.{% else %}Not shown.{% endif %}
 
 ## Why
 The loss was {{ mean_loss | number_interval }} with {{ num_seeds }} seeds.
@@ -111,7 +111,7 @@ Small.
 
 ## 简答
 {% if decay_raises_training_loss.verdict == "holds" %}
-代价是 {{ decay_raises_training_loss | number_interval }}。{% else %}未证实。{% endif %}
+代价是 {{ decay | number_interval }}。{% else %}未证实。{% endif %}
 
 ## 为什么
 {{ num_seeds }} 个种子的损失是 {{ mean_loss | number_interval }}。

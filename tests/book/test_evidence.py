@@ -1,4 +1,4 @@
-"""Evidence is read as it was written, is never half written, and is refused in one line where it is no evidence."""
+"""Evidence is read as it was written, is never half written, and is refused in one line where it is none."""
 
 from __future__ import annotations
 

@@ -98,6 +98,7 @@ def publish(number: str, *, on_progress: Callable[[Progress], None] | None = Non
 
     Raises EvidenceError outside a checkout, and where a falsehood was not rejected.
     """
+    written_answer(number)
     into = evidence.folder()
     if not (into.parent / ".git").exists():
         raise EvidenceError("Evidence is published from a checkout: this is an installed package.")
