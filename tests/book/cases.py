@@ -92,7 +92,7 @@ What does it do?
 
 ## Short answer
 {% if decay_raises_training_loss.verdict == "holds" %}
-It costs {{ decay | number_interval }}.{% else %}Not shown.{% endif %}
+It costs {{ decay_raises_training_loss | number_interval }}.{% else %}Not shown.{% endif %}
 
 ## Why
 The loss was {{ mean_loss | number_interval }} with {{ num_seeds }} seeds.
@@ -111,7 +111,7 @@ Small.
 
 ## 简答
 {% if decay_raises_training_loss.verdict == "holds" %}
-代价是 {{ decay | number_interval }}。{% else %}未证实。{% endif %}
+代价是 {{ decay_raises_training_loss | number_interval }}。{% else %}未证实。{% endif %}
 
 ## 为什么
 {{ num_seeds }} 个种子的损失是 {{ mean_loss | number_interval }}。
