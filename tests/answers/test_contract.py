@@ -1,4 +1,4 @@
-"""What every answer keeps to, whoever writes it. A new one is a new file, and is held to all of this unasked."""
+"""What every answer keeps to, whoever writes it. A new one is a new file, held to all of this unasked."""
 
 from __future__ import annotations
 

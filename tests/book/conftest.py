@@ -1,4 +1,4 @@
-"""The small answer of `cases.py` stands where nobody has written one; evidence lies in the test's own folder."""
+"""The small answer of `cases.py` stands for an exercise; evidence lies in the test's own folder."""
 
 from __future__ import annotations
 
