@@ -12,7 +12,7 @@ VENV_PYTHON := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help answer evidence test slow lint format types layers develop constraints clean
+.PHONY: help answer evidence test slow bench bench-gpu lint format types layers develop constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -30,6 +30,13 @@ test: .venv/.test  ## every test that is not marked slow or gpu
 # pytest's exit status 5: no test is marked slow.
 slow: .venv/.test  ## the tests marked slow
 	@$(VENV_PYTHON) -m pytest -m "slow and not gpu" $(ARGS) || test $$? -eq 5
+
+bench: .venv/.test  ## the engine beside its peers and targets, about ten minutes: make bench ARGS="--cases c"
+	@$(VENV_PYTHON) benchmarks/engine.py $(ARGS)
+
+# Any Python will do that has a torch for the GPU at hand: the pinned one may not be it.
+bench-gpu:  ## the same on a CUDA device: make bench-gpu PYTHON=python3
+	@PYTHONPATH=src$(if $(PYTHONPATH),:$(PYTHONPATH)) "$(or $(PYTHON),$(wildcard $(VENV_PYTHON)),python3)" benchmarks/engine.py --device cuda $(ARGS)
 
 lint: .venv/.develop  ## style and format
 	@$(VENV_PYTHON) -m ruff check
@@ -49,7 +56,7 @@ develop: .venv/.develop  ## .venv with all that the targets above need
 
 clean:  ## remove .venv and whatever was built; data and results in the user's cache stay
 	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- .venv -------------------------------------------------------------------------------------------------
 # Empty files say what is installed; they are older than pyproject.toml or constraints.txt when it is not.

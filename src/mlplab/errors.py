@@ -25,6 +25,15 @@ class MLPLabError(Exception):
     """An error meant for a person: one line that says what was wrong, where, and what is allowed."""
 
 
+def _shown(received: object) -> str:
+    """One line, not too long: an array is written over several, and a whole number may have too many digits."""
+    try:
+        text = " ".join(repr(received).splitlines())
+    except ValueError:
+        text = f"a {type(received).__name__} that cannot be written"
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 class InvalidInput(MLPLabError, ValueError):
     """A value that breaks a rule.
 
@@ -35,7 +44,7 @@ class InvalidInput(MLPLabError, ValueError):
 
     def __init__(self, owner: str, rule: str, received: object, remedy: str = "") -> None:
         remedy = f" {remedy.rstrip('.')}." if remedy else ""
-        super().__init__(f"{owner} {rule}; got {received!r}.{remedy}")
+        super().__init__(f"{owner} {rule}; got {_shown(received)}.{remedy}")
 
 
 class UnknownName(InvalidInput):
@@ -49,11 +58,11 @@ class UnknownName(InvalidInput):
     def __init__(self, owner: str, received: object, known: Iterable[str], remedy: str = "") -> None:
         names = list(known)
         lowered = {name.lower(): name for name in names}
-        close = difflib.get_close_matches(str(received).lower(), lowered, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(_shown(received).strip("'\"").lower(), lowered, n=1, cutoff=0.5)
         nearest = f" Did you mean {lowered[close[0]]!r}?" if close else ""
         # A list of 49 exercises hides the one that was meant; a short list is the answer itself.
         listed = f"must be one of {', '.join(map(repr, names))}" if len(names) <= 20 else "is not known"
-        message = f"{owner} {listed}; got {received!r}.{nearest}"
+        message = f"{owner} {listed}; got {_shown(received)}.{nearest}"
         MLPLabError.__init__(self, f"{message} {remedy}" if remedy else message)
 
 

@@ -10,10 +10,22 @@ import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mlplab.errors import InvalidInput, UnknownName
-from mlplab.spec import MLP, Activation, Initialization, Named, Noise, Setting, written_number
+from mlplab.spec import (
+    MLP,
+    Activation,
+    Initialization,
+    Noise,
+    Normalization,
+    Prior,
+    Schedule,
+    Setting,
+    written_number,
+)
+
+_N = TypeVar("_N", Activation, Initialization, Noise, Normalization, Prior, Schedule)
 
 
 @dataclass(frozen=True)
@@ -41,15 +53,16 @@ def _flag(text: str) -> bool:
 
 
 def _batch(text: str) -> int | None:
-    return None if text.strip().lower() == "full" else int(text)
+    return None if text.strip().lower() in ("full", "none") else int(text)
 
 
-def _named(kind: type[Named]) -> Callable[[str], tuple[Named, ...]]:
+def _named(kind: type[_N]) -> Callable[[str], tuple[_N, ...]]:
     """Reads `tanh`, `normal(std=0.1)`, or several of them parted by commas."""
 
-    def read(text: str) -> tuple[Named, ...]:
+    def read(text: str) -> tuple[_N, ...]:
         calls = [
-            re.fullmatch(r"(\w+)(?:\((.*)\))?", item.strip()) for item in re.split(r",(?![^(]*\))", text)
+            re.fullmatch(r"(\w+)(?:\(([^()\[\]]*)\))?", item.strip())
+            for item in re.split(r",(?![^(]*\))", text)
         ]
         if not all(calls):
             raise ValueError(text)
@@ -58,13 +71,39 @@ def _named(kind: type[Named]) -> Callable[[str], tuple[Named, ...]]:
     return read
 
 
+def _one(kind: type[_N]) -> Callable[[str], _N]:
+    def read(text: str) -> _N:
+        items = _named(kind)(text)
+        if len(items) != 1:
+            raise ValueError(text)
+        return items[0]
+
+    return read
+
+
+def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: None if text.strip().lower() == "none" else read(text)
+
+
 def _options(text: str) -> dict[str, float]:
-    pairs = (item.partition("=") for item in _items(text))
-    return {name.strip(): float(value) for name, _, value in pairs}
+    options: dict[str, float] = {}
+    for item in _items(text):
+        name, _, value = item.partition("=")
+        if (name := name.strip()) in options:
+            raise ValueError(f"{name} twice")
+        options[name] = float(value)
+    return options
 
 
 def _items(text: str) -> list[str]:
-    return [item for item in (part.strip() for part in text.strip(" ()[]").split(",")) if item]
+    """What stands between the commas of `1,2`, `(1, 2)`, `[1,2]` or `1,`."""
+    inner = text.strip()
+    if (inner[:1], inner[-1:]) in (("(", ")"), ("[", "]")):
+        inner = inner[1:-1].strip()
+    items = [item.strip() for item in inner.removesuffix(",").split(",")] if inner else []
+    if not all(items):
+        raise ValueError(text)
+    return items
 
 
 KNOBS: dict[str, Knob] = {
@@ -72,6 +111,7 @@ KNOBS: dict[str, Knob] = {
     "activation": Knob("model", "activation", _named(Activation), "relu"),
     "initialization": Knob("model", "initialization", _named(Initialization), "normal(std=0.01)"),
     "bias": Knob("model", "bias", _flag, "true"),
+    "normalization": Knob("model", "normalization", _named(Normalization), "batch"),
     "dropout": Knob("noise", "", _rates, "0.2,0.5"),
     "noise": Knob("noise", "", _named(Noise), "dropout(rate=0.5)"),
     "optimizer": Knob("optimizer", "kind", str.strip, "adam"),
@@ -81,13 +121,24 @@ KNOBS: dict[str, Knob] = {
     "beta1": Knob("optimizer", "beta1", float, "0.9"),
     "beta2": Knob("optimizer", "beta2", float, "0.999"),
     "epsilon": Knob("optimizer", "epsilon", float, "1e-8"),
+    "trust_coefficient": Knob("optimizer", "trust_coefficient", float, "0.001"),
+    "clip_norm": Knob("optimizer", "clip_norm", _or_none(float), "1"),
+    "schedule": Knob("optimizer", "schedule", _one(Schedule), "cosine(warmup=1)"),
     "weight_decay": Knob("penalty", "weight_decay", float, "0.001"),
     "l1": Knob("penalty", "l1", float, "0.001"),
+    "proximal": Knob("penalty", "proximal", _flag, "true"),
+    "prior": Knob("penalty", "prior", _or_none(_one(Prior)), "Laplace(loc=0,scale=0.1)"),
+    "prior_weight": Knob("penalty", "prior_weight", float, "0.001"),
     "loss": Knob("training", "loss", str.strip, "cross_entropy"),
     "epochs": Knob("training", "epochs", int, "10"),
     "batch_size": Knob("training", "batch_size", _batch, "256"),
     "evaluate_every": Knob("training", "evaluate_every", int, "1"),
     "precision": Knob("training", "precision", str.strip, "float32"),
+    "huber_delta": Knob("training", "huber_delta", float, "1"),
+    "label_smoothing": Knob("training", "label_smoothing", float, "0.1"),
+    "patience": Knob("training", "patience", _or_none(int), "5"),
+    "probes": Knob("training", "probes", lambda text: tuple(_items(text)), "activations,weight_norms"),
+    "keep_weights": Knob("training", "keep_weights", _whole_numbers, "1,10"),
 }
 
 
@@ -134,7 +185,7 @@ def written(value: Any) -> str:
         return ",".join(written(item) for item in value)
     if isinstance(value, float):
         return written_number(value)
-    return "full" if value is None else str(value)
+    return "none" if value is None else str(value)
 
 
 def _read(name: str, knob: Knob, text: str) -> Any:
@@ -146,4 +197,4 @@ def _read(name: str, knob: Knob, text: str) -> Any:
         raise InvalidInput(name, "could not be read", text, f"Write it like {name}={knob.example}") from error
 
 
-assert set(KNOBS) >= {field.name for field in dataclasses.fields(MLP)}
+assert set(KNOBS) >= {field.name for field in dataclasses.fields(MLP)} - {"start"}

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import operator
+import threading
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,15 @@ Purpose = Literal["init", "order", "noise", "split", "data"]
 
 # The numbers stand in every stored result: append, never renumber.
 _PURPOSES: dict[str, int] = {"init": 1, "order": 2, "noise": 3, "split": 4, "data": 5}
+
+
+class _Generators(threading.local):
+    def __init__(self) -> None:
+        self.philox = np.random.Philox(0)
+
+
+_GENERATORS = _Generators()
+_EMPTY = np.zeros(4, dtype=np.uint64)
 
 
 class Stream:
@@ -38,18 +48,40 @@ class Stream:
     """
 
     def __init__(self, seed: int, purpose: Purpose, layer: int = 0, step: int = 0) -> None:
-        # Counter words, least significant first. The first counts blocks of four 64-bit numbers in the stream.
-        # `index`: Philox would cut 1.5 to 1, and take None for a key from the system's entropy.
-        counter = [0, operator.index(step), operator.index(layer), _PURPOSES[purpose]]
-        self._bits = np.random.Philox(key=operator.index(seed), counter=counter)
+        # `index`: an array would cut 1.5 to 1.
+        words = (operator.index(word) for word in (seed, step, layer, _PURPOSES[purpose]))
+        self._seed, *self._name = words
+        if min(self._seed, *self._name) < 0:
+            raise ValueError(f"seed, layer and step of a stream must be at least 0; got {seed}, {layer}, {step}")
+        self._drawn = 0
 
     def bits(self, n: int) -> np.ndarray:
         """`n` words of 64 random bits: uint64 (n,)."""
-        return self._bits.random_raw(n)
+        # One generator a thread is sent to the place: making a new one takes ten times as long.
+        generator = _GENERATORS.philox
+        # Counter words, least significant first. The first counts blocks of four 64-bit numbers in the stream.
+        block, skipped = divmod(self._drawn, 4)
+        generator.state = {
+            "bit_generator": "Philox",
+            "state": {
+                "counter": np.array([block, *self._name], dtype=np.uint64),
+                "key": np.array([self._seed, 0], dtype=np.uint64),
+            },
+            "buffer": _EMPTY,
+            "buffer_pos": 4,
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        self._drawn += n
+        return generator.random_raw(skipped + n)[skipped:]
 
     def bits16(self, n: int) -> np.ndarray:
-        """`n` words of 16 random bits: uint16 (n,). A mask needs no more, and these cost a quarter."""
-        return self.bits(math.ceil(n / 4)).astype("<u8", copy=False).view("<u2")[:n]
+        """`n` words of 16 random bits: int16 (n,). A mask needs no more, and these cost a quarter.
+
+        Least significant first. Signed, because PyTorch compares no unsigned ones; the order of values is that of
+        the signed numbers.
+        """
+        return self.bits(math.ceil(n / 4)).astype("<u8", copy=False).view("<i2")[:n]
 
     def uniform(self, shape: int | tuple[int, ...]) -> np.ndarray:
         """Uniform on the open interval (0, 1): float64, 52 bits."""
@@ -60,13 +92,27 @@ class Stream:
         return ((words + 0.5) * 2.0**-52).reshape(shape)
 
     def normal(self, shape: int | tuple[int, ...]) -> np.ndarray:
-        """Standard normal by inversion of the distribution function: float64."""
+        """Standard normal by inversion of the distribution function: float64. For weights and data."""
         return ndtri(self.uniform(shape))
+
+    def normals(self, n: int) -> np.ndarray:
+        """`n` standard normal numbers for noise: float64 (n,), two from each word, twice as fast as `normal`.
+
+        √(-2 ln u)·cos(2πv) and √(-2 ln u)·sin(2πv), with u = (high half + 1/2)/2^32 and v = low half/2^32: none is
+        larger than 6.77 in size. Bits of the words are the same everywhere, the numbers to rounding.
+
+        Source: Box and Muller 1958, A note on the generation of random normal deviates.
+        """
+        halves = self.bits(math.ceil(n / 2)).astype("<u8", copy=False).view("<u4").astype(np.float64)
+        low, high = torch.from_numpy(halves).view(-1, 2).unbind(1)
+        radius = high.add(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
+        angle = low * (2 * math.pi * 2.0**-32)
+        drawn = torch.empty(len(low), 2, dtype=torch.float64)
+        torch.mul(radius, angle.cos(), out=drawn[:, 0])
+        torch.mul(radius, angle.sin(), out=drawn[:, 1])
+        return drawn.flatten()[:n].numpy()
 
     def permutation(self, n: int) -> np.ndarray:
         """A random order of 0..n-1: int64 (n,)."""
-        return np.argsort(self.bits(n), kind="stable")
-
-    def torch_generator(self) -> torch.Generator:
-        """A CPU generator for library code that wants one (`torch.nn.init`), seeded from this stream."""
-        return torch.Generator().manual_seed(int(self.bits(1)[0] >> np.uint64(1)))
+        # Words of 64 bits do not tie: NumPy's quickest sort gives the order that any other gives.
+        return np.argsort(self.bits(n))

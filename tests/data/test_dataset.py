@@ -64,6 +64,42 @@ def test_content_that_no_model_can_learn_is_refused_by_name(changes: dict, messa
     assert "\n" not in str(error.value)
 
 
+def weighted(*weights: float, num_examples: int = 6, dtype: type = np.float32) -> Part:
+    held = np.array([*weights, *[1] * (num_examples - len(weights))], dtype)
+    return dataclasses.replace(part(num_examples), weights=held)
+
+
+def test_examples_may_have_weights() -> None:
+    data = dataset(train=weighted(0, 2.5), validation=part(3))
+    assert data.train.weights.tolist() == [0, 2.5, 1, 1, 1, 1]
+    assert data.validation.weights is None
+    assert pickle.loads(pickle.dumps(data)).train.weights.tolist() == data.train.weights.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": weighted(1, -0.5)}, "'own', part train, row 1: weight -0.5 is not a finite number of at least 0"),
+        ({"train": weighted(1, 1, np.nan)}, "part train, row 2: weight nan"),
+        ({"train": weighted(np.inf)}, "part train, row 0: weight inf"),
+        ({"test": weighted(0, 0, 0, num_examples=3)}, "part test: all weights are 0"),
+        ({"train": weighted(dtype=np.float64)}, r"weights must be float32 \(6,\); got float64 \(6,\)"),
+        ({"train": weighted(dtype=bool)}, r"weights must be float32 \(6,\); got bool"),
+        ({"train": Part(part().features, part().targets, np.ones(5, np.float32))}, r"\(6,\); got float32 \(5,\)"),
+        ({"train": Part(part().features, part().targets, np.ones((6, 1), np.float32))}, r"float32 \(6, 1\)"),
+        ({"train": Part(part().features, part().targets, [1.0] * 6)}, "weights must be a NumPy array; got a list"),
+        ({"train": Part(part().features, part().targets, 1.0)}, "weights must be a NumPy array; got a float"),
+        ({"train": Part(part().features, [0] * 6)}, "targets must be a NumPy array; got a list"),
+        ({"test": Part([[1.0] * 4], part(1).targets)}, "part test: features must be a NumPy array; got a list"),
+        ({"test": Part(part(3).features, None)}, "targets must be a NumPy array; got a NoneType"),
+    ],
+)  # fmt: skip
+def test_weights_that_cannot_count_are_refused_by_name(changes: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message) as error:
+        dataset(**changes)
+    assert "\n" not in str(error.value)
+
+
 def test_regression_targets_must_be_finite() -> None:
     values = Part(part().features, np.array([[1], [2], [np.nan], [4], [5], [6]], np.float32))
     with pytest.raises(DataError, match="part train, row 2: target"):
@@ -91,6 +127,25 @@ def test_fingerprint_tells_name_and_sizes_and_depends_on_every_number() -> None:
     assert len(fingerprints) == 5
     assert dataset().fingerprint == original
     assert dataset(title="Renamed", source="elsewhere").fingerprint == original
+
+
+def test_fingerprint_depends_on_every_weight_and_on_nothing_where_there_are_none() -> None:
+    """Stored results of data without weights are found by the fingerprint that they had before there were weights."""
+    assert dataset().fingerprint == "own:6/3/3:cc1cedcc4bea1faa"
+    same = weighted(1)
+    data = [
+        dataset(),
+        dataset(train=same),
+        dataset(train=weighted(1, np.nextafter(np.float32(1), np.float32(2)))),
+    ]
+    data += [
+        dataset(train=weighted(2)),
+        dataset(validation=weighted(num_examples=3)),
+        dataset(test=weighted(num_examples=3)),
+    ]
+    assert len({each.fingerprint for each in data}) == 6
+    strided = dataclasses.replace(same, weights=np.ones(12, np.float32)[::2])
+    assert dataset(train=strided).fingerprint == dataset(train=same).fingerprint
 
 
 def test_fingerprint_does_not_depend_on_memory_layout() -> None:

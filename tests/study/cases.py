@@ -71,7 +71,7 @@ class Trainer:
         self.calls.append(list(runs))
         for run in runs:
             self.before(run)
-            yield from (Epoch(run, number) for number in (1, 2))
+            yield from (Epoch((run,), number) for number in (1, 2))
             self.trained.append(run)
             yield made_up(run)
 

@@ -31,7 +31,7 @@ def test_factorial_is_every_combination_with_the_last_factor_fastest():
         ({"dropout": "0.5"}, {"dropout": (0.5, 0.5)}, "dropout=0.5"),
         ({"dropout": "0.2,0.5"}, {"dropout": (0.2, 0.5)}, "dropout=0.2,0.5"),
         ({"activation": "tanh"}, {"activation": ("tanh", "tanh")}, "activation=tanh"),
-        ({"batch_size": "full"}, {"batch_size": None}, "batch_size=full"),
+        ({"batch_size": "full"}, {"batch_size": None}, "batch_size=none"),
         ({"hidden_sizes": "()"}, {"hidden_sizes": ()}, "hidden_sizes=()"),
     ],
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mlplab.errors import StoreError
+from mlplab.spec import MLP, Optimizer, Penalty, Prior, Start
 from mlplab.study import Store, default_path
 
 from .cases import contents, diverged, made_up, small_study
@@ -95,6 +96,23 @@ def test_a_row_can_be_read_by_people(store):
     assert json.loads(spec)["setting"]["model"]["hidden_sizes"] == [4]
     assert (data, seed, rest[:2]) == (RUNS[0].data, RUNS[0].seed, ["float32", "cuda:0"])
     assert {"python", "torch", "processor"} <= json.loads(rest[2]).keys()
+
+
+def test_every_kind_of_setting_can_be_read_by_people(store):
+    """Weights to start with stand there by their digest: they are no text."""
+    start = Start([(np.ones((4, 2)), None), (np.ones((3, 4)), None)])
+    believing = Penalty(prior=Prior("Laplace", loc=0, scale=0.1), prior_weight=0.5)
+    setting = RUNS[0].setting.replace(
+        model=MLP((4,), start=start), optimizer=Optimizer(schedule="cosine"), penalty=believing
+    )
+    store.save([made_up(replace(RUNS[0], setting=setting))])
+    with sqlite3.connect(store.path) as connection:
+        ((spec,),) = connection.execute("SELECT spec FROM runs")
+    connection.close()
+    held = json.loads(spec)["setting"]
+    assert held["model"]["start"] == f"Start({start.digest})"
+    assert held["penalty"]["prior"] == {"kind": "Laplace", "options": [["loc", 0], ["scale", 0.1]]}
+    assert held["optimizer"]["schedule"]["kind"] == "cosine"
 
 
 def test_more_lookups_than_sqlite_takes_variables(store):

@@ -25,10 +25,13 @@ class Part:
     Arguments:
       features: images are scaled to 0..1 and flattened.
       targets: class numbers from 0 (classification), or real values, one column an output (regression).
+      weights: how much each example's loss counts, at least 0; None where all count 1. Losses are means of
+        weight times loss: weights with mean 1 leave the scale of the loss as it is.
     """
 
     features: Float32[np.ndarray, "num_examples in_features"]
     targets: Int64[np.ndarray, "num_examples"] | Float32[np.ndarray, "num_examples out_features"]
+    weights: Float32[np.ndarray, "num_examples"] | None = None
 
     @property
     def num_examples(self) -> int:
@@ -103,7 +106,10 @@ def fingerprint(name: str, parts: Mapping[str, Part]) -> str:
     """
     content = hashlib.sha256()
     for part_name, part in parts.items():
-        for array, stored_as in ((part.features, "<f4"), (part.targets, f"<{part.targets.dtype.str[1:]}")):
+        arrays = [(part.features, "<f4"), (part.targets, f"<{part.targets.dtype.str[1:]}")]
+        if part.weights is not None:
+            arrays.append((part.weights, "<f4"))
+        for array, stored_as in arrays:
             content.update(f"{part_name} {stored_as} {array.shape}\n".encode())
             content.update(np.ascontiguousarray(array, dtype=stored_as).data)
     sizes = "/".join(str(part.num_examples) for part in parts.values())
@@ -127,6 +133,9 @@ def _check(data: Dataset) -> None:
 
 def _check_part(of: str, part: Part, data: Dataset) -> None:
     features, targets = part.features, part.targets
+    for name, array in (("features", features), ("targets", targets), ("weights", part.weights)):
+        if not isinstance(array, np.ndarray) and not (name == "weights" and array is None):
+            raise DataError(f"{of}: {name} must be a NumPy array; got a {type(array).__name__}.")
     if features.ndim != 2 or features.dtype != np.float32:
         raise DataError(f"{of}: features must be float32 (num_examples, in_features); got {_form(features)}.")
     if 0 in features.shape:
@@ -143,10 +152,23 @@ def _check_part(of: str, part: Part, data: Dataset) -> None:
             f"{of}, row {row}: feature {column} is {features[row, column]}. Features must be finite: "
             "fill in or drop such rows first."
         )
+    if part.weights is not None:
+        _check_weights(of, part.weights, len(features))
     if data.task == "classification":
         _check_labels(of, targets, data.out_features)
     else:
         _check_values(of, targets, data.out_features)
+
+
+def _check_weights(of: str, weights: np.ndarray, num_examples: int) -> None:
+    if weights.shape != (num_examples,) or weights.dtype != np.float32:
+        raise DataError(f"{of}: weights must be float32 ({num_examples},); got {_form(weights)}.")
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"{of}, row {row}: weight {weights[row]} is not a finite number of at least 0.")
+    if not weights.any():
+        raise DataError(f"{of}: all weights are 0, so that no example counts.")
 
 
 def _check_labels(of: str, labels: np.ndarray, num_classes: int) -> None:

@@ -1,21 +1,31 @@
-"""What training yields: an `Epoch` as each one ends, a `Result` when a run has ended."""
+"""What training yields: an `Epoch` as each one ends, a `Result` when a run has ended, a `Retry` for lack of memory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from mlplab.spec import Run
 
+Parameters = tuple[tuple[np.ndarray, np.ndarray], ...]
+
 
 @dataclass(frozen=True)
 class Epoch:
-    """One run has passed once over its training part. `number` counts from 1."""
+    """The runs of a chunk have passed once over their training part. `number` counts from 1."""
 
-    run: Run
+    runs: tuple[Run, ...]
     number: int
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The runs of a chunk did not fit into memory together: they start again, at most `size` at once."""
+
+    runs: tuple[Run, ...]
+    size: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +40,18 @@ class Result:
       metrics: at the end, without noise: `{train,validation,test}_{loss,accuracy}`; `accuracy` for classes only.
         Empty for a diverged run.
       curves: by epoch: `running_loss` (mean over the epoch's batches, with noise), `running_accuracy`;
-        `validation_loss` and `validation_accuracy`, at the epochs in `evaluated_epoch`. Up to where it diverged:
-        all numbers are finite, and a curve without a point is left out.
+        `validation_loss` and `validation_accuracy`, at the epochs in `evaluated_epoch`, and there, where
+        `Training.probes` asks: `activation_mean_0`, `activation_variance_0`, `noisy_mean_0`, `noisy_variance_0`
+        (hidden layers from 0, over batch and units of the last update), `gradient_norm_0` (of the loss without
+        penalties, by the weight matrix of a layer), `weight_norm_0` (after the update), `train_mode_loss` and
+        `train_mode_accuracy` (the validation part with noise and with its own batch moments). Up to where it
+        diverged: all numbers are finite, and a curve without a point is left out.
       parameters: (weight, bias) of each layer as in `torch.nn.Linear`; bias is 0 where the model has none.
         Empty for a diverged run.
+      extras: what a model learns beside weights and biases, by name and hidden layer (from 0): `prelu_slope_0`;
+        `norm_scale_0`, `norm_shift_0`, `norm_mean_0`, `norm_variance_0` of batch normalisation, with the running moments.
+      best_epoch: with early stopping, the epoch whose parameters and metrics these are.
+      kept: (weight, bias) of each layer after each epoch of `Training.keep_weights`.
       seconds: the run's share of the wall time of what it was trained with.
     """
 
@@ -42,5 +60,8 @@ class Result:
     diverged_step: int | None
     metrics: dict[str, float]
     curves: dict[str, list[float]]
-    parameters: tuple[tuple[np.ndarray, np.ndarray], ...]
+    parameters: Parameters
     seconds: float
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+    best_epoch: int | None = None
+    kept: dict[int, Parameters] = field(default_factory=dict)

@@ -73,7 +73,7 @@ def to_row(digest: str, result: Result) -> dict[str, Any]:
         "checksum": _checksum(*kept.values()),
         "parameters": parameters,
         "parameters_checksum": _checksum(digest, parameters),
-        "spec": json.dumps(described | {"semantics": run.semantics}),
+        "spec": json.dumps(described | {"semantics": run.semantics}, default=str),  # a start by its digest
         "data": run.data,
         "seed": run.seed,
         "precision": run.setting.training.precision,

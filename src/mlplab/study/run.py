@@ -10,14 +10,15 @@ from functools import partial
 
 from mlplab import engine
 from mlplab.data import Dataset
-from mlplab.engine import Epoch, Result
+from mlplab.engine import Epoch, Result, Retry
 from mlplab.errors import StoreError
 from mlplab.spec import Run
 from mlplab.study.design import Study
 from mlplab.study.results import Results
 from mlplab.study.store import Store
 
-Train = Callable[[Sequence[Run], Mapping[str, Dataset]], Iterable[Epoch | Result]]
+Record = Epoch | Result | Retry
+Train = Callable[[Sequence[Run], Mapping[str, Dataset]], Iterable[Record]]
 
 REPORT_SECONDS = 0.1  # a bar needs no more, and a chunk of small models ends thousands of epochs a second
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 1.0
@@ -34,6 +35,7 @@ class Progress:
       chunk_runs: runs being trained just now; 0 between chunks.
       epochs, epochs_total: of these runs, passed and asked for, all runs added up.
       is_waiting: there is nothing left but what other processes are training.
+      note: what a person should know, for example that chunks were made smaller for lack of memory.
     """
 
     done: int
@@ -43,6 +45,7 @@ class Progress:
     epochs: int = 0
     epochs_total: int = 0
     is_waiting: bool = False
+    note: str = ""
 
     @property
     def share(self) -> float:
@@ -130,8 +133,11 @@ def _train_chunks(
     try:
         with _closing(train(runs, datasets)) as records:
             for record in records:
+                if isinstance(record, Retry):
+                    report.now(note=f"{len(record.runs)} runs did not fit into memory: {record.size} at once now")
+                    continue
                 if isinstance(record, Epoch):
-                    report.epoch()
+                    report.epoch(len(record.runs))
                     continue
                 results[record.run] = record
                 for chunk in [chunk for chunk in waiting if record.run in chunk and chunk <= results.keys()]:
@@ -148,7 +154,7 @@ def _train_chunks(
 
 
 @contextlib.contextmanager
-def _closing(records: Iterable[Epoch | Result]) -> Iterator[Iterable[Epoch | Result]]:
+def _closing(records: Iterable[Record]) -> Iterator[Iterable[Record]]:
     """Ends a generator where we leave it, so that its tensors and workers are gone before the next chunk."""
     try:
         yield records
@@ -170,8 +176,8 @@ class _Report:
         epochs = sum(run.setting.training.epochs for run in runs)
         self.now(chunk_runs=len(runs), epochs=0, epochs_total=epochs, is_waiting=False)
 
-    def epoch(self) -> None:
-        self._progress = replace(self._progress, epochs=self._progress.epochs + 1)
+    def epoch(self, runs: int) -> None:
+        self._progress = replace(self._progress, epochs=self._progress.epochs + runs)
         if time.monotonic() - self._told >= REPORT_SECONDS:
             self.now()
 
@@ -189,7 +195,7 @@ class _Report:
         if number:
             self.now(done=self._progress.done + number)
 
-    def now(self, **changes: int | bool) -> None:
+    def now(self, **changes: int | bool | str) -> None:
         self._progress = replace(self._progress, **changes)
         self._told = time.monotonic()
         if self._tell is not None:

@@ -1,0 +1,134 @@
+"""The examples that a group of runs sees: each run's in the order of its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlplab.data import Dataset
+from mlplab.engine import draws
+from mlplab.engine.room import Room
+from mlplab.spec import Run
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+# Examples that are evaluated at once, over all models: what their layers hold then stays in a cache.
+EVALUATION_EXAMPLES = 4_096
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples for each model. The model axis of `x` may be shorter, of length n: each is then what models/n models
+    that follow each other see. The others have an entry a model, or one for all.
+    """
+
+    x: Float[Tensor, "feed batch in"]
+    y: Tensor
+    weights: Float[Tensor, "model batch"] | None = None
+
+    @property
+    def num_examples(self) -> int:
+        return self.x.shape[1]
+
+
+class Batches:
+    """The batches of each epoch, and the parts of the data. Models of one data set and seed share one feed."""
+
+    def __init__(
+        self, runs: Sequence[Run], data: Mapping[str, Dataset], dtype: torch.dtype, device: torch.device
+    ) -> None:
+        training = runs[0].setting.training
+        self.dtype, self.device = dtype, device
+        # Mixed precision rounds the features before its first product: they may as well be kept so.
+        self.feature_dtype = torch.bfloat16 if training.precision == "bfloat16" else dtype
+        names = list(dict.fromkeys(run.data for run in runs))
+        self.datasets = [data[name] for name in names]
+        dataset_of_model = [names.index(run.data) for run in runs]
+        of_model = list(zip(dataset_of_model, [run.seed for run in runs], strict=True))
+        self.feeds = list(dict.fromkeys(of_model))
+        place = {feed: index for index, feed in enumerate(self.feeds)}
+        self.by_dataset = _Spread(dataset_of_model, len(names), device)
+        self.by_feed = _Spread([place[feed] for feed in of_model], len(self.feeds), device)
+        self._loaded: dict[str, Batch] = {}
+        self._rooms: dict[str, Room] = {}
+        self.num_examples = self.datasets[0].train.num_examples
+        self.batch_size = min(training.batch_size or self.num_examples, self.num_examples)
+        self.steps_per_epoch = -(-self.num_examples // self.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch, each model's in the order of its seed. Each lies where the one before it lay."""
+        orders = torch.stack([draws.epoch_order(seed, epoch, self.num_examples) for _, seed in self.feeds])
+        # Rows of all data sets one after the other: a feed's rows start where its data set does.
+        starts = torch.tensor([[dataset * self.num_examples] for dataset, _ in self.feeds])
+        held = self.whole("train")
+        flat = [None if t is None else t.flatten(0, 1) for t in (held.x, held.y, held.weights)]
+        for rows in (orders + starts).to(self.device).split(self.batch_size, dim=1):
+            index = rows.flatten()
+            picked = [
+                None if t is None else self._pick(name, t, index).unflatten(0, rows.shape)
+                for name, t in zip(("x", "y", "weights"), flat, strict=True)
+            ]
+            yield self.by_feed(Batch(*picked))  # pyright: ignore[reportArgumentType]
+
+    def _pick(self, name: str, examples: Tensor, index: Tensor) -> Tensor:
+        room = self._rooms.setdefault(name, Room(examples.dtype, self.device))
+        out = room(name, index.shape[0], *examples.shape[1:])
+        return torch.index_select(examples, 0, index, out=out)
+
+    def part(self, name: str) -> Iterator[Batch]:
+        """A part of the data in order, in pieces. Nothing where the data set has no such part."""
+        if getattr(self.datasets[0], name) is None:
+            return
+        size = max(EVALUATION_EXAMPLES // self.by_dataset.num_models, 64)
+        held = self.whole(name)
+        for start in range(0, held.num_examples, size):
+            rows = slice(start, start + size)
+            weights = None if held.weights is None else held.weights[:, rows]
+            yield self.by_dataset(Batch(held.x[:, rows], held.y[:, rows], weights))
+
+    def every(self, name: str) -> Batch:
+        """A part of the data at once, for each model."""
+        return self.by_dataset(self.whole(name))
+
+    def whole(self, name: str) -> Batch:
+        """A part of each data set: (dataset, example, ...)."""
+        if name not in self._loaded:
+            parts = [getattr(dataset, name) for dataset in self.datasets]
+            x = self._stack([part.features for part in parts], self.feature_dtype)
+            y = self._stack([part.targets for part in parts])
+            weights = None
+            if parts[0].weights is not None:
+                weights = self._stack([part.weights for part in parts], self.dtype)
+            y = y.to(self.dtype) if y.is_floating_point() else y
+            self._loaded[name] = Batch(x, y, weights)
+        return self._loaded[name]
+
+    def _stack(self, arrays: Sequence[np.ndarray], dtype: torch.dtype | None = None) -> Tensor:
+        tensors = [torch.from_numpy(array) for array in arrays]
+        # One data set is not copied where it already is what it has to be.
+        stacked = tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
+        return stacked.to(self.device, dtype)
+
+
+class _Spread:
+    """From an entry a feed (or data set) to one a model."""
+
+    def __init__(self, of_model: list[int], num_feeds: int, device: torch.device) -> None:
+        self.num_models = len(of_model)
+        share = self.num_models // num_feeds
+        self.is_even = of_model == [model // share for model in range(self.num_models)]
+        self.of_model = torch.tensor(of_model, device=device)
+
+    def __call__(self, batch: Batch) -> Batch:
+        if batch.x.shape[0] in (1, self.num_models):
+            return batch
+        y, weights = batch.y.index_select(0, self.of_model), batch.weights
+        if weights is not None:
+            weights = weights.index_select(0, self.of_model)
+        return Batch(batch.x if self.is_even else batch.x.index_select(0, self.of_model), y, weights)

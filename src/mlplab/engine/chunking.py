@@ -1,0 +1,66 @@
+"""Which runs are trained together, and how many at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+
+from mlplab.data import Dataset
+from mlplab.engine.group import bytes_of_run, group_key
+from mlplab.errors import InvalidInput
+from mlplab.spec import Run
+
+# What a core works on should stay in its caches: a bigger chunk waits for memory, a smaller one for Python.
+CACHE_BYTES = 6 * 2**20
+# A GPU is slow at small work: as much as fits.
+SHARE_OF_GPU = 0.6
+
+
+def chunks(
+    runs: Sequence[Run],
+    data: Mapping[str, Dataset],
+    memory: int | None = None,
+    device: torch.device | None = None,
+) -> list[list[Run]]:
+    """Runs that are trained together, in the order of their first member.
+
+    Raises InvalidInput where not even one run fits into `memory` bytes.
+    """
+    workers = torch.get_num_threads() if device is None or device.type == "cpu" else 1
+    groups: dict[Hashable, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(group_key(run, data[run.data]), []).append(run)
+    parts = []
+    for group in groups.values():
+        most = _most(group[0], data[group[0].data], memory, workers, device)
+        # Runs of one seed see the same batches, and draw them once if they sit in one chunk.
+        feeds: dict[tuple[str, int], list[Run]] = {}
+        for run in group:
+            feeds.setdefault((run.data, run.seed), []).append(run)
+        group = list(itertools.chain.from_iterable(feeds.values()))
+        # Equal chunks: 9 runs at 8 a chunk would leave one to train alone; 3 chunks would leave one of two cores idle.
+        count = -(-len(group) // most)
+        if len(group) >= workers:
+            count = -(-count // workers) * workers
+        bounds = [len(group) * i // count for i in range(count + 1)]
+        parts += [group[a:b] for a, b in itertools.pairwise(bounds)]
+    return parts
+
+
+def _most(run: Run, data: Dataset, memory: int | None, workers: int, device: torch.device | None) -> int:
+    """Runs in a chunk at most."""
+    each = bytes_of_run(run.setting, data)
+    if device is not None and device.type == "cuda":
+        free = int(SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0])
+        room, most = memory or free, free // each
+    else:
+        room, most = memory, CACHE_BYTES // each
+    if room is not None:
+        if each > room:
+            raise InvalidInput(
+                "memory", f"must be at least {each / 2**20:.0f} MiB, what one of these runs takes", f"{room / 2**20:.0f} MiB"
+            )
+        most = min(most, room // workers // each)
+    return max(int(most), 1)

@@ -1,0 +1,145 @@
+"""Trains a group of runs together. Runs can share a group when their tensors have the same shapes and their programs
+the same steps (`group_key`); rates, strengths, initialisations and seeds differ freely inside one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mlplab.data import Dataset
+from mlplab.engine.fused import FusedModels
+from mlplab.engine.history import History
+from mlplab.engine.optimizers import StackedOptimizer
+from mlplab.engine.records import Epoch, Result
+from mlplab.engine.stacked import Models, Watch
+from mlplab.spec import Noise, Run, Setting
+
+
+def group_key(run: Run, data: Dataset) -> Hashable:
+    """Runs with equal keys can be trained as one group."""
+    model, optimizer, prior = run.setting.model, run.setting.optimizer, run.setting.penalty.prior
+    activations = tuple(a.kind if a.kind == "prelu" else a for a in model.activations)
+    return (
+        (model.hidden_sizes, activations, tuple(n.kind for n in model.normalizations), model.bias),
+        tuple(_pooled_kind(noise) for noise in run.setting.noises),
+        (optimizer.kind, optimizer.momentum > 0, optimizer.nesterov),
+        None if prior is None else (prior.kind, tuple(name for name, _ in prior.options)),
+        run.setting.training,
+        (data.task, data.in_features, data.out_features),
+        tuple((name, part.num_examples, part.weights is None) for name, part in data.parts.items()),
+    )
+
+
+def _pooled_kind(noise: Noise) -> str:
+    # No noise is dropout at rate 0: the two arms of the commonest comparison are trained together.
+    return "dropout" if noise.kind == "none" else noise.kind
+
+
+def train_group(
+    runs: Sequence[Run],
+    data: Mapping[str, Dataset],
+    device: torch.device,
+    models_of: type[Models] = FusedModels,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Epoch | Result]:
+    """Train runs that share a `group_key`: yields their epochs as they end, then their results.
+
+    Arguments:
+      models_of: the arithmetic: the fast one, or the readable one.
+      is_stopped: asked before each update; ends training without results.
+    """
+    started = time.perf_counter()
+    training = runs[0].setting.training
+    models = models_of(runs, data, device)
+    batches, members = models.batches, tuple(runs)
+    optimizer = StackedOptimizer(models.settings, models.trained, len(models.weights), batches.steps_per_epoch)
+    history = History(runs, batches.steps_per_epoch, device)
+    best: list[Tensor] = []
+    step = 0
+    for epoch in range(1, training.epochs + 1):
+        is_evaluated = epoch % training.evaluate_every == 0 or epoch == training.epochs
+        sums: dict[str, Tensor] = {}
+        observed: dict[str, Tensor] = {}
+        for index, batch in enumerate(batches.epoch(epoch - 1)):
+            if is_stopped():
+                return
+            is_last = is_evaluated and index == batches.steps_per_epoch - 1
+            watch = Watch() if is_last and "activations" in training.probes else None
+            metrics, gradients = models.gradients(batch, step, watch)
+            if is_last:
+                observed = {} if watch is None else watch.moments
+                if "gradient_norms" in training.probes:
+                    observed |= _norms("gradient", gradients[: len(models.weights)])
+            optimizer.update(gradients, step)
+            history.watch(metrics["loss"], step)
+            for name, value in metrics.items():
+                # float64: sums of finite losses stay finite, and an epoch's mean keeps its digits.
+                sums[name] = sums.get(name, 0) + value.double() * batch.num_examples
+            step += 1
+        history.append({f"running_{name}": value / batches.num_examples for name, value in sums.items()})
+        if is_evaluated:
+            evaluated = models.evaluate("validation")
+            history.watch(evaluated["validation_loss"], step)
+            if "weight_norms" in training.probes:
+                observed |= _norms("weight", models.weights)
+            if "train_mode" in training.probes:
+                observed |= models.train_mode(step)
+            number = torch.full((len(runs),), float(epoch), device=device)
+            history.append({"evaluated_epoch": number} | evaluated | observed)
+            if training.patience is not None:
+                best = _keep_best(models, best, history.judge(evaluated["validation_loss"], epoch))
+        if epoch in training.keep_weights:
+            history.kept[epoch] = models.parameters()
+        yield Epoch(members, epoch)
+        if not history.is_training.any():
+            break
+    if best:
+        _take(models.state(), best, torch.ones(len(runs), dtype=torch.bool, device=device))
+    metrics = {}
+    for part in ("train", "validation", "test"):
+        metrics |= models.evaluate(part)
+    # What a stopped run does after its end is undone: only a run that trained to the end may diverge here.
+    history.watch(torch.stack(list(metrics.values())).sum(0), step)
+    yield from history.results(metrics, models.parameters(), models.extras(), time.perf_counter() - started)
+
+
+def _norms(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    return {
+        f"{name}_norm_{layer}": torch.linalg.vector_norm(tensor.detach(), dim=(1, 2))
+        for layer, tensor in enumerate(tensors)
+    }
+
+
+def _keep_best(models: Models, best: list[Tensor], is_best: Tensor) -> list[Tensor]:
+    state = models.state()
+    if not best:
+        return [tensor.clone() for tensor in state]
+    _take(best, state, is_best)
+    return best
+
+
+def _take(to: Sequence[Tensor], source: Sequence[Tensor], which: Tensor) -> None:
+    """Copy the entries of some models, in place."""
+    with torch.no_grad():
+        for target, tensor in zip(to, source, strict=True):
+            target[which] = tensor[which]
+
+
+def bytes_of_run(setting: Setting, data: Dataset) -> int:
+    """About how much memory one more run in a group takes: parameters, gradients, memory, intermediate results."""
+    sizes = (data.in_features, *setting.model.hidden_sizes, data.out_features)
+    parameters = sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    optimizer = setting.optimizer
+    remembered = int(optimizer.momentum > 0) if optimizer.kind in ("sgd", "lars") else 2
+    on_weights = any(noise.kind == "dropconnect" for noise in setting.noises)
+    copies = 2 + remembered + 2 * on_weights + (setting.training.patience is not None)
+    batch = min(setting.training.batch_size or data.train.num_examples, data.train.num_examples)
+    # Of a hidden layer: before and after the activation, noise, its product, and two gradients on the way back.
+    intermediate = batch * (data.in_features + 5 * sum(setting.model.hidden_sizes) + 3 * data.out_features)
+    width = 8 if setting.training.precision == "float64" else 4
+    extra = 1.5 if setting.training.precision == "bfloat16" else 1.0
+    return int(width * extra * (copies * parameters + intermediate))

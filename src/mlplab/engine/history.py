@@ -1,0 +1,106 @@
+"""What a group has lived through: curves, and for each run where it diverged, stopped, or was best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlplab.engine.records import Parameters, Result
+from mlplab.spec import Run
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+
+class History:
+    """Curves of each run, and the update at which its loss was no longer finite."""
+
+    def __init__(self, runs: Sequence[Run], steps_per_epoch: int, device: torch.device) -> None:
+        self.runs, self.steps_per_epoch = runs, steps_per_epoch
+        self.patience = runs[0].setting.training.patience
+        self.curves: dict[str, list[Tensor]] = {}
+        self.diverged = torch.full((len(runs),), -1, device=device)
+        self.stopped = torch.full((len(runs),), -1, device=device)
+        self.best_epoch = torch.full((len(runs),), -1, device=device)
+        self.best_loss = torch.full((len(runs),), float("inf"), dtype=torch.float64, device=device)
+        self.num_worse = torch.zeros(len(runs), dtype=torch.int64, device=device)
+        self.kept: dict[int, list[Parameters]] = {}
+
+    def watch(self, losses: Float[Tensor, "model"], step: int) -> None:
+        """Note the models whose loss is not finite for the first time."""
+        # A finite sum has finite terms: the usual case costs one number. An overflowing sum only looks closer.
+        if torch.isfinite(losses.sum()):
+            return
+        newly = self.is_training & ~losses.isfinite()
+        self.diverged.masked_fill_(newly, step)
+
+    def judge(self, losses: Float[Tensor, "model"], epoch: int) -> Bool[Tensor, "model"]:
+        """Early stopping after an evaluation: which models have their lowest validation loss now."""
+        is_best = self.is_training & (losses < self.best_loss)
+        self.best_loss = torch.where(is_best, losses.double(), self.best_loss)
+        self.best_epoch.masked_fill_(is_best, epoch)
+        self.num_worse = torch.where(is_best, 0, self.num_worse + 1)
+        assert self.patience is not None
+        self.stopped.masked_fill_(self.is_training & (self.num_worse >= self.patience), epoch)
+        return is_best
+
+    def append(self, values: Mapping[str, Tensor]) -> None:
+        """Add a point to each curve."""
+        for name, value in values.items():
+            self.curves.setdefault(name, []).append(value)
+
+    @property
+    def is_training(self) -> Bool[Tensor, "model"]:
+        """The models that have neither diverged nor stopped."""
+        return (self.diverged < 0) & (self.stopped < 0)
+
+    def results(
+        self,
+        metrics: Mapping[str, Tensor],
+        parameters: Sequence[Parameters],
+        extras: Sequence[dict[str, np.ndarray]],
+        seconds: float,
+    ) -> Iterator[Result]:
+        """One result a run; what a diverged run measured from then on is left out."""
+        curves = {name: torch.stack(points).double().cpu().numpy() for name, points in self.curves.items()}
+        final = {name: value.double().cpu().numpy() for name, value in metrics.items()}
+        ends = zip(self.diverged.tolist(), self.stopped.tolist(), self.best_epoch.tolist(), strict=True)
+        for model, (run, (diverged, stopped, best)) in enumerate(zip(self.runs, ends, strict=True)):
+            finished = diverged < 0
+            passed = stopped if stopped >= 0 else None if finished else diverged // self.steps_per_epoch
+            yield Result(
+                run,
+                "finished" if finished else "diverged",
+                None if finished else diverged,
+                {name: float(value[model]) for name, value in final.items()} if finished else {},
+                self._until(passed, {name: value[:, model] for name, value in curves.items()}),
+                parameters[model] if finished else (),
+                seconds / len(self.runs),
+                extras[model] if finished else {},
+                best if finished and self.patience is not None else None,
+                {
+                    epoch: kept[model]
+                    for epoch, kept in self.kept.items()
+                    if passed is None or epoch <= passed
+                },
+            )
+
+    def _until(self, passed: int | None, curves: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+        """One run's curves, up to its last whole epoch where it ended early. A curve without a point is left out."""
+        if passed is None:
+            passed = len(curves["running_loss"])
+        num_evaluated = 0
+        if "evaluated_epoch" in curves:
+            # An accuracy is finite whatever it is made of: the loss and the epoch say which points count.
+            counts = (curves["evaluated_epoch"] <= passed) & np.isfinite(curves["validation_loss"])
+            num_evaluated = int(np.sum(counts))
+        by_epoch = ("running_loss", "running_accuracy")
+        cut = {
+            name: values[: passed if name in by_epoch else num_evaluated].tolist()
+            for name, values in curves.items()
+        }
+        return {name: values for name, values in cut.items() if values}

@@ -1,0 +1,169 @@
+"""Update rules of `spec.Optimizer` and `spec.Penalty` for many models side by side, each with numbers of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mlplab.engine.schedules import rate_factor
+from mlplab.spec import Setting
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+# torch.nn.utils.clip_grad_norm_ adds it to the norm.
+CLIP_EPSILON = 1e-6
+
+
+class StackedOptimizer:
+    """One update of every model. All settings share kind, Nesterov or not, and which terms there are (`group_key`).
+
+    Arguments:
+      parameters: (model, ...) each with three axes; the first `num_weights` are weight matrices: only they are
+        penalised, and only their steps follow their norm in LARS and LAMB.
+    """
+
+    def __init__(
+        self, settings: Sequence[Setting], parameters: Sequence[Tensor], num_weights: int, steps_per_epoch: int
+    ) -> None:
+        self.settings, self.parameters, self.num_weights = settings, parameters, num_weights
+        self.steps_per_epoch, self.epochs = steps_per_epoch, settings[0].training.epochs
+        first = settings[0].optimizer
+        self.kind, self.nesterov = first.kind, first.nesterov
+        self.decouples = self.kind in ("adamw", "lamb")
+        self.base_rate = self._numbers(lambda s: s.optimizer.learning_rate)
+        self.has_schedule = any(s.optimizer.schedule.kind != "constant" or s.optimizer.schedule["warmup"] for s in settings)
+        self.momentum = self._numbers(lambda s: s.optimizer.momentum)
+        self.beta1, self.beta2 = (
+            self._numbers(lambda s, name=name: getattr(s.optimizer, name)) for name in ("beta1", "beta2")
+        )
+        # 1 - 0.999 in float32 would be wrong in its fifth digit.
+        self.rest1 = self._numbers(lambda s: 1 - s.optimizer.beta1)
+        self.rest2 = self._numbers(lambda s: 1 - s.optimizer.beta2)
+        self.epsilon = self._numbers(lambda s: s.optimizer.epsilon)
+        self.trust_coefficient = self._numbers(lambda s: s.optimizer.trust_coefficient)
+        self.weight_decay = self._numbers(lambda s: s.penalty.weight_decay)
+        self.l1 = self._numbers(lambda s: 0.0 if s.penalty.proximal else s.penalty.l1)
+        self.threshold = self._numbers(lambda s: s.penalty.l1 if s.penalty.proximal else 0.0)
+        self.clip_norm = self._numbers(lambda s: s.optimizer.clip_norm or float("inf"))
+        self.decays, self.has_l1 = bool(self.weight_decay.any()), bool(self.l1.any())
+        self.is_proximal, self.clips = bool(self.threshold.any()), bool(self.clip_norm.isfinite().any())
+        self.prior_slope = self._prior()
+        remembered = int(bool(self.momentum.any())) if self.kind in ("sgd", "lars") else 2
+        self.memory = [[torch.zeros_like(p) for _ in range(remembered)] for p in parameters]
+
+    def _numbers(self, of: Callable[[Setting], float], dtype: torch.dtype | None = None) -> Float[Tensor, "model 1 1"]:
+        like = self.parameters[0]
+        values = torch.tensor([of(setting) for setting in self.settings], dtype=torch.float64)
+        return values.to(like.device, dtype or like.dtype)[:, None, None]
+
+    @torch.no_grad()
+    def update(self, gradients: Sequence[Tensor], step: int) -> None:
+        """One step of all parameters, in place. The gradients are used up."""
+        rate = self._rate(step)
+        if self.clips:
+            self._clip(gradients)
+        for index, (parameter, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
+            is_weight = index < self.num_weights
+            if is_weight:
+                self._penalise(parameter, gradient, rate)
+            if self.kind in ("sgd", "lars"):
+                self._sgd(parameter, gradient, self.memory[index], rate, is_weight)
+            else:
+                self._adam(parameter, gradient, self.memory[index], rate, step, is_weight)
+            if is_weight and self.is_proximal:
+                small = rate * self.threshold
+                parameter.sub_(torch.minimum(torch.maximum(parameter, -small), small))
+
+    def _rate(self, step: int) -> Float[Tensor, "model 1 1"]:
+        if not self.has_schedule:
+            return self.base_rate
+        steps = self.steps_per_epoch, self.epochs
+        return self._numbers(
+            lambda s: s.optimizer.learning_rate * rate_factor(s.optimizer.schedule, step, *steps)
+        )
+
+    def _clip(self, gradients: Sequence[Tensor]) -> None:
+        squares = sum(_norm(gradient).square() for gradient in gradients)
+        assert isinstance(squares, Tensor)
+        factor = (self.clip_norm / (squares.sqrt() + CLIP_EPSILON)).clamp_(max=1)
+        for gradient in gradients:
+            gradient.mul_(factor)
+
+    def _penalise(self, parameter: Tensor, gradient: Tensor, rate: Tensor) -> None:
+        if self.has_l1:
+            gradient.addcmul_(parameter.sign(), self.l1)
+        if self.prior_slope is not None:
+            gradient.add_(self.prior_slope(parameter))
+        if self.kind == "lars":
+            self._follow_norm(parameter, gradient)
+        if not self.decays:
+            return
+        if self.kind == "adamw":
+            parameter.mul_(1 - rate * self.weight_decay)
+        elif self.kind in ("sgd", "adam"):
+            gradient.addcmul_(parameter, self.weight_decay)
+
+    def _follow_norm(self, parameter: Tensor, gradient: Tensor) -> None:
+        """LARS: the gradient with decay, scaled to the weights' norm. You et al. 2017, eq. 6."""
+        size, steepness = _norm(parameter), _norm(gradient)
+        ratio = self.trust_coefficient * size / (steepness + self.weight_decay * size + self.epsilon)
+        ratio = torch.where((size > 0) & (steepness > 0), ratio, 1.0)
+        gradient.addcmul_(parameter, self.weight_decay).mul_(ratio)
+
+    def _sgd(
+        self, parameter: Tensor, gradient: Tensor, memory: list[Tensor], rate: Tensor, is_weight: bool
+    ) -> None:
+        if memory:
+            (velocity,) = memory
+            velocity.mul_(self.momentum).add_(gradient)
+            gradient = gradient.addcmul_(velocity, self.momentum) if self.nesterov else velocity
+        if parameter.shape[0] == 1:
+            parameter.add_(gradient, alpha=-float(rate))  # a number is quicker than a tensor of one
+        else:
+            parameter.addcmul_(gradient, rate, value=-1)
+
+    def _adam(
+        self, parameter: Tensor, gradient: Tensor, memory: list[Tensor], rate: Tensor, step: int, is_weight: bool
+    ) -> None:
+        mean, square = memory
+        mean.mul_(self.beta1).addcmul_(gradient, self.rest1)
+        square.mul_(self.beta2).addcmul_(gradient.square_(), self.rest2)
+        scale = (square / self._numbers(lambda s: 1 - s.optimizer.beta2 ** (step + 1))).sqrt_().add_(self.epsilon)
+        size = mean / self._numbers(lambda s: 1 - s.optimizer.beta1 ** (step + 1))
+        if self.kind != "lamb" or not is_weight:
+            parameter.addcdiv_(size.mul_(rate), scale, value=-1)
+            return
+        # You et al. 2020, algorithm 2, with the identity for its scaling function.
+        move = size.div_(scale).addcmul_(parameter, self.weight_decay)
+        length, stride = _norm(parameter), _norm(move)
+        ratio = torch.where((length > 0) & (stride > 0), length / stride, 1.0)
+        parameter.addcmul_(move, rate * ratio, value=-1)
+
+    def _prior(self) -> Callable[[Tensor], Tensor] | None:
+        """The gradient of prior_weight·(-log p(W)), where the group has a prior."""
+        prior = self.settings[0].penalty.prior
+        if prior is None:
+            return None
+
+        def option(setting: Setting, name: str) -> float:
+            assert setting.penalty.prior is not None
+            return dict(setting.penalty.prior.options)[name]
+
+        options = {name: self._numbers(lambda s, name=name: option(s, name)) for name, _ in prior.options}
+        distribution = prior.distribution(**options)
+        weight = self._numbers(lambda s: s.penalty.prior_weight)
+
+        def slope(parameter: Tensor) -> Tensor:
+            with torch.enable_grad():
+                w = parameter.detach().requires_grad_()
+                return -torch.autograd.grad((distribution.log_prob(w) * weight).sum(), w)[0]
+
+        return slope
+
+
+def _norm(x: Tensor) -> Float[Tensor, "model 1 1"]:
+    return torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)

@@ -1,0 +1,76 @@
+"""Matrix products of stacked models, by the library that is fastest at them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlplab.engine.room import Room
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+class Products:
+    """Float32 and float64 on a CPU: NumPy's OpenBLAS, which is much faster than PyTorch at stacks of small matrices."""
+
+    def operand(self, name: str, x: Tensor) -> Tensor:
+        """x as a factor of products. It holds until the same name is asked for again."""
+        return x
+
+    def into(
+        self, out: Float[Tensor, "model m n"], a: Float[Tensor, "model m k"], b: Float[Tensor, "model k n"]
+    ) -> Tensor:
+        """a·b, written to `out`. A factor may have fewer entries n than models: each is that of models/n models."""
+        num = min(a.shape[0], b.shape[0])  # a tensor's len() is slow
+        if num == out.shape[0] or num == 1:
+            np.matmul(a.numpy(), b.numpy(), out=out.numpy())
+        else:
+            a, b, target = (_by_feed(t, num) for t in (a, b, out))
+            np.matmul(a.numpy(), b.numpy(), out=target.numpy())
+        return out
+
+
+class MixedProducts(Products):
+    """Factors rounded to bfloat16, sums in float32, the product rounded to bfloat16 as PyTorch does."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.room = Room(torch.bfloat16, device)
+
+    def operand(self, name: str, x: Tensor) -> Tensor:
+        if x.dtype == torch.bfloat16:
+            return x
+        if not x.is_contiguous():  # the slope of a loss, which lies transposed
+            return self.room(name, *x.transpose(1, 2).shape).copy_(x.transpose(1, 2)).transpose(1, 2)
+        return self.room(name, *x.shape).copy_(x)
+
+    def into(self, out: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        rounded = self.room("product", *out.shape)
+        return out.copy_(torch.bmm(_of_model(a, out.shape[0]), _of_model(b, out.shape[0]), out=rounded))
+
+
+class TorchProducts(Products):
+    """Elsewhere: `torch.bmm`."""
+
+    def into(self, out: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return torch.bmm(_of_model(a, out.shape[0]), _of_model(b, out.shape[0]), out=out)
+
+
+def products_for(device: torch.device, is_mixed: bool) -> Products:
+    """How this device multiplies at this precision."""
+    if is_mixed:
+        return MixedProducts(device)
+    return Products() if device.type == "cpu" else TorchProducts()
+
+
+def _by_feed(x: Tensor, num: int) -> Float[Tensor, "feed share rows columns"]:
+    return x.unflatten(0, (num, -1))
+
+
+def _of_model(x: Tensor, models: int) -> Float[Tensor, "model rows columns"]:
+    if x.shape[0] == 1:
+        return x.expand(models, -1, -1)
+    return x if x.shape[0] == models else x.repeat_interleave(models // x.shape[0], dim=0)

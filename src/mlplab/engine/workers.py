@@ -1,0 +1,108 @@
+"""Chunks side by side: a thread for each core, each with one thread of its own for tensors."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from mlplab.data import Dataset
+from mlplab.engine.group import train_group
+from mlplab.engine.records import Epoch, Result, Retry
+from mlplab.spec import Run
+
+Record = Epoch | Result | Retry
+
+
+def train_chunks(
+    chunks: Sequence[Sequence[Run]], data: Mapping[str, Dataset], device: torch.device
+) -> Iterator[Record]:
+    """Records of all chunks, as they come. Whoever closes the generator ends training at the next update."""
+    cores = torch.get_num_threads()
+    workers = min(cores, len(chunks)) if device.type == "cpu" else 1
+    with threadpool_limits(cores // max(workers, 1), user_api="blas"):
+        if workers <= 1:
+            for chunk in chunks:
+                yield from _train(chunk, data, device, threading.Event())
+        else:
+            yield from _Pool(chunks, data, device, workers, cores // workers).records()
+
+
+def _train(
+    chunk: Sequence[Run], data: Mapping[str, Dataset], device: torch.device, stop: threading.Event
+) -> Iterator[Record]:
+    """One chunk; where memory does not suffice, its halves."""
+    try:
+        yield from train_group(chunk, data, device, is_stopped=stop.is_set)
+        return
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error) or len(chunk) == 1:
+            raise
+    # Outside the handler: the traceback holds the tensors that did not fit.
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    yield Retry(tuple(chunk), len(chunk) // 2)
+    middle = len(chunk) // 2
+    for half in (chunk[:middle], chunk[middle:]):
+        yield from _train(half, data, device, stop)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error)  # PyTorch's CPU allocator
+
+
+class _Pool:
+    """Threads that take chunks from the left and put records where one reader finds them."""
+
+    def __init__(
+        self, chunks: Sequence[Sequence[Run]], data: Mapping[str, Dataset], device: torch.device, workers: int, threads: int
+    ) -> None:
+        self.waiting: queue.SimpleQueue[Sequence[Run]] = queue.SimpleQueue()
+        for chunk in chunks:
+            self.waiting.put(chunk)
+        self.data, self.device, self.num_threads = data, device, threads
+        # Bounded: a reader that is slow holds training back, and not a growing heap of results.
+        self.done: queue.Queue[Record | BaseException | None] = queue.Queue(maxsize=256)
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
+
+    def records(self) -> Iterator[Record]:
+        """What the threads say, until all have ended. Raises what one of them raised."""
+        for thread in self.threads:
+            thread.start()
+        running = len(self.threads)
+        try:
+            while running:
+                said = self.done.get()
+                if said is None:
+                    running -= 1
+                elif isinstance(said, BaseException):
+                    raise said
+                else:
+                    yield said
+        finally:
+            self.stop.set()
+            while any(thread.is_alive() for thread in self.threads):
+                try:  # a thread may wait for room to speak
+                    self.done.get(timeout=0.02)
+                except queue.Empty:
+                    pass
+
+    def _work(self) -> None:
+        torch.set_num_threads(self.num_threads)
+        try:
+            while not self.stop.is_set():
+                try:
+                    chunk = self.waiting.get_nowait()
+                except queue.Empty:
+                    break
+                for record in _train(chunk, self.data, self.device, self.stop):
+                    self.done.put(record)
+            self.done.put(None)
+        except BaseException as error:  # noqa: BLE001  the reader raises it
+            self.done.put(error)
