@@ -173,7 +173,10 @@ BAD = {
     "exercise to verify": (["verify", "4.6.9"], "exercise is not known"),
     "exercise to publish": (["publish", "4.6.9"], "exercise is not known"),
     "data set": (["answer", "4.6.1", "--data", "digit"], "Did you mean 'digits'"),
-    "data set of another task": (["answer", "4.6.1", "--data", "linear-high-dim"], "'squared_error' does"),
+    "data set of another task": (
+        ["answer", "4.6.1", "--data", "linear-high-dim"],
+        "'squared_error' or 'absolute_error' or 'huber' does",
+    ),
     "data set for an own problem": (["answer", "4.5.1", "--data", "digits"], "4.5.1 draws its own problem"),
     "data set for a proof": (["answer", "4.1.1", "--data", "digits"], "nothing is trained; got 'digits'"),
     "no seeds": (["answer", "4.5.1", "--seeds", "0"], "--seeds must be at least 1; got 0"),

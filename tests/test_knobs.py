@@ -250,7 +250,8 @@ SPELLED = ("optimizer", "loss", "precision", "probes")  # any text can be read: 
 def test_unreadable_text_is_refused_with_one_line_and_an_example(name, text):
     with pytest.raises(InvalidInput) as refused:
         turn(DEEP, **{name: text})
-    message = f"{name} could not be read; got {text!r}. Write it like {name}={KNOBS[name].example}."
+    shown = repr(text) if len(repr(text)) <= 200 else f"{text!r:.200}..."
+    message = f"{name} could not be read; got {shown}. Write it like {name}={KNOBS[name].example}."
     assert str(refused.value) == message
 
 

@@ -132,11 +132,12 @@ def test_a_name_is_made_of_integers(bad, place):
         Stream(**({"seed": 0, "purpose": "noise"} | {place: bad}))
 
 
-def test_an_unknown_purpose_and_a_negative_seed_are_refused():
+def test_an_unknown_purpose_and_a_negative_number_are_refused():
     with pytest.raises(KeyError):
         Stream(0, "nose")
-    with pytest.raises(ValueError, match="positive"):
-        Stream(-1, "noise")
+    for name in ((-1, "noise"), (0, "noise", -1), (0, "noise", 0, -1)):
+        with pytest.raises(ValueError, match="at least 0"):
+            Stream(*name)
 
 
 def test_streams_leave_the_global_generators_alone():

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import operator
 import threading
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -27,13 +28,27 @@ Purpose = Literal["init", "order", "noise", "split", "data"]
 _PURPOSES: dict[str, int] = {"init": 1, "order": 2, "noise": 3, "split": 4, "data": 5}
 
 
-class _Generators(threading.local):
+class _Generator(threading.local):
+    """One generator a thread, sent from place to place: making a new one takes ten times as long."""
+
     def __init__(self) -> None:
-        self.philox = np.random.Philox(0)
+        self._philox = np.random.Philox(0)
+        # Counter words, least significant first. The first counts blocks of four 64-bit numbers in the stream.
+        self._counter, self._key = np.zeros(4, dtype=np.uint64), np.zeros(2, dtype=np.uint64)
+        place = {"counter": self._counter, "key": self._key}
+        self._state = self._philox.state | {"state": place, "buffer_pos": 4, "has_uint32": 0}
+
+    def at(self, counter: list[int]) -> _Generator:
+        self._counter[:] = counter
+        return self
+
+    def draw(self, seed: int, n: int) -> np.ndarray:
+        self._key[0] = seed
+        self._philox.state = self._state
+        return self._philox.random_raw(n)
 
 
-_GENERATORS = _Generators()
-_EMPTY = np.zeros(4, dtype=np.uint64)
+_GENERATORS = _Generator()
 
 
 class Stream:
@@ -52,28 +67,17 @@ class Stream:
         words = (operator.index(word) for word in (seed, step, layer, _PURPOSES[purpose]))
         self._seed, *self._name = words
         if min(self._seed, *self._name) < 0:
-            raise ValueError(f"seed, layer and step of a stream must be at least 0; got {seed}, {layer}, {step}")
+            raise ValueError(
+                f"seed, layer and step of a stream must be at least 0; got {seed}, {layer}, {step}"
+            )
         self._drawn = 0
 
     def bits(self, n: int) -> np.ndarray:
         """`n` words of 64 random bits: uint64 (n,)."""
-        # One generator a thread is sent to the place: making a new one takes ten times as long.
-        generator = _GENERATORS.philox
-        # Counter words, least significant first. The first counts blocks of four 64-bit numbers in the stream.
         block, skipped = divmod(self._drawn, 4)
-        generator.state = {
-            "bit_generator": "Philox",
-            "state": {
-                "counter": np.array([block, *self._name], dtype=np.uint64),
-                "key": np.array([self._seed, 0], dtype=np.uint64),
-            },
-            "buffer": _EMPTY,
-            "buffer_pos": 4,
-            "has_uint32": 0,
-            "uinteger": 0,
-        }
+        generator = _GENERATORS.at([block, *self._name])
         self._drawn += n
-        return generator.random_raw(skipped + n)[skipped:]
+        return generator.draw(self._seed, skipped + n)[skipped:]
 
     def bits16(self, n: int) -> np.ndarray:
         """`n` words of 16 random bits: int16 (n,). A mask needs no more, and these cost a quarter.
@@ -103,16 +107,35 @@ class Stream:
 
         Source: Box and Muller 1958, A note on the generation of random normal deviates.
         """
-        halves = self.bits(math.ceil(n / 2)).astype("<u8", copy=False).view("<u4").astype(np.float64)
-        low, high = torch.from_numpy(halves).view(-1, 2).unbind(1)
-        radius = high.add(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
-        angle = low * (2 * math.pi * 2.0**-32)
-        drawn = torch.empty(len(low), 2, dtype=torch.float64)
-        torch.mul(radius, angle.cos(), out=drawn[:, 0])
-        torch.mul(radius, angle.sin(), out=drawn[:, 1])
-        return drawn.flatten()[:n].numpy()
+        words = torch.from_numpy(self.bits(math.ceil(n / 2)).view(np.int64))
+        return box_muller(words)[:n].numpy()
 
     def permutation(self, n: int) -> np.ndarray:
         """A random order of 0..n-1: int64 (n,)."""
         # Words of 64 bits do not tie: NumPy's quickest sort gives the order that any other gives.
         return np.argsort(self.bits(n))
+
+
+def words(seeds: Sequence[int], purpose: Purpose, layer: int, step: int, n: int) -> np.ndarray:
+    """The first `n` words of the stream of each seed: uint64 (seed, n), as `Stream.bits` gives them."""
+    generator = _GENERATORS.at([0, step, layer, _PURPOSES[purpose]])
+    drawn = np.empty((len(seeds), n), dtype=np.uint64)
+    for row, seed in enumerate(seeds):
+        drawn[row] = generator.draw(seed, n)
+    return drawn
+
+
+def box_muller(words: torch.Tensor) -> torch.Tensor:
+    """Two standard normal numbers from each word of 64 bits (`Stream.normals`): int64 (..., n) to float64 (..., 2n)."""
+    low, high = (words & 0xFFFFFFFF).double(), ((words >> 32) & 0xFFFFFFFF).double()
+    radius = high.add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
+    angle = low.mul_(2 * math.pi * 2.0**-32)
+    drawn = torch.empty(*words.shape, 2, dtype=torch.float64, device=words.device)
+    torch.mul(radius, angle.cos(), out=drawn[..., 0])
+    torch.mul(radius, angle.sin_(), out=drawn[..., 1])
+    return drawn.flatten(-2)
+
+
+def purpose_number(purpose: str) -> int:
+    """The counter word that stands for a purpose."""
+    return _PURPOSES[purpose]

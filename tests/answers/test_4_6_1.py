@@ -95,7 +95,7 @@ def test_late_accuracy_is_the_mean_over_the_second_half_of_the_epochs():
 
 def test_law_5_a_run_that_diverges_stays_in_the_table(tmp_path):
     with Store(tmp_path / "runs.sqlite") as store:
-        knobs = {"hidden_sizes": "4,4", "epochs": "1", "learning_rate": "1e9"}
+        knobs = {"hidden_sizes": "4,4", "epochs": "1", "learning_rate": "1e38"}
         seen = q.observe(Lab("quick", seeds=2, knobs=knobs, store=store))
     assert len(seen["runs"]) == 6
     assert "diverged" in set(seen["runs"]["status"])

@@ -324,7 +324,7 @@ def weight_difference(a: Result, b: Result) -> float:
 
 
 def _learned(result: Result) -> dict[object, np.ndarray]:
-    arrays: dict[object, np.ndarray] = dict(result.extras)
+    arrays: dict[object, np.ndarray] = {**result.extras}
     for epoch, layers in {"end": result.parameters, **result.kept}.items():
         arrays |= {
             (epoch, i, name): x for i, layer in enumerate(layers) for name, x in zip("wb", layer, strict=True)

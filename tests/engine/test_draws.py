@@ -64,7 +64,7 @@ def test_both_trainers_draw_from_the_same_streams(monkeypatch, case):
 def _epoch(run, data, epoch) -> tuple[torch.Tensor, torch.Tensor]:
     """Features and targets of an epoch, one batch after the other."""
     found = Batches([run], {data.fingerprint: data}, torch.float32, torch.device("cpu")).epoch(epoch)
-    pairs = [(batch.x[0], batch.y[0]) for batch in found]
+    pairs = [(batch.x[0].clone(), batch.y[0].clone()) for batch in found]
     return torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])
 
 
@@ -206,6 +206,15 @@ def test_orthogonal_weights_have_orthonormal_rows_or_columns(fan_in, fan_out):
     weight = start("orthogonal", fan_in=fan_in, fan_out=fan_out, gain=2.0)[0] / 2
     small = weight @ weight.T if fan_out <= fan_in else weight.T @ weight
     assert torch.allclose(small, torch.eye(len(small), dtype=torch.float64), atol=1e-12)
+
+
+@pytest.mark.parametrize(("fan_in", "fan_out"), [(3, 2), (2, 3), (3, 3)])
+def test_orthogonal_weights_favour_no_direction(fan_in, fan_out):
+    """Every entry is as often positive: over 400 seeds within 5 standard errors. QR alone would fix the signs."""
+    weights = torch.stack(
+        [start("orthogonal", fan_in=fan_in, fan_out=fan_out, seed=seed)[0] for seed in range(400)]
+    )
+    assert (weights.sign().mean(0)).abs().max() <= 5 / math.sqrt(400)
 
 
 def test_sparse_weights_have_their_zeros_in_every_column():
@@ -384,3 +393,15 @@ def test_a_float32_run_starts_where_its_float64_twin_does(kind):
                 # 1e-290: where a weight is 0, even steps of 1e-300 times the gradient leave a trace.
                 assert np.abs(weight - true_weight.numpy().astype(dtype)).max() <= 1e-290
                 assert np.abs(bias - true_bias.numpy().astype(dtype)).max() <= 1e-290
+
+
+# Many seeds at once
+
+
+@pytest.mark.parametrize("seeds", [[0], [3, 2**62 + 5, 3, 12345678901]])
+def test_drawn_for_many_seeds_at_once_is_what_each_draws_alone(seeds):
+    orders = draws.epoch_orders(seeds, 4, 33)
+    assert torch.equal(orders, torch.stack([draws.epoch_order(seed, 4, 33) for seed in seeds]))
+    for kind in ("bits", "normals"):
+        together = draws.noise_of_seeds(kind, seeds, 1, 5, (7, 9))
+        assert torch.equal(together, torch.stack([draws.noise_draws(kind, s, 1, 5, (7, 9)) for s in seeds]))

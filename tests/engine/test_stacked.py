@@ -11,7 +11,6 @@ import torch
 
 from mlplab import engine
 from mlplab.engine import Epoch, Result, train
-from mlplab.engine.fused import FusedModels
 from mlplab.engine.group import bytes_of_run, group_key, train_group
 from mlplab.engine.reference import train_one
 from mlplab.engine.stacked import Models
@@ -153,7 +152,9 @@ def test_a_mask_is_what_its_stream_says(step):
     case = BY_NAME["dropout_by_layer"]
     run, data = case.run(precision="float32"), case.data()
     masks = _masks([run], data, step)
-    for layer, (noise, units) in enumerate(zip(run.setting.noises, case.setting.model.hidden_sizes, strict=True)):
+    for layer, (noise, units) in enumerate(
+        zip(run.setting.noises, case.setting.model.hidden_sizes, strict=True)
+    ):
         if noise.kind == "none":
             assert not len(masks[layer])
             continue

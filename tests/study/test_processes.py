@@ -72,7 +72,7 @@ def test_a_killed_study_resumes_where_it_was(workers):
         assert kept <= set(started)
         assert len(started) - len(kept) <= 2  # the chunk that it died in
         trainer = Trainer()
-        results = run_study(STUDY, store, train=trainer)
+        results = run_study(STUDY, store, train=trainer, chunks_at_once=1)
         assert store.count() == len(STUDY.runs)
     assert sorted(run.digest for run in trainer.trained) == sorted(set(STUDY.digests) - kept)
     assert len(results.frame) == len(STUDY.runs)

@@ -92,7 +92,7 @@ def test_a_full_disk_is_told_and_keeps_what_was_saved(store):
     study = small_study(60)
     store._file.execute(f"PRAGMA max_page_count = {store._file.execute('PRAGMA page_count')[0][0] + 30}")
     with pytest.raises(StoreError, match="the disk is full"):
-        run_study(study, store, train=Trainer())
+        run_study(study, store, train=Trainer(), chunks_at_once=1)
     with Store(store.path) as other:
         kept = other.stored(study.digests)
         assert len(kept) == 60
@@ -166,7 +166,7 @@ def test_an_executor_may_take_several_chunks_and_answer_in_any_order(store, tmp_
 
 def test_an_executor_that_loses_a_run_is_caught(store):
     with pytest.raises(AssertionError, match="no result for 3 of 3 runs"):
-        run_study(small_study(), store, train=lambda runs, data: map(made_up, runs[1:]))
+        run_study(small_study(), store, train=lambda runs, data: map(made_up, runs[1:]), chunks_at_once=1)
     assert store.count() == 2
 
 

@@ -31,7 +31,7 @@ def main(action: str, path: str, log: str) -> None:
         if action == "run":
             note("ready")
             wait_for(Path(f"{log}.go"))
-            results = run_study(STUDY, store, train=Trainer(before=slowly))
+            results = run_study(STUDY, store, train=Trainer(before=slowly), chunks_at_once=1)
             results.frame.to_json(f"{log}.{os.getpid()}.json")
         elif action in ("claim", "fork"):
             store.claim(STUDY.runs)

@@ -33,9 +33,13 @@ def training_bar() -> Iterator[Callable[[StudyProgress], None]]:
     )
     with _bars(*columns) as bar:
         task: TaskID | None = None
+        note = ""
 
         def tell(progress: StudyProgress) -> None:
-            nonlocal task
+            nonlocal task, note
+            if progress.note != note:
+                note = progress.note
+                bar.console.print(note)
             before = progress.found / progress.total
             if task is None:
                 if progress.done == progress.total:

@@ -52,7 +52,10 @@ def _refuse_unfit(run: Run, data: Mapping[str, Dataset]) -> None:
     if setting.training.LOSSES[loss] != held.task:
         fitting = [name for name, fits in setting.training.LOSSES.items() if fits == held.task]
         raise InvalidInput(
-            "Training.loss", f"must fit {held.name}, a {held.task}", loss, f"{' or '.join(map(repr, fitting))} does"
+            "Training.loss",
+            f"must fit {held.name}, a {held.task}",
+            loss,
+            f"{' or '.join(map(repr, fitting))} does",
         )
     if (start := setting.model.start) is not None:
         ends = start.layers[0][0].shape[1], len(start.layers[-1][1])

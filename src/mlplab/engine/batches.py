@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from mlplab.data import Dataset
-from mlplab.engine import draws
+from mlplab.engine import draws, gpu_draws
 from mlplab.engine.room import Room
 from mlplab.spec import Run
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 # Examples that are evaluated at once, over all models: what their layers hold then stays in a cache.
 EVALUATION_EXAMPLES = 4_096
@@ -63,18 +63,26 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch, each model's in the order of its seed. Each lies where the one before it lay."""
-        orders = torch.stack([draws.epoch_order(seed, epoch, self.num_examples) for _, seed in self.feeds])
+        orders = self._orders(epoch)
         # Rows of all data sets one after the other: a feed's rows start where its data set does.
-        starts = torch.tensor([[dataset * self.num_examples] for dataset, _ in self.feeds])
+        starts = torch.tensor(
+            [[dataset * self.num_examples] for dataset, _ in self.feeds], device=self.device
+        )
         held = self.whole("train")
         flat = [None if t is None else t.flatten(0, 1) for t in (held.x, held.y, held.weights)]
-        for rows in (orders + starts).to(self.device).split(self.batch_size, dim=1):
+        for rows in (orders + starts).split(self.batch_size, dim=1):
             index = rows.flatten()
             picked = [
                 None if t is None else self._pick(name, t, index).unflatten(0, rows.shape)
                 for name, t in zip(("x", "y", "weights"), flat, strict=True)
             ]
             yield self.by_feed(Batch(*picked))  # pyright: ignore[reportArgumentType]
+
+    def _orders(self, epoch: int) -> Int[Tensor, "feed example"]:
+        seeds = [seed for _, seed in self.feeds]
+        if self.device.type == "cuda":
+            return gpu_draws.epoch_orders(gpu_draws.seed_tensor(seeds, self.device), epoch, self.num_examples)
+        return draws.epoch_orders(seeds, epoch, self.num_examples)
 
     def _pick(self, name: str, examples: Tensor, index: Tensor) -> Tensor:
         room = self._rooms.setdefault(name, Room(examples.dtype, self.device))

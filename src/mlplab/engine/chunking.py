@@ -12,8 +12,8 @@ from mlplab.engine.group import bytes_of_run, group_key
 from mlplab.errors import InvalidInput
 from mlplab.spec import Run
 
-# What a core works on should stay in its caches: a bigger chunk waits for memory, a smaller one for Python.
-CACHE_BYTES = 6 * 2**20
+# About a core's share of the last cache: a bigger chunk waits for memory, a smaller one for Python.
+CACHE_BYTES = 32 * 2**20
 # A GPU is slow at small work: as much as fits.
 SHARE_OF_GPU = 0.6
 
@@ -60,7 +60,9 @@ def _most(run: Run, data: Dataset, memory: int | None, workers: int, device: tor
     if room is not None:
         if each > room:
             raise InvalidInput(
-                "memory", f"must be at least {each / 2**20:.0f} MiB, what one of these runs takes", f"{room / 2**20:.0f} MiB"
+                "memory",
+                f"must be at least {each / 2**20:.0f} MiB, what one of these runs takes",
+                f"{room / 2**20:.0f} MiB",
             )
         most = min(most, room // workers // each)
     return max(int(most), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.special import log_ndtr, ndtri_exp
 from torch import Tensor
 
 from mlplab.engine.activations import activation_function
-from mlplab.rng import Stream
+from mlplab.rng import Stream, box_muller, words
 from mlplab.spec import MLP, Initialization, Setting
 
 if TYPE_CHECKING:
@@ -176,3 +177,23 @@ def noise_draws(
 ) -> Tensor:
     """What a kind of noise with these `draws` is made from."""
     return {"bits": noise_bits, "normals": noise_normals}[draws](seed, layer, step, shape)
+
+
+# The same for many seeds at once
+
+
+def epoch_orders(seeds: Sequence[int], epoch: int, num_examples: int) -> Int[Tensor, "seed example"]:
+    """`epoch_order` of each seed."""
+    return torch.from_numpy(np.argsort(words(seeds, "order", 0, epoch, num_examples), axis=1))
+
+
+def noise_of_seeds(
+    draws: Literal["bits", "normals"], seeds: Sequence[int], layer: int, step: int, shape: tuple[int, ...]
+) -> Tensor:
+    """`noise_draws` of each seed: (seed, *shape)."""
+    size = math.prod(shape)
+    if draws == "bits":
+        drawn = torch.from_numpy(words(seeds, "noise", layer, step, -(-size // 4)).view("<i2"))
+    else:
+        drawn = box_muller(torch.from_numpy(words(seeds, "noise", layer, step, -(-size // 2)).view(np.int64)))
+    return drawn[:, :size].unflatten(1, shape)

@@ -59,10 +59,10 @@ class FusedModels(Models):
         tape = self._forward(batch, self.drawn(step, batch.num_examples), watch)
         outputs = self._outputs(tape.x[-1], tape.weights[-1])
         targets = self._targets(batch)
-        metrics = self._metrics(outputs, self.loss(outputs, targets, batch.weights), batch)
-        above = self.loss.slope(outputs, targets)
+        losses, above = self.loss.both(outputs, targets)
         if batch.weights is not None:
-            above = above * batch.weights.unsqueeze(2)
+            losses, above = losses * batch.weights, above * batch.weights.unsqueeze(2)
+        metrics = self._metrics(outputs, losses.mean(1), batch)
         self._backward(tape, above.div_(batch.num_examples))
         return metrics, self.grads
 
@@ -129,7 +129,9 @@ class FusedModels(Models):
                 self.weight_grads[layer].mul_(tape.factors[layer])
             if layer == 0:
                 return
-            below = self.room(f"below{layer % 2}", len(self.seeds), factor.shape[1], self.weights[layer].shape[1])
+            below = self.room(
+                f"below{layer % 2}", len(self.seeds), factor.shape[1], self.weights[layer].shape[1]
+            )
             above = self.products.into(below, factor, tape.weights[layer].transpose(1, 2))
             above = self._through(layer - 1, tape, above)
 

@@ -4,6 +4,7 @@ the same steps (`group_key`); rates, strengths, initialisations and seeds differ
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
@@ -56,38 +57,48 @@ def train_group(
     training = runs[0].setting.training
     models = models_of(runs, data, device)
     batches, members = models.batches, tuple(runs)
-    optimizer = StackedOptimizer(models.settings, models.trained, len(models.weights), batches.steps_per_epoch)
+    optimizer = StackedOptimizer(
+        models.settings, models.trained, len(models.weights), batches.steps_per_epoch
+    )
     history = History(runs, batches.steps_per_epoch, device)
     best: list[Tensor] = []
     step = 0
     for epoch in range(1, training.epochs + 1):
         is_evaluated = epoch % training.evaluate_every == 0 or epoch == training.epochs
-        sums: dict[str, Tensor] = {}
+        seen: dict[str, list[Tensor]] = {}
+        sizes = []
         observed: dict[str, Tensor] = {}
         for index, batch in enumerate(batches.epoch(epoch - 1)):
             if is_stopped():
                 return
             is_last = is_evaluated and index == batches.steps_per_epoch - 1
             watch = Watch() if is_last and "activations" in training.probes else None
-            metrics, gradients = models.gradients(batch, step, watch)
+            metrics, gradients = models.gradients(batch, step + index, watch)
             if is_last:
                 observed = {} if watch is None else watch.moments
                 if "gradient_norms" in training.probes:
                     observed |= _norms("gradient", gradients[: len(models.weights)])
-            optimizer.update(gradients, step)
-            history.watch(metrics["loss"], step)
+            optimizer.update(gradients, step + index)
             for name, value in metrics.items():
-                # float64: sums of finite losses stay finite, and an epoch's mean keeps its digits.
-                sums[name] = sums.get(name, 0) + value.double() * batch.num_examples
-            step += 1
-        history.append({f"running_{name}": value / batches.num_examples for name, value in sums.items()})
+                seen.setdefault(name, []).append(value)
+            sizes.append(batch.num_examples)
+        history.watch_updates(torch.stack(seen["loss"]), step)
+        step += len(sizes)
+        # float64: sums of finite losses stay finite, and an epoch's mean keeps its digits.
+        shares = torch.tensor(sizes, dtype=torch.float64, device=device)[:, None] / batches.num_examples
+        history.append(
+            {
+                f"running_{name}": (torch.stack(values).double() * shares).sum(0)
+                for name, values in seen.items()
+            }
+        )
         if is_evaluated:
             evaluated = models.evaluate("validation")
-            history.watch(evaluated["validation_loss"], step)
             if "weight_norms" in training.probes:
                 observed |= _norms("weight", models.weights)
             if "train_mode" in training.probes:
                 observed |= models.train_mode(step)
+            history.watch_evaluation([*evaluated.values(), *observed.values()], step)
             number = torch.full((len(runs),), float(epoch), device=device)
             history.append({"evaluated_epoch": number} | evaluated | observed)
             if training.patience is not None:
@@ -103,7 +114,7 @@ def train_group(
     for part in ("train", "validation", "test"):
         metrics |= models.evaluate(part)
     # What a stopped run does after its end is undone: only a run that trained to the end may diverge here.
-    history.watch(torch.stack(list(metrics.values())).sum(0), step)
+    history.watch_evaluation(list(metrics.values()), step)
     yield from history.results(metrics, models.parameters(), models.extras(), time.perf_counter() - started)
 
 
@@ -132,7 +143,7 @@ def _take(to: Sequence[Tensor], source: Sequence[Tensor], which: Tensor) -> None
 def bytes_of_run(setting: Setting, data: Dataset) -> int:
     """About how much memory one more run in a group takes: parameters, gradients, memory, intermediate results."""
     sizes = (data.in_features, *setting.model.hidden_sizes, data.out_features)
-    parameters = sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    parameters = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
     optimizer = setting.optimizer
     remembered = int(optimizer.momentum > 0) if optimizer.kind in ("sgd", "lars") else 2
     on_weights = any(noise.kind == "dropconnect" for noise in setting.noises)
@@ -143,3 +154,11 @@ def bytes_of_run(setting: Setting, data: Dataset) -> int:
     width = 8 if setting.training.precision == "float64" else 4
     extra = 1.5 if setting.training.precision == "bfloat16" else 1.0
     return int(width * extra * (copies * parameters + intermediate))
+
+
+def multiplications(setting: Setting, data: Dataset) -> int:
+    """Of the matrix products in one update of one model, forward and backward."""
+    sizes = (data.in_features, *setting.model.hidden_sizes, data.out_features)
+    products = [a * b for a, b in itertools.pairwise(sizes)]
+    batch = min(setting.training.batch_size or data.train.num_examples, data.train.num_examples)
+    return batch * (3 * sum(products) - products[0])

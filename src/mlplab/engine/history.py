@@ -30,13 +30,18 @@ class History:
         self.num_worse = torch.zeros(len(runs), dtype=torch.int64, device=device)
         self.kept: dict[int, list[Parameters]] = {}
 
-    def watch(self, losses: Float[Tensor, "model"], step: int) -> None:
-        """Note the models whose loss is not finite for the first time."""
-        # A finite sum has finite terms: the usual case costs one number. An overflowing sum only looks closer.
-        if torch.isfinite(losses.sum()):
-            return
-        newly = self.is_training & ~losses.isfinite()
-        self.diverged.masked_fill_(newly, step)
+    def watch_updates(self, losses: Float[Tensor, "step model"], first_step: int) -> None:
+        """Note the models of which a loss is not finite, and the update where it first was not."""
+        is_lost = ~losses.isfinite()
+        self._lose(is_lost.any(0), first_step + is_lost.byte().argmax(0))
+
+    def watch_evaluation(self, values: Sequence[Float[Tensor, "model"]], step: int) -> None:
+        """Note the models of which a number is not finite after so many updates."""
+        is_lost = ~torch.stack([value.double() for value in values]).isfinite().all(0)
+        self._lose(is_lost, torch.full_like(self.diverged, step))
+
+    def _lose(self, is_lost: Bool[Tensor, "model"], step: Tensor) -> None:
+        self.diverged = torch.where(self.is_training & is_lost, step, self.diverged)
 
     def judge(self, losses: Float[Tensor, "model"], epoch: int) -> Bool[Tensor, "model"]:
         """Early stopping after an evaluation: which models have their lowest validation loss now."""

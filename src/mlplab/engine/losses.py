@@ -28,6 +28,10 @@ class Loss:
         """The derivative of each example's loss by its outputs."""
         raise NotImplementedError
 
+    def both(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """`examples` and `slope`, sharing what they can."""
+        return self.examples(outputs, targets), self.slope(outputs, targets)
+
     def __call__(
         self, outputs: Tensor, targets: Tensor, weights: Float[Tensor, "model batch"] | None = None
     ) -> Float[Tensor, "model"]:
@@ -55,7 +59,19 @@ class CrossEntropy(Loss):
     def slope(
         self, outputs: Float[Tensor, "model batch class"], targets: Int[Tensor, "model batch"]
     ) -> Float[Tensor, "model batch class"]:
-        slope = torch.softmax(outputs.transpose(1, 2), 1)
+        return self._slope(torch.softmax(outputs.transpose(1, 2), 1), targets)
+
+    def both(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        log_shares = torch.log_softmax(outputs.transpose(1, 2), 1)
+        losses = log_shares.gather(1, targets.unsqueeze(1)).squeeze(1).mul_(self.smoothing - 1)
+        if self.smoothing:
+            losses.sub_(log_shares.mean(1), alpha=self.smoothing)
+        return losses, self._slope(log_shares.exp_(), targets)
+
+    def _slope(
+        self, slope: Float[Tensor, "model class batch"], targets: Int[Tensor, "model batch"]
+    ) -> Float[Tensor, "model batch class"]:
+        """From the shares of the softmax, which are used up."""
         right = slope.new_full((1, 1, 1), self.smoothing - 1).expand(len(slope), 1, slope.shape[2])
         slope.scatter_add_(1, targets.unsqueeze(1), right)
         if self.smoothing:
@@ -94,7 +110,9 @@ class Huber(Loss):
         self.delta = delta
 
     def examples(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, "model batch"]:
-        return functional.huber_loss(outputs, targets.expand_as(outputs), reduction="none", delta=self.delta).sum(2)
+        return functional.huber_loss(
+            outputs, targets.expand_as(outputs), reduction="none", delta=self.delta
+        ).sum(2)
 
     def slope(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, "model batch output"]:
         return (outputs - targets).clamp(-self.delta, self.delta)
@@ -116,7 +134,7 @@ def loss_of(training: Training) -> Loss:
 def accuracy(
     logits: Float[Tensor, "model batch class"], targets: Int[Tensor, "model batch"]
 ) -> Float[Tensor, "model"]:
-    """Share of each model's examples whose largest logit is the right class; of k classes that tie, each is 1/k right."""
+    """Share of each model's examples whose largest logit is the right class. Of k that tie, each is 1/k right."""
     # Along any axis but the last PyTorch compares many at once, and a maximum is quicker than its place.
     logits = logits.transpose(1, 2)
     is_best = (logits == logits.amax(1, keepdim=True)).to(logits.dtype)

@@ -143,9 +143,7 @@ class LayerMoment(NoiseKind):
         return self.scale * (mean + variance.sqrt() * drawn)
 
 
-def noise_of(
-    noises: list[Noise], dtype: torch.dtype, device: torch.device | str = "cpu"
-) -> NoiseKind | None:
+def noise_of(noises: list[Noise], dtype: torch.dtype, device: torch.device | str = "cpu") -> NoiseKind | None:
     """The noise of one layer of several models, all of one kind or without any; None where no model has any.
 
     A model without noise has the kind's strength 0.
@@ -167,5 +165,3 @@ def noise_of(
 def dropout_scale(rate: float) -> float:
     """What survivors of dropout are multiplied by, exactly."""
     return LEVELS / (LEVELS - min(round(rate * LEVELS), LEVELS - 1))
-
-

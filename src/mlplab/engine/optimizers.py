@@ -27,7 +27,11 @@ class StackedOptimizer:
     """
 
     def __init__(
-        self, settings: Sequence[Setting], parameters: Sequence[Tensor], num_weights: int, steps_per_epoch: int
+        self,
+        settings: Sequence[Setting],
+        parameters: Sequence[Tensor],
+        num_weights: int,
+        steps_per_epoch: int,
     ) -> None:
         self.settings, self.parameters, self.num_weights = settings, parameters, num_weights
         self.steps_per_epoch, self.epochs = steps_per_epoch, settings[0].training.epochs
@@ -35,7 +39,9 @@ class StackedOptimizer:
         self.kind, self.nesterov = first.kind, first.nesterov
         self.decouples = self.kind in ("adamw", "lamb")
         self.base_rate = self._numbers(lambda s: s.optimizer.learning_rate)
-        self.has_schedule = any(s.optimizer.schedule.kind != "constant" or s.optimizer.schedule["warmup"] for s in settings)
+        self.has_schedule = any(
+            s.optimizer.schedule.kind != "constant" or s.optimizer.schedule["warmup"] for s in settings
+        )
         self.momentum = self._numbers(lambda s: s.optimizer.momentum)
         self.beta1, self.beta2 = (
             self._numbers(lambda s, name=name: getattr(s.optimizer, name)) for name in ("beta1", "beta2")
@@ -55,7 +61,9 @@ class StackedOptimizer:
         remembered = int(bool(self.momentum.any())) if self.kind in ("sgd", "lars") else 2
         self.memory = [[torch.zeros_like(p) for _ in range(remembered)] for p in parameters]
 
-    def _numbers(self, of: Callable[[Setting], float], dtype: torch.dtype | None = None) -> Float[Tensor, "model 1 1"]:
+    def _numbers(
+        self, of: Callable[[Setting], float], dtype: torch.dtype | None = None
+    ) -> Float[Tensor, "model 1 1"]:
         like = self.parameters[0]
         values = torch.tensor([of(setting) for setting in self.settings], dtype=torch.float64)
         return values.to(like.device, dtype or like.dtype)[:, None, None]
@@ -121,18 +129,26 @@ class StackedOptimizer:
             (velocity,) = memory
             velocity.mul_(self.momentum).add_(gradient)
             gradient = gradient.addcmul_(velocity, self.momentum) if self.nesterov else velocity
-        if parameter.shape[0] == 1:
+        if parameter.shape[0] == 1 and parameter.device.type == "cpu":
             parameter.add_(gradient, alpha=-float(rate))  # a number is quicker than a tensor of one
         else:
             parameter.addcmul_(gradient, rate, value=-1)
 
     def _adam(
-        self, parameter: Tensor, gradient: Tensor, memory: list[Tensor], rate: Tensor, step: int, is_weight: bool
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        memory: list[Tensor],
+        rate: Tensor,
+        step: int,
+        is_weight: bool,
     ) -> None:
         mean, square = memory
         mean.mul_(self.beta1).addcmul_(gradient, self.rest1)
         square.mul_(self.beta2).addcmul_(gradient.square_(), self.rest2)
-        scale = (square / self._numbers(lambda s: 1 - s.optimizer.beta2 ** (step + 1))).sqrt_().add_(self.epsilon)
+        scale = (
+            (square / self._numbers(lambda s: 1 - s.optimizer.beta2 ** (step + 1))).sqrt_().add_(self.epsilon)
+        )
         size = mean / self._numbers(lambda s: 1 - s.optimizer.beta1 ** (step + 1))
         if self.kind != "lamb" or not is_weight:
             parameter.addcdiv_(size.mul_(rate), scale, value=-1)

@@ -25,12 +25,11 @@ class Products:
         self, out: Float[Tensor, "model m n"], a: Float[Tensor, "model m k"], b: Float[Tensor, "model k n"]
     ) -> Tensor:
         """a·b, written to `out`. A factor may have fewer entries n than models: each is that of models/n models."""
-        num = min(a.shape[0], b.shape[0])  # a tensor's len() is slow
-        if num == out.shape[0] or num == 1:
-            np.matmul(a.numpy(), b.numpy(), out=out.numpy())
-        else:
-            a, b, target = (_by_feed(t, num) for t in (a, b, out))
-            np.matmul(a.numpy(), b.numpy(), out=target.numpy())
+        left, right, target = a.numpy(), b.numpy(), out.numpy()
+        models, num = target.shape[0], min(left.shape[0], right.shape[0])
+        if 1 < num < models:
+            left, right, target = (_by_feed(factor, num) for factor in (left, right, target))
+        np.matmul(left, right, out=target)
         return out
 
 
@@ -66,8 +65,8 @@ def products_for(device: torch.device, is_mixed: bool) -> Products:
     return Products() if device.type == "cpu" else TorchProducts()
 
 
-def _by_feed(x: Tensor, num: int) -> Float[Tensor, "feed share rows columns"]:
-    return x.unflatten(0, (num, -1))
+def _by_feed(x: np.ndarray, num: int) -> Float[np.ndarray, "feed share rows columns"]:
+    return x.reshape(num, -1, *x.shape[1:])  # of the first axis alone: never a copy
 
 
 def _of_model(x: Tensor, models: int) -> Float[Tensor, "model rows columns"]:

@@ -49,7 +49,8 @@ class Result:
       parameters: (weight, bias) of each layer as in `torch.nn.Linear`; bias is 0 where the model has none.
         Empty for a diverged run.
       extras: what a model learns beside weights and biases, by name and hidden layer (from 0): `prelu_slope_0`;
-        `norm_scale_0`, `norm_shift_0`, `norm_mean_0`, `norm_variance_0` of batch normalisation, with the running moments.
+        `norm_scale_0`, `norm_shift_0` and the running moments `norm_mean_0`, `norm_variance_0` of batch
+        normalisation.
       best_epoch: with early stopping, the epoch whose parameters and metrics these are.
       kept: (weight, bias) of each layer after each epoch of `Training.keep_weights`.
       seconds: the run's share of the wall time of what it was trained with.

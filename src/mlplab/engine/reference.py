@@ -62,6 +62,8 @@ def train_one(run: Run, data: Dataset) -> Result:
     curves: dict[str, list[float]] = {}
     kept: dict[int, Parameters] = {}
     best_epoch, best_model = None, model
+    seen: dict[str, Tensor] = {}
+    gradients: tuple[Tensor, ...] = ()
     step = 0
     try:
         for epoch in range(training.epochs):

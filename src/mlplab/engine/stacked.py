@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mlplab.data import Dataset
-from mlplab.engine import draws
+from mlplab.engine import draws, gpu_draws
 from mlplab.engine.activations import activation_function
 from mlplab.engine.batches import Batch, Batches
 from mlplab.engine.losses import accuracy, loss_of
@@ -75,8 +75,13 @@ class Models:
     by_autograd = True
 
     def __init__(self, runs: Sequence[Run], data: Mapping[str, Dataset], device: torch.device) -> None:
-        self.settings, self.seeds, self.device = [run.setting for run in runs], [run.seed for run in runs], device
+        self.settings, self.seeds, self.device = (
+            [run.setting for run in runs],
+            [run.seed for run in runs],
+            device,
+        )
         first = self.settings[0]
+        self._seeds = gpu_draws.seed_tensor(self.seeds, device)
         self.is_mixed = first.training.precision == "bfloat16"
         self.dtype = torch.float32 if self.is_mixed else getattr(torch, first.training.precision)
         self.batches = Batches(runs, data, self.dtype, device)
@@ -142,14 +147,15 @@ class Models:
 
     def _drawn(self, noise: NoiseKind, layer: int, step: int, shape: tuple[int, int]) -> Tensor:
         seeds = list(dict.fromkeys(self.seeds))
-        found = [draws.noise_draws(noise.draws, seed, layer, step, shape) for seed in seeds]
-        stacked = torch.stack(found) if len(found) > 1 else found[0][None]
+        if self.device.type == "cuda":
+            stacked = gpu_draws.noise_draws(noise.draws, self._seeds, layer, step, shape)
+            return stacked.to(self.dtype) if stacked.is_floating_point() else stacked
+        stacked = draws.noise_of_seeds(noise.draws, seeds, layer, step, shape)
         if stacked.is_floating_point():
             stacked = stacked.to(self.dtype)
-        stacked = stacked.to(self.device)
         if len(seeds) in (1, len(self.seeds)):
             return stacked
-        return stacked.index_select(0, torch.tensor([seeds.index(seed) for seed in self.seeds], device=self.device))
+        return stacked.index_select(0, torch.tensor([seeds.index(seed) for seed in self.seeds]))
 
     def gradients(
         self, batch: Batch, step: int, watch: Watch | None = None

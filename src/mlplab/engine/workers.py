@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +11,13 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mlplab.data import Dataset
-from mlplab.engine.group import train_group
+from mlplab.engine.group import multiplications, train_group
 from mlplab.engine.records import Epoch, Result, Retry
 from mlplab.spec import Run
 
 Record = Epoch | Result | Retry
+# Multiplications in one model's update: below it, cores that share a product wait for each other.
+WORTH_SHARING = 5_000_000
 
 
 def train_chunks(
@@ -23,12 +26,14 @@ def train_chunks(
     """Records of all chunks, as they come. Whoever closes the generator ends training at the next update."""
     cores = torch.get_num_threads()
     workers = min(cores, len(chunks)) if device.type == "cpu" else 1
-    with threadpool_limits(cores // max(workers, 1), user_api="blas"):
-        if workers <= 1:
-            for chunk in chunks:
-                yield from _train(chunk, data, device, threading.Event())
-        else:
+    if workers > 1:
+        with threadpool_limits(cores // workers, user_api="blas"):
             yield from _Pool(chunks, data, device, workers, cores // workers).records()
+        return
+    for chunk in chunks:
+        shared = cores if multiplications(chunk[0].setting, data[chunk[0].data]) >= WORTH_SHARING else 1
+        with threadpool_limits(shared, user_api="blas"), _torch_threads(shared):
+            yield from _train(chunk, data, device, threading.Event())
 
 
 def _train(
@@ -56,11 +61,26 @@ def _is_out_of_memory(error: Exception) -> bool:
     return "can't allocate memory" in str(error)  # PyTorch's CPU allocator
 
 
+@contextlib.contextmanager
+def _torch_threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _Pool:
     """Threads that take chunks from the left and put records where one reader finds them."""
 
     def __init__(
-        self, chunks: Sequence[Sequence[Run]], data: Mapping[str, Dataset], device: torch.device, workers: int, threads: int
+        self,
+        chunks: Sequence[Sequence[Run]],
+        data: Mapping[str, Dataset],
+        device: torch.device,
+        workers: int,
+        threads: int,
     ) -> None:
         self.waiting: queue.SimpleQueue[Sequence[Run]] = queue.SimpleQueue()
         for chunk in chunks:
@@ -88,10 +108,8 @@ class _Pool:
         finally:
             self.stop.set()
             while any(thread.is_alive() for thread in self.threads):
-                try:  # a thread may wait for room to speak
+                with contextlib.suppress(queue.Empty):  # a thread may wait for room to speak
                     self.done.get(timeout=0.02)
-                except queue.Empty:
-                    pass
 
     def _work(self) -> None:
         torch.set_num_threads(self.num_threads)
@@ -104,5 +122,5 @@ class _Pool:
                 for record in _train(chunk, self.data, self.device, self.stop):
                     self.done.put(record)
             self.done.put(None)
-        except BaseException as error:  # noqa: BLE001  the reader raises it
+        except BaseException as error:  # the reader raises it
             self.done.put(error)

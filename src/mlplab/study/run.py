@@ -21,6 +21,8 @@ Record = Epoch | Result | Retry
 Train = Callable[[Sequence[Run], Mapping[str, Dataset]], Iterable[Record]]
 
 REPORT_SECONDS = 0.1  # a bar needs no more, and a chunk of small models ends thousands of epochs a second
+# Enough that a core rarely waits for the others at the end of a batch; another process finds the rest unclaimed.
+CHUNKS_AT_ONCE = 16
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 1.0
 
 
@@ -60,7 +62,7 @@ def run_study(
     *,
     train: Train = engine.train,
     on_progress: Callable[[Progress], None] | None = None,
-    chunks_at_once: int = 1,
+    chunks_at_once: int = CHUNKS_AT_ONCE,
 ) -> Results:
     """The results of all runs of a study: those in the store, and those missing, which are trained now.
 
@@ -71,8 +73,8 @@ def run_study(
       train: called with runs and data sets by fingerprint, yields what `engine.train` yields, in any order.
         `partial(engine.train, device="cuda")` trains elsewhere, and the store notes that device.
       on_progress: called at the start, after each chunk, and about every REPORT_SECONDS in between.
-      chunks_at_once: chunks of the engine that `train` is given together; more for one that spreads them over
-        workers. Each is stored as soon as it is complete.
+      chunks_at_once: chunks of the engine that `train` is given together, to spread over cores or workers. Each is
+        stored as soon as it is complete.
 
     Raises what `train` raises, StoreError, and KeyboardInterrupt. Whatever ends it, finished results are kept
     and claims are given back.
@@ -134,7 +136,9 @@ def _train_chunks(
         with _closing(train(runs, datasets)) as records:
             for record in records:
                 if isinstance(record, Retry):
-                    report.now(note=f"{len(record.runs)} runs did not fit into memory: {record.size} at once now")
+                    report.now(
+                        note=f"{len(record.runs)} runs did not fit into memory: {record.size} at once now"
+                    )
                     continue
                 if isinstance(record, Epoch):
                     report.epoch(len(record.runs))
