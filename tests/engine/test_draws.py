@@ -15,7 +15,7 @@ from mlplab.engine import Result, draws, train
 from mlplab.engine.activations import activation_function
 from mlplab.engine.batches import Batches
 from mlplab.engine.reference import train_one
-from mlplab.rng import Stream
+from mlplab.rng import Stream, words
 from mlplab.spec import MLP, Activation, Initialization, Noise, Setting, Start
 
 from .cases import BY_NAME, CASES, dataset
@@ -32,8 +32,13 @@ def _spied(monkeypatch, trainer, run, data) -> set[tuple]:
             seen.add((seed, purpose, layer, step))
             super().__init__(seed, purpose, layer, step)
 
+    def spied_words(seeds, purpose, layer, step, n):
+        seen.update((seed, purpose, layer, step) for seed in seeds)
+        return words(seeds, purpose, layer, step, n)
+
     with monkeypatch.context() as patch:
         patch.setattr(draws, "Stream", Spy)
+        patch.setattr(draws, "words", spied_words)
         trainer(run, data)
     return seen
 
