@@ -16,7 +16,7 @@ import math
 import operator
 import threading
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class _Generator(threading.local):
         # Counter words, least significant first. The first counts blocks of four 64-bit numbers in the stream.
         self._counter, self._key = np.zeros(4, dtype=np.uint64), np.zeros(2, dtype=np.uint64)
         place = {"counter": self._counter, "key": self._key}
-        self._state = self._philox.state | {"state": place, "buffer_pos": 4, "has_uint32": 0}
+        self._state: Any = self._philox.state | {"state": place, "buffer_pos": 4, "has_uint32": 0}
 
     def at(self, counter: list[int]) -> _Generator:
         self._counter[:] = counter

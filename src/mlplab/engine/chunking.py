@@ -8,12 +8,15 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 
 from mlplab.data import Dataset
-from mlplab.engine.group import bytes_of_run, group_key
+from mlplab.engine.group import bytes_of_run, group_key, multiplications
 from mlplab.errors import InvalidInput
 from mlplab.spec import Run
 
 # About a core's share of the last cache: a bigger chunk waits for memory, a smaller one for Python.
 CACHE_BYTES = 32 * 2**20
+# Multiplications in an update of a chunk. With fewer, the steps between them are so short that threads mostly wait for
+# each other's turn at the interpreter, and two chunks side by side take longer than one after the other.
+WORTH_A_THREAD = 16_000_000
 # A GPU is slow at small work: as much as fits.
 SHARE_OF_GPU = 0.6
 
@@ -42,11 +45,20 @@ def chunks(
         group = list(itertools.chain.from_iterable(feeds.values()))
         # Equal chunks: 9 runs at 8 a chunk would leave one to train alone; 3 chunks would leave one of two cores idle.
         count = -(-len(group) // most)
-        if len(group) >= workers:
-            count = -(-count // workers) * workers
+        spread = -(-count // workers) * workers
+        if is_worth_a_thread(group[: len(group) // spread], data):
+            count = spread
         bounds = [len(group) * i // count for i in range(count + 1)]
         parts += [group[a:b] for a, b in itertools.pairwise(bounds)]
     return parts
+
+
+def is_worth_a_thread(chunk: Sequence[Run], data: Mapping[str, Dataset]) -> bool:
+    """Whether runs that are trained together are quicker beside another chunk than after it."""
+    return (
+        len(chunk) > 0
+        and len(chunk) * multiplications(chunk[0].setting, data[chunk[0].data]) >= WORTH_A_THREAD
+    )
 
 
 def _most(run: Run, data: Dataset, memory: int | None, workers: int, device: torch.device | None) -> int:

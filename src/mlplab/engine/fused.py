@@ -76,6 +76,7 @@ class FusedModels(Models):
             shape = (models, batch.num_examples, weight.shape[2])
             if noise is not None and numbers is not None and noise.on == "weights":
                 factor = noise.factor(weight, numbers, out=self.room(f"factor{layer}", *weight.shape))
+                assert factor is not None, "noise on weights is a factor"
                 weight = torch.mul(weight, factor, out=self.room(f"weight{layer}", *weight.shape))
             weight = products.operand(f"w{layer}", weight)
             tape.x.append(x)
@@ -125,8 +126,9 @@ class FusedModels(Models):
             factor = self.products.operand(f"above{layer % 2}", above)
             x = tape.x[layer]
             self.products.into(self.weight_grads[layer], x.transpose(1, 2), factor)
-            if layer < len(self.functions) and self._is_on_weights(layer) and tape.factors[layer] is not None:
-                self.weight_grads[layer].mul_(tape.factors[layer])
+            noise = tape.factors[layer] if layer < len(self.functions) else None
+            if noise is not None and self._is_on_weights(layer):
+                self.weight_grads[layer].mul_(noise)
             if layer == 0:
                 return
             below = self.room(
@@ -141,8 +143,9 @@ class FusedModels(Models):
 
     def _through(self, layer: int, tape: Tape, above: Tensor) -> Tensor:
         """Back through a hidden layer's noise, activation and normalisation; `above` is used up."""
-        if tape.factors[layer] is not None and not self._is_on_weights(layer):
-            above.mul_(tape.factors[layer])
+        noise = tape.factors[layer]
+        if noise is not None and not self._is_on_weights(layer):
+            above.mul_(noise)
         z, y = tape.z[layer], tape.y[layer]
         derivative = self.derivatives[layer]
         if self.activations[layer].kind == "relu":

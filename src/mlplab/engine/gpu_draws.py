@@ -7,7 +7,7 @@ Triton comes with PyTorch's CUDA builds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from jaxtyping import Int
 
 try:
-    import triton
-    import triton.language as tl
+    import triton  # pyright: ignore[reportMissingImports]
+    import triton.language as tl  # pyright: ignore[reportMissingImports]
 except ModuleNotFoundError:  # a CPU build of PyTorch has no Triton, and no use for it
-    triton = tl = None
+    triton = tl = cast(Any, None)
 
 # Blocks of four words that one program makes.
 BLOCKS = 256

@@ -11,6 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mlplab.data import Dataset
+from mlplab.engine.chunking import is_worth_a_thread
 from mlplab.engine.group import multiplications, train_group
 from mlplab.engine.records import Epoch, Result, Retry
 from mlplab.spec import Run
@@ -25,8 +26,8 @@ def train_chunks(
 ) -> Iterator[Record]:
     """Records of all chunks, as they come. Whoever closes the generator ends training at the next update."""
     cores = torch.get_num_threads()
-    workers = min(cores, len(chunks)) if device.type == "cpu" else 1
-    if workers > 1:
+    worth = sum(is_worth_a_thread(chunk, data) for chunk in chunks) if device.type == "cpu" else 0
+    if (workers := min(cores, worth)) > 1:
         with threadpool_limits(cores // workers, user_api="blas"):
             yield from _Pool(chunks, data, device, workers, cores // workers).records()
         return
