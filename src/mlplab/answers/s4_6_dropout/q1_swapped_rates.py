@@ -51,7 +51,7 @@ def observe(lab: Lab) -> Observations:
         else turn(chapter.DROPOUT_SETTING, epochs=20)
     )
     arms = factorial(lab.setting(base), dropout=pairs)
-    runs = lab.run(Study(arms, lab.seeds(quick=12, full=20), dataset))
+    runs = lab.run(Study(arms, lab.seeds(quick=12, full=40), dataset))
     described = [
         {"arm": arm.name, "first": pair[0], "second": pair[1], "role": roles.get(pair, "")}
         for arm, pair in zip(arms, pairs, strict=True)
