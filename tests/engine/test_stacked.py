@@ -163,20 +163,6 @@ def test_a_mask_is_what_its_stream_says(step):
         assert np.array_equal(masks[layer][0].numpy() != 0, survives.reshape(25, units))
 
 
-@pytest.mark.parametrize("name", ["act_relu", "dropout_adam_decay", "regression_dropout_momentum_decay"])
-@pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_threads_change_nothing_but_rounding(name, precision):
-    case, before = BY_NAME[name], torch.get_num_threads()
-    found = []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            found.append(results(pool(case, precision), case.data()))
-    finally:
-        torch.set_num_threads(before)
-    assert max(map(weight_difference, *found)) <= ROUNDING[precision]
-
-
 @pytest.mark.parametrize("name", ["dropout_adam_decay", "regression", "linear_model"])
 def test_a_group_may_hold_many_data_sets(name):
     """Each run is trained on the data set it names, beside runs of other draws of the same shapes."""

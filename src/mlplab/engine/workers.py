@@ -19,6 +19,7 @@ from mlplab.spec import Run
 Record = Epoch | Result | Retry
 # Multiplications in one model's update: below it, cores that share a product wait for each other.
 WORTH_SHARING = 5_000_000
+WORKER_NAME = "mlplab-chunks"
 
 
 def train_chunks(
@@ -90,7 +91,9 @@ class _Pool:
         # Bounded: a reader that is slow holds training back, and not a growing heap of results.
         self.done: queue.Queue[Record | BaseException | None] = queue.Queue(maxsize=256)
         self.stop = threading.Event()
-        self.threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
+        self.threads = [
+            threading.Thread(target=self._work, name=WORKER_NAME, daemon=True) for _ in range(workers)
+        ]
 
     def records(self) -> Iterator[Record]:
         """What the threads say, until all have ended. Raises what one of them raised."""
