@@ -244,3 +244,11 @@ def test_a_new_kind_is_known_to_the_spec_and_to_both_trainers(salt):
 def test_a_kind_does_not_take_the_name_of_another(name):
     with pytest.raises(InvalidInput, match="must be a new name"):
         register(name, rate=0.2)(NoiseKind)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "rate=1", "3rd"])
+def test_a_kind_is_called_by_a_word(name):
+    """It stands in `--set noise=` and in digests."""
+    with pytest.raises(InvalidInput, match="must be a word"):
+        register(name, rate=0.2)(NoiseKind)
+    assert name not in Noise.KINDS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.optim import lr_scheduler
@@ -92,3 +94,9 @@ def test_the_schedule_is_in_epochs_whatever_the_batch():
     """The rate at the start of each epoch does not depend on the number of updates an epoch."""
     for schedule in (Schedule("cosine", final=0.1), Schedule("step", every=2, factor=0.3)):
         assert factors(schedule, 5)[::5] == pytest.approx(factors(schedule, 50)[::50], rel=1e-12)
+
+
+def test_a_rate_that_grows_without_end_is_infinite_and_no_error():
+    schedule = Schedule("step", every=1, factor=10.0)
+    assert rate_factor(schedule, 308, 1, 1000) == 1e308
+    assert rate_factor(schedule, 400, 1, 1000) == math.inf

@@ -70,7 +70,10 @@ KINDS: dict[str, type[NoiseKind]] = {}
 
 
 def register(name: str, **options: float) -> Callable[[type[NoiseKind]], type[NoiseKind]]:
-    """Make a class known under a name, with options and their defaults. Raises InvalidInput for a name in use."""
+    """Make a class known under a name, with options and their defaults. Raises InvalidInput for a name that is
+    in use or is no word."""
+    if not name.isidentifier():
+        raise InvalidInput("Noise kind", "must be a word of letters, digits and _", name)
 
     def known(kind: type[NoiseKind]) -> type[NoiseKind]:
         if name in KINDS or Noise.KINDS.get(name, options) != options:

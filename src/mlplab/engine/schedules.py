@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from mlplab.spec import Schedule
 
 
@@ -17,7 +19,10 @@ def rate_factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int
     rising = min((step + 1) / (warmup + 1), 1.0)
     match schedule.kind:
         case "step":
-            return rising * schedule["factor"] ** (step // steps_per_epoch // schedule["every"])
+            # NumPy's power overflows to infinity: a rate that grows without end is a divergence, and no error.
+            with np.errstate(over="ignore"):
+                grown = np.float64(schedule["factor"]) ** (step // steps_per_epoch // schedule["every"])
+            return rising * float(grown)
         case "cosine":
             total = max(steps_per_epoch * epochs - warmup, 1)
             falling = (1 + math.cos(math.pi * min(max(step - warmup, 0) / total, 1.0))) / 2
