@@ -25,11 +25,15 @@ class Products:
         self, out: Float[Tensor, "model m n"], a: Float[Tensor, "model m k"], b: Float[Tensor, "model k n"]
     ) -> Tensor:
         """a·b, written to `out`. A factor may have fewer entries n than models: each is that of models/n models."""
-        left, right, target = a.numpy(), b.numpy(), out.numpy()
-        models, num = target.shape[0], min(left.shape[0], right.shape[0])
-        if 1 < num < models:
+        left, right, target = a, b, out
+        models, num = out.shape[0], min(a.shape[0], b.shape[0])
+        if num < models and a.shape[0] == models and a.shape[1] == 1:
+            left, target = _as_rows(left, num), _as_rows(target, num)
+        elif num < models and b.shape[0] == models and b.shape[2] == 1:
+            left, right, target = _as_rows(right, num), left.transpose(1, 2), _as_rows(target, num)
+        elif 1 < num < models:
             left, right, target = (_by_feed(factor, num) for factor in (left, right, target))
-        np.matmul(left, right, out=target)
+        np.matmul(left.numpy(), right.numpy(), out=target.numpy())
         return out
 
 
@@ -65,8 +69,13 @@ def products_for(device: torch.device, is_mixed: bool) -> Products:
     return Products() if device.type == "cpu" else TorchProducts()
 
 
-def _by_feed(x: np.ndarray, num: int) -> Float[np.ndarray, "feed share rows columns"]:
-    return x.reshape(num, -1, *x.shape[1:])  # of the first axis alone: never a copy
+def _by_feed(x: Tensor, num: int) -> Float[Tensor, "feed share rows columns"]:
+    return x.unflatten(0, (num, -1))
+
+
+def _as_rows(x: Tensor, num: int) -> Float[Tensor, "feed share length"]:
+    """The vectors of models that share a factor, as rows: one product instead of one for each model."""
+    return x.view(num, -1, x.shape[1] * x.shape[2])
 
 
 def _of_model(x: Tensor, models: int) -> Float[Tensor, "model rows columns"]:

@@ -1,0 +1,65 @@
+"""Writes measured figures into docs/engine.md, between its marks: python benchmarks/page.py."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).parents[1] / "docs" / "engine.md"
+RESULTS = Path(__file__).parent / "results"
+
+
+def speed_table(figures: dict[str, Any]) -> str:
+    """The rows of one run of the benchmark."""
+    made_by = figures["environment"]
+    lines = [
+        f"{made_by['processor']}, {made_by['cores']} cores, {'with' if made_by['amx'] else 'without'} AMX, "
+        f"torch {made_by['packages']['torch']}; median of {figures['sizes']['rounds']} or more rounds "
+        "(least to greatest).",
+        "",
+        "| case | measured | median | target | met | peer / engine |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in figures["rows"]:
+        met = "" if row["met"] is None else "yes" if row["met"] else "**no**"
+        cells = (row["case"], row["quantity"], row["measured"], row["target"], met, row["times"])
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def precision_table(figures: dict[str, Any]) -> str:
+    """Mixed bfloat16 against float32."""
+    lines = [
+        "| model | bfloat16 - float32, points of test accuracy | 95% interval | seeds | equivalent | seeds needed |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, found in figures["models"].items():
+        estimate, low, high = (f"{100 * found[key]:+.2f}" for key in ("estimate", "ci_low", "ci_high"))
+        needed = f"about {found['replicates_needed']}" if found["replicates_needed"] else ""
+        cells = (name, estimate, f"{low} to {high}", str(found["num_replicates"]), found["verdict"], needed)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "engine-cpu": speed_table,
+    "precision": precision_table,
+}
+
+
+def filled(page: str) -> str:
+    """The page with its marked parts as the results say. Raises LookupError for a mark that is not there."""
+    for name, write in PARTS.items():
+        text = write(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+        mark = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        page, count = mark.subn(lambda found, text=text: f"{found[1]}{text}{found[2]}", page)
+        if count != 1:
+            raise LookupError(f"{PAGE.name} must have one mark {name}; it has {count}")
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
