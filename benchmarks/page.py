@@ -54,8 +54,8 @@ def filled(page: str) -> str:
     """The page with its marked parts as the results say. Raises LookupError for a mark that is not there."""
     for name, write in PARTS.items():
         text = write(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
-        mark = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-        page, count = mark.subn(lambda found, text=text: f"{found[1]}{text}{found[2]}", page)
+        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        page, count = mark.subn(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", page)
         if count != 1:
             raise LookupError(f"{PAGE.name} must have one mark {name}; it has {count}")
     return page
