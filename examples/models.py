@@ -1,0 +1,39 @@
+"""Models for the commands of docs/: `mlplab memory examples/models.py:perceptron --input 256,784`."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def perceptron() -> nn.Sequential:
+    """784-256-10 with ReLU: the chapter's perceptron with one hidden layer."""
+    return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+
+
+def deep_perceptron() -> nn.Sequential:
+    """784-256-256-10 with dropout 0.2 and 0.5: that of section 4.6."""
+    return nn.Sequential(
+        nn.Linear(784, 256), nn.ReLU(), nn.Dropout(0.2),
+        nn.Linear(256, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 10),
+    )  # fmt: skip
+
+
+def lenet() -> nn.Sequential:
+    """LeNet-5 (LeCun et al. 1998) with ReLU and batch norm."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.BatchNorm2d(6), nn.ReLU(), nn.AvgPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.BatchNorm2d(16), nn.ReLU(), nn.AvgPool2d(2),
+        nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+def encoder() -> nn.TransformerEncoder:
+    """Six layers of the size of BERT-base (Devlin et al. 2019)."""
+    layer = nn.TransformerEncoderLayer(768, 12, 3072, batch_first=True)
+    return nn.TransformerEncoder(layer, 6)
+
+
+def plain_deep() -> nn.Sequential:
+    """Twenty sigmoid layers of 64 units as PyTorch starts them: too deep for that start."""
+    layers = [layer for _ in range(20) for layer in (nn.Linear(64, 64), nn.Sigmoid())]
+    return nn.Sequential(*layers, nn.Linear(64, 10))

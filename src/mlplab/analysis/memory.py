@@ -1,0 +1,580 @@
+"""Where the memory of a model goes, in prediction and in training: predicted without allocating any, and measured.
+
+What is counted are the bytes of storages (views share theirs), as PyTorch asks its allocator for them. What a kernel
+takes within itself, and what the allocator rounds up or keeps, is not seen before the step is run: `measure` shows it.
+
+Sources: the storages that autograd saves, by `torch.autograd.graph.saved_tensors_hooks`; activation checkpointing,
+Chen et al. 2016, Training deep nets with sublinear memory cost, arXiv:1604.06174.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import itertools
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.checkpoint import checkpoint
+
+from mlplab.analysis.step import Loss, OptimizerFactory, Role, Step, fake_step, loss_value, run_step
+from mlplab.errors import InvalidInput, UnknownName, import_extra
+from mlplab.study.plots import PALETTE
+
+if TYPE_CHECKING:
+    import altair
+
+OPTIMIZERS: dict[str, OptimizerFactory | None] = {
+    "none": None,
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=1e-3),
+    "momentum": lambda parameters: torch.optim.SGD(parameters, lr=1e-3, momentum=0.9),
+    "adam": lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+    "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+}
+COLOURS: dict[Role, str] = {
+    "parameter": PALETTE[0], "buffer": PALETTE[5], "optimizer state": PALETTE[2], "input": "#5f6b73",
+    "target": "#98a2a9", "gradient": PALETTE[3], "saved": PALETTE[1], "temporary": "#c9d2d8",
+}  # fmt: skip
+ROLES: tuple[Role, ...] = tuple(COLOURS)
+SEGMENTS = 8
+
+
+@dataclass(frozen=True)
+class Use:
+    """Bytes of a step by role, at the moment when all together are most, and where that is.
+
+    `total` holds all that is ever of a role: every saved tensor, every gradient. `timeline` is (operation, role) ->
+    bytes alive, for the figure.
+    """
+
+    at_peak: dict[Role, int]
+    total: dict[Role, int]
+    peak_at: str
+    timeline: tuple[dict[Role, int], ...]
+    flop: int
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that are alive at once."""
+        return sum(self.at_peak.values())
+
+
+@dataclass(frozen=True)
+class ModuleUse:
+    """Bytes and operations that belong to one module itself, not to those within it.
+
+    `temporaries`: the most short-lived bytes alive while its operations ran, forward or backward.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    gradients: int
+    optimizer_state: int
+    saved: int
+    temporaries: int
+    forward_flop: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one real training step did on the processor at hand: bytes that autograd saved, and the peak.
+
+    The peak is from PyTorch's profiler, which is told of each request to the allocator, or on a GPU from its allocator.
+    """
+
+    saved: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a model takes for one batch. `measured` is None unless it was asked for."""
+
+    prediction: Use
+    training: Use
+    modules: tuple[ModuleUse, ...]
+    notes: tuple[str, ...]
+    measured: Measured | None = None
+
+    def table(self) -> pd.DataFrame:
+        """A row for each role: bytes at the peak of a prediction and of a training step, and in all over the step."""
+        rows = [
+            {
+                "part": role,
+                "prediction": self.prediction.at_peak.get(role, 0),
+                "training": self.training.at_peak.get(role, 0),
+                "whole_step": self.training.total.get(role, 0),
+            }
+            for role in ROLES
+        ]
+        total: dict[str, Any] = {
+            "part": "peak",
+            "prediction": self.prediction.peak,
+            "training": self.training.peak,
+        }
+        frame = pd.DataFrame([*rows, total])
+        return frame.astype({"whole_step": "Int64"})
+
+    def module_table(self) -> pd.DataFrame:
+        """A row for each module that holds or saves something: bytes, and floating-point operations of its forward."""
+        return pd.DataFrame([asdict(module) for module in self.modules])
+
+    def plot(self) -> altair.Chart:
+        """Bytes alive over the operations of a training step, stacked by role."""
+        alt = import_extra("altair", what="A figure", extra="book")
+        wide = [
+            {"operation": index, "part": role, "MiB": held.get(role, 0) / 2**20, "order": ROLES.index(role)}
+            for index, held in self._changes()
+            for role in ROLES
+            if self.training.total.get(role, 0)
+        ]
+        frame = pd.DataFrame(wide)
+        present = [role for role in ROLES if self.training.total.get(role, 0)]
+        colours = [COLOURS[role] for role in present]
+        subtitle = f"peak {self.training.peak / 2**20:,.2f} MiB, {self.training.peak_at}"
+        title = alt.TitleParams("Memory of one training step", subtitle=[subtitle], anchor="start")
+        return (
+            alt.Chart(frame, title=title, width=480, height=260)
+            .mark_area(interpolate="step-after")
+            .encode(
+                x=alt.X("operation:Q", title="Operation of the step", scale=alt.Scale(nice=False)),
+                y=alt.Y("MiB:Q", stack="zero", title="Memory (MiB)"),
+                color=alt.Color(
+                    "part:N", sort=present, scale=alt.Scale(domain=present, range=colours), title=None
+                ),
+                order="order:Q",
+            )
+        )
+
+    def _changes(self) -> list[tuple[int, dict[Role, int]]]:
+        """Operations at which the bytes alive differ from those before, and the last."""
+        line = self.training.timeline
+        last = len(line) - 1
+        return [(i, held) for i, held in enumerate(line) if i in (0, last) or held != line[i - 1]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the timeline, for JSON."""
+        uses = {
+            name: {
+                "peak": use.peak,
+                "peak_at": use.peak_at,
+                "at_peak": dict(use.at_peak),
+                "total": dict(use.total),
+                "flop": use.flop,
+            }
+            for name, use in (("prediction", self.prediction), ("training", self.training))
+        }
+        measured = None if self.measured is None else asdict(self.measured)
+        modules = [asdict(module) for module in self.modules]
+        return uses | {"modules": modules, "notes": list(self.notes), "measured": measured}
+
+
+def memory(
+    model: nn.Module,
+    inputs: Tensor | tuple[Any, ...],
+    targets: Tensor | None = None,
+    loss: Loss | None = None,
+    *,
+    optimizer: str | OptimizerFactory | None = "adam",
+    measure: bool = False,
+) -> Memory:
+    """Predict the memory of a prediction (eval mode, no gradients) and of a training step (train mode).
+
+    Arguments:
+      model: any module. It is not changed, and may lie on the meta device: nothing is allocated.
+      inputs: a batch, or a tuple of what `forward` takes; only shapes and types matter.
+      loss: (output, targets) to a scalar; by default the mean of the outputs.
+      optimizer: a name in OPTIMIZERS, or a function that makes one of parameters. Its state is that of a second step.
+      measure: also run a real step, on a copy: it takes the memory that is predicted.
+
+    Raises InvalidInput for a layer that does not accept its input, an operation that depends on numbers, an empty
+    batch; UnknownName for an optimiser.
+    """
+    batch, make = _batch(inputs), named_optimizer(optimizer)
+    predicting = fake_step(model, batch, training=False)
+    training = fake_step(model, batch, targets, loss, optimizer=make)
+    measured = _measured(model, batch, targets, loss, make) if measure else None
+    return Memory(
+        prediction=_use(predicting),
+        training=_use(training),
+        modules=_modules(model, training),
+        notes=_notes(model, training),
+        measured=measured,
+    )
+
+
+@dataclass(frozen=True)
+class Saving:
+    """A way to train the same batch in less memory, and its peak in bytes. `extra_flop`: what it computes again."""
+
+    name: str
+    peak: int
+    saved: int
+    flop: int
+
+
+@dataclass(frozen=True)
+class Savings:
+    """Ways to spare memory; the first is the plain step."""
+
+    rows: tuple[Saving, ...]
+
+    def table(self) -> pd.DataFrame:
+        """A row for each way: peak, bytes that autograd keeps, floating-point operations, and the share spared."""
+        frame = pd.DataFrame([asdict(row) for row in self.rows])
+        frame["spared"] = 1 - frame["peak"] / frame["peak"].iloc[0]
+        return frame
+
+    def plot(self) -> altair.Chart:
+        """The peak of each way as a bar."""
+        alt = import_extra("altair", what="A figure", extra="book")
+        rows = self.table().assign(MiB=lambda t: t["peak"] / 2**20)
+        y = alt.Y("name:N", sort=list(rows["name"]), title=None, axis=alt.Axis(labelLimit=260))
+        title = "Peak memory of a training step"
+        bars = alt.Chart(rows, title=title, width=380, height=alt.Step(26)).mark_bar(color=PALETTE[0])
+        return bars.encode(x=alt.X("MiB:Q", title="Peak (MiB)"), y=y)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        return {"savings": self.table().to_dict("records")}
+
+
+def savings(
+    model: nn.Module,
+    inputs: Tensor | tuple[Any, ...],
+    targets: Tensor | None = None,
+    loss: Loss | None = None,
+    *,
+    optimizer: str | OptimizerFactory | None = "adam",
+) -> Savings:
+    """What checkpointing, accumulation over 2, 4 and 8 micro-batches, and bfloat16 autocast would save.
+
+    Each is followed on fake tensors like the plain step. Checkpointed are the segments of a Sequential, in the number
+    (2 to SEGMENTS) that peaks lowest; elsewhere the members of its Sequential and ModuleList, or its children.
+    Accumulation counts a micro-batch beside the gradients that are there already. Raises as `memory`.
+    """
+    batch, make = _batch(inputs), named_optimizer(optimizer)
+    plain = fake_step(model, batch, targets, loss, optimizer=make)
+    rows = [_saving("plain step", plain)]
+    for parts in (2, 4, 8):
+        size = _batch_size(batch)
+        if size % parts == 0:
+            step = fake_step(
+                model, resized(batch, size // parts), _resized(targets, size // parts), loss, optimizer=make
+            )
+            rows.append(_accumulated(f"accumulation, {parts} micro-batches", step, parts))
+    again = [
+        _saving(name, fake_step(model, batch, targets, loss, optimizer=make, rebuild=way))
+        for name, way in _checkpointings(model)
+    ]
+    rows.append(min(again, key=lambda row: row.peak))
+    half = fake_step(model, batch, targets, loss, optimizer=make, autocast=torch.bfloat16)
+    rows.append(_saving("bfloat16 autocast", half))
+    return Savings(tuple(rows))
+
+
+def largest_batch(
+    model: nn.Module,
+    inputs: Tensor | tuple[Any, ...],
+    budget: int,
+    targets: Tensor | None = None,
+    loss: Loss | None = None,
+    *,
+    optimizer: str | OptimizerFactory | None = "adam",
+    training: bool = True,
+) -> int:
+    """The largest batch of which a step's predicted peak is within `budget` bytes; 0 if one example is too many.
+
+    The first axis of every tensor in `inputs` and of `targets` is the batch. Peak memory must not fall as it grows.
+    Raises InvalidInput for a budget below 1 byte, and as `memory`.
+    """
+    if isinstance(budget, bool) or budget < 1:
+        raise InvalidInput("budget", "must be a positive number of bytes", budget)
+    batch, make = _batch(inputs), named_optimizer(optimizer)
+
+    def peak(size: int) -> int:
+        given, aims = resized(batch, size), _resized(targets, size)
+        return _use(fake_step(model, given, aims, loss, training=training, optimizer=make)).peak
+
+    # BatchNorm cannot train on one example: the search starts at 2 and asks for 1 last.
+    low, high = 0, 2
+    while high < 2**40 and peak(high) <= budget:
+        low, high = high, high * 2
+        if high > 4:  # peaks grow almost in proportion: go there at once
+            slope = max((peak(low) - peak(low // 2)) / (low - low // 2), 1e-9)
+            guess = low + int((budget - peak(low)) / slope)
+            if guess > low and peak(guess) <= budget:
+                low, high = guess, max(guess + 1, high)
+            else:
+                high = max(min(high, guess), low + 1)
+                if peak(high) <= budget:
+                    continue
+    while high - low > 1:
+        middle = (low + high) // 2
+        if middle == 1:
+            return int(_fits_one(peak, budget))
+        low, high = (middle, high) if peak(middle) <= budget else (low, middle)
+    return low
+
+
+def _fits_one(peak: Callable[[int], int], budget: int) -> bool:
+    try:
+        return peak(1) <= budget
+    except InvalidInput:
+        return False
+
+
+def checkpoint_blocks(model: nn.Module) -> nn.Module:
+    """The model (itself, changed): autograd keeps only the inputs of its blocks, and the backward runs them again."""
+    for block in _blocks(model):
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+    return model
+
+
+def checkpoint_segments(model: nn.Module, count: int) -> nn.Module:
+    """A Sequential as `count` segments of neighbours, all but the last checkpointed (Chen et al. 2016, section 4.3)."""
+    layers = list(model.children())
+    ends = [round(len(layers) * index / count) for index in range(count + 1)]
+    segments = [nn.Sequential(*layers[start:end]) for start, end in itertools.pairwise(ends)]
+    checkpoint_blocks(nn.Sequential(*segments[:-1]))
+    return nn.Sequential(*segments)
+
+
+def _checkpointings(model: nn.Module) -> list[tuple[str, Callable[[nn.Module], nn.Module]]]:
+    if not isinstance(model, nn.Sequential) or len(model) < 2:
+        return [("checkpointing each block", checkpoint_blocks)]
+    return [
+        (f"checkpointing {count} segments", functools.partial(checkpoint_segments, count=count))
+        for count in range(2, min(len(model), SEGMENTS) + 1)
+    ]
+
+
+def _blocks(model: nn.Module) -> list[nn.Module]:
+    if isinstance(model, nn.Sequential):
+        return list(model)
+    found: list[nn.Module] = []
+    waiting = list(model.children())
+    while waiting:
+        module = waiting.pop(0)
+        if isinstance(module, nn.Sequential | nn.ModuleList):
+            found += list(module)
+        else:
+            waiting += list(module.children())
+    return found or list(model.children())
+
+
+# From a step to bytes
+
+
+def _use(step: Step) -> Use:
+    alive: dict[Role, int] = dict.fromkeys(ROLES, 0)
+    alive |= step.bytes_by_role()
+    roles = {storage: step.role(storage) for storage in step.sizes}
+    timeline: list[dict[Role, int]] = []
+    best, at = dict(alive), 0
+    later = [change for change in step.changes if change[1] not in step.roles]
+    for op, group in itertools.groupby(later, key=lambda change: change[0]):
+        for _, storage, size in group:
+            role = roles[storage]
+            alive[role] = alive[role] + size
+            if sum(alive.values()) > sum(best.values()):
+                best, at = dict(alive), op
+        timeline += [timeline[-1] if timeline else dict(best)] * (min(op, len(step.ops)) - len(timeline))
+        timeline.append(dict(alive))
+    total = dict(step.bytes_by_role())
+    parts: tuple[Role, ...] = ("saved", "gradient")
+    for role in parts:
+        total[role] = sum(size for storage, size in step.sizes.items() if roles[storage] == role)
+    total["temporary"] = max((held["temporary"] for held in timeline), default=0)
+    return Use(
+        at_peak={role: size for role, size in best.items() if size},
+        total={role: size for role, size in total.items() if size},
+        peak_at=_place(step, at),
+        timeline=tuple(timeline),
+        flop=sum(op.flop for op in step.ops),
+    )
+
+
+def _place(step: Step, number: int) -> str:
+    if not step.ops:
+        return "before the step"
+    op = step.ops[min(number, len(step.ops) - 1)]
+    return f"at {op.name} in the {op.phase}" + (f" of {op.module}" if op.module else "")
+
+
+def _modules(model: nn.Module, step: Step) -> tuple[ModuleUse, ...]:
+    by_name = {value.name: value for value in step.values if value.role in ("parameter", "buffer")}
+    short = _temporaries(step)
+    rows = []
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        own = [f"{prefix}{name}" for name, _ in module.named_parameters(recurse=False)]
+        own = [name for name in own if name in by_name]  # a shared parameter counts where it comes first
+        gradients = [step.values[step.gradients[name]] for name in own if name in step.gradients]
+        row = ModuleUse(
+            name=path or "(model)",
+            kind=type(module).__name__,
+            parameters=sum(step.sizes[by_name[name].storage] for name in own),
+            gradients=sum(step.sizes[value.storage] for value in gradients),
+            optimizer_state=sum(step.state_bytes.get(name, 0) for name in own),
+            saved=sum(step.sizes[storage] for storage, place in step.saved.items() if place == path),
+            temporaries=short.get(path, 0),
+            forward_flop=sum(op.flop for op in step.ops if op.phase == "forward" and op.module == path),
+        )
+        if any((row.parameters, row.saved, row.temporaries, row.forward_flop)):
+            rows.append(row)
+    return tuple(rows)
+
+
+def _temporaries(step: Step) -> dict[str, int]:
+    """module -> the most bytes of temporaries alive while its operations ran."""
+    most: dict[str, int] = {}
+    alive = 0
+    for op, storage, size in step.changes:
+        if step.role(storage) == "temporary":
+            alive += size
+            if op < len(step.ops) and step.ops[op].phase != "update":
+                module = step.ops[op].module
+                most[module] = max(most.get(module, 0), alive)
+    return most
+
+
+def _notes(model: nn.Module, step: Step) -> tuple[str, ...]:
+    notes = []
+    if any(op.name == "mkldnn_rnn_layer" for op in step.ops):
+        notes.append(
+            "A recurrent layer runs on oneDNN, which keeps a workspace whose size only it knows: the step takes more "
+            "than is predicted. --measure shows how much."
+        )
+    elif any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        notes.append(
+            "Recurrent layers are followed through PyTorch's own kernels; cuDNN's keep other workspaces."
+        )
+    return tuple(notes)
+
+
+def _saving(name: str, step: Step) -> Saving:
+    return Saving(name, _use(step).peak, step.saved_bytes, sum(op.flop for op in step.ops))
+
+
+def _accumulated(name: str, step: Step, parts: int) -> Saving:
+    """The peak of a later micro-batch: its own gradients come beside those that are there."""
+    use = _use(step)
+    gradients = use.total.get("gradient", 0)
+    held = max(
+        sum(size for role, size in held.items()) + (gradients if not last else 0)
+        for held, last in zip(use.timeline, _updating(step, len(use.timeline)), strict=True)
+    )
+    return Saving(name, max(held, use.peak), step.saved_bytes, parts * sum(op.flop for op in step.ops))
+
+
+def _updating(step: Step, length: int) -> list[bool]:
+    return [index >= len(step.ops) or step.ops[index].phase == "update" for index in range(length)]
+
+
+# Measurement
+
+
+def _measured(
+    model: nn.Module,
+    batch: tuple[Any, ...],
+    targets: Tensor | None,
+    loss: Loss | None,
+    make: OptimizerFactory | None,
+) -> Measured:
+    if any(t.device.type == "meta" for t in (*model.parameters(), *model.buffers())):
+        raise InvalidInput("measure", "needs a model with its weights", "one on the meta device")
+    net = copy.deepcopy(model)
+    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    given = tuple(_real(x, device) for x in batch)
+    aims = None if targets is None else _real(targets, device)
+    step = run_step(copy.deepcopy(model), given, aims, loss, optimizer=make)
+    resident = sum(step.bytes_by_role().values())
+    update = make(p for p in net.parameters() if p.requires_grad) if make else None
+
+    def once() -> None:
+        loss_value(net(*given), aims, loss).backward()
+        if update is not None:
+            update.step()
+
+    net.train()
+    once()
+    net.zero_grad(set_to_none=True)
+    return Measured(step.saved_bytes, resident + _peak_of(once, device))
+
+
+def _real(x: Any, device: torch.device) -> Any:
+    if not isinstance(x, Tensor) or x.device.type != "meta":
+        return x
+    return torch.zeros(x.shape, dtype=x.dtype, device=device)
+
+
+def _peak_of(once: Callable[[], None], device: torch.device) -> int:
+    """The most bytes that a call asks for beyond what is there, by what the allocator is asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        once()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler announces itself on standard error
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        once()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(path))
+        events = json.loads(path.read_text("utf-8"))["traceEvents"]
+    changes = [event for event in events if event.get("name") == "[memory]"]
+    changes.sort(key=lambda event: (event["ts"], event["args"]["Ev Idx"]))
+    alive = itertools.accumulate((event["args"]["Bytes"] for event in changes), initial=0)
+    return max(alive)
+
+
+# The batch
+
+
+def _batch(inputs: Tensor | tuple[Any, ...]) -> tuple[Any, ...]:
+    batch = inputs if isinstance(inputs, tuple) else (inputs,)
+    tensors = [x for x in batch if isinstance(x, Tensor)]
+    if not tensors or any(not x.numel() for x in tensors):
+        raise InvalidInput("inputs", "must be a batch that is not empty", [tuple(x.shape) for x in tensors])
+    return batch
+
+
+def _batch_size(batch: tuple[Any, ...]) -> int:
+    sizes = {x.shape[0] for x in batch if isinstance(x, Tensor) and x.ndim}
+    if len(sizes) != 1:
+        raise InvalidInput("inputs", "must have one batch size, on the first axis", sorted(sizes))
+    return sizes.pop()
+
+
+def resized(batch: tuple[Any, ...], size: int) -> tuple[Any, ...]:
+    """The same inputs with `size` examples, on the meta device: shapes alone."""
+    _batch_size(batch)
+    return tuple(_resized(x, size) for x in batch)
+
+
+def _resized(x: Any, size: int) -> Any:
+    if not isinstance(x, Tensor) or not x.ndim:
+        return x
+    return torch.empty((size, *x.shape[1:]), dtype=x.dtype, device="meta")
+
+
+def named_optimizer(optimizer: str | OptimizerFactory | None) -> OptimizerFactory | None:
+    """The function that makes an optimiser; None for "none". Raises UnknownName."""
+    if not isinstance(optimizer, str):
+        return optimizer
+    if optimizer not in OPTIMIZERS:
+        raise UnknownName("optimizer", optimizer, list(OPTIMIZERS))
+    return OPTIMIZERS[optimizer]

@@ -1,0 +1,5 @@
+"""`python -m mlplab.cli`."""
+
+from mlplab.cli import main
+
+main()

@@ -1,0 +1,93 @@
+"""Commands on exercises: answer, list, verify, publish."""
+
+from __future__ import annotations
+
+import typer
+
+from mlplab.cli.options import (
+    Data,
+    EffortOption,
+    Json,
+    Lang,
+    Number,
+    Seeds,
+    Sets,
+    print_json,
+    progress,
+    read_effort,
+    read_knobs,
+    read_language,
+)
+
+# Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
+commands = typer.Typer()
+
+
+@commands.command()
+def answer(
+    number: Number,
+    lang: Lang = "en",
+    effort: EffortOption = "quick",
+    data: Data = None,
+    seeds: Seeds = None,
+    set_: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Answer an exercise: run its experiment or proof now, and show it beside the published one."""
+    from mlplab.book import evidence, terminal
+    from mlplab.book.inquiry import inquire, written_answer
+    from mlplab.book.report import as_dict, draw
+    from mlplab.claims import Lab
+
+    language = read_language(lang)
+    written_answer(number)  # before anything is trained
+    with progress() as on_progress:
+        lab = Lab(
+            read_effort(effort), seeds=seeds, data_name=data, knobs=read_knobs(set_), on_progress=on_progress
+        )
+        now = inquire(number, lab)
+    held = evidence.published(number)
+    figures = draw(now, language)
+    if as_json:
+        print_json(as_dict(now, held, figures, language) | {"notes": lab.notes})
+        return
+    console = terminal.console()
+    console.print(terminal.header(number, now.observations, lab.notes, language))
+    console.print(terminal.full_answer(now, held, figures, language))
+
+
+@commands.command("list")
+def list_(lang: Lang = "en", as_json: Json = False) -> None:
+    """List all 49 exercises with their state."""
+    from mlplab.book import report, terminal
+
+    if as_json:
+        print_json(report.list_as_dict(read_language(lang)))
+    else:
+        terminal.console().print(terminal.list_of_exercises(read_language(lang)))
+
+
+@commands.command()
+def verify(number: Number, effort: EffortOption = "full", lang: Lang = "en", as_json: Json = False) -> None:
+    """Run published evidence again, from nothing, and say whether its verdicts stand. Status 1 where one does not."""
+    from mlplab.book import terminal, verification
+
+    language = read_language(lang)
+    with progress() as on_progress:
+        outcome = verification.verify(number, read_effort(effort), on_progress=on_progress)
+    if as_json:
+        print_json(outcome.to_dict())
+    else:
+        terminal.console().print(terminal.verification(outcome, language))
+    if not outcome.stands:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def publish(number: Number) -> None:
+    """Run an answer with full effort and write its evidence into the checkout. For authors."""
+    from mlplab.book import verification
+
+    with progress() as on_progress:
+        path = verification.publish(number, on_progress=on_progress)
+    typer.echo(path)

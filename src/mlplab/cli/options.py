@@ -1,0 +1,72 @@
+"""What several commands share: their options, how these are read, and how results are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlplab.claims.words import Language
+from mlplab.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mlplab.claims import Effort
+
+Lang = Annotated[str, typer.Option("--lang", help="Language of the answer: zh or en.", metavar="zh|en")]
+EffortOption = Annotated[
+    str, typer.Option("--effort", help="A quick look, or what is published.", metavar="quick|full")
+]
+Seeds = Annotated[int | None, typer.Option("--seeds", help="Replicates of each arm.", show_default=False)]
+Data = Annotated[
+    str | None, typer.Option("--data", help="Data set in place of the answer's own.", metavar="NAME")
+]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Turn a knob, e.g. learning_rate=0.05.", metavar="KEY=VALUE")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Number = Annotated[
+    str, typer.Argument(help="Number of an exercise, e.g. 4.6.1.", metavar="ID", show_default=False)
+]
+
+
+def read_language(text: str) -> Language:
+    from mlplab.claims.words import LANGUAGES
+    from mlplab.errors import UnknownName
+
+    for language in LANGUAGES:
+        if language == text:
+            return language
+    raise UnknownName("--lang", text, LANGUAGES)
+
+
+def read_effort(text: str) -> Effort:
+    from mlplab.errors import UnknownName
+
+    if text == "quick" or text == "full":
+        return text
+    raise UnknownName("--effort", text, ("quick", "full"))
+
+
+def read_knobs(sets: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in sets or []]
+    for key, equals, value in pairs:
+        if not (key.strip() and equals and value.strip()):
+            raise InvalidInput(
+                "--set", "must be KEY=VALUE", f"{key}{equals}{value}", "Write --set learning_rate=0.05"
+            )
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def print_json(content: Any) -> None:
+    print(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
+
+
+@contextmanager
+def progress() -> Iterator[Any]:
+    from mlplab.book.bars import training_bar
+
+    with training_bar() as on_progress:
+        yield on_progress

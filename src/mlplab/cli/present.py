@@ -1,0 +1,97 @@
+"""How commands tell a result: a table in the terminal, JSON, a figure in a file."""
+
+from __future__ import annotations
+
+import numbers
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import typer
+
+from mlplab.cli.options import print_json
+from mlplab.errors import InvalidInput
+
+FIGURES = (".svg", ".png", ".pdf", ".html", ".json")
+BYTES = 1024
+WIDE = 200
+
+
+def print_table(frame: pd.DataFrame, *, in_bytes: tuple[str, ...] = (), title: str = "") -> None:
+    """A frame as a table: numbers to four digits, the columns `in_bytes` with their unit."""
+    from rich.table import Table
+
+    from mlplab.book import terminal
+
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in frame.columns:
+        numeric = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
+        wide = numeric or name in in_bytes
+        table.add_column(
+            str(name).replace("_", " "), justify="right" if wide else "left", no_wrap=wide, overflow="fold"
+        )
+    for row in frame.itertuples(index=False):
+        cells = zip(frame.columns, row, strict=True)
+        table.add_row(*(_bytes(value) if name in in_bytes else _cell(value) for name, value in cells))
+    console = terminal.console()
+    if not console.is_terminal:
+        console.width = WIDE  # a pipe or a file has no edge
+    console.print(table)
+
+
+def print_result(result: Any, *, as_json: bool, plot: str | None, in_bytes: tuple[str, ...] = ()) -> None:
+    """A tool's result: `.to_dict()` as JSON, or `.table()`; and `.plot()` into a file."""
+    if plot:
+        save_plot(result.plot(), plot)
+    if as_json:
+        print_json(result.to_dict())
+        return
+    print_table(result.table(), in_bytes=in_bytes)
+    told(plot)
+
+
+def told(plot: str | None) -> None:
+    """Says where a figure was written."""
+    if plot:
+        typer.echo(f"\nFigure: {plot}")
+
+
+def check_plot(plot: str | None) -> None:
+    """Before anything is computed. Raises InvalidInput for another suffix, or a folder that is not there."""
+    if plot is None:
+        return
+    path = Path(plot)
+    if path.suffix not in FIGURES:
+        raise InvalidInput("--plot", f"must end in {', '.join(FIGURES)}", plot)
+    if not path.absolute().parent.is_dir():
+        raise InvalidInput("--plot", "must lie in a folder that exists", plot)
+
+
+def save_plot(chart: Any, plot: str) -> None:
+    """Write an Altair chart; a page holds all that it needs."""
+    options: dict[str, Any] = {".html": {"inline": True}, ".png": {"scale_factor": 2}}.get(
+        Path(plot).suffix, {}
+    )
+    chart.save(plot, **options)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(_cell, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, numbers.Integral):
+        return f"{int(value):,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _bytes(value: Any) -> str:
+    if value is None or value is pd.NA or value != value:
+        return ""
+    size, units = float(value), ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+    unit = 0
+    while abs(size) >= BYTES and unit < len(units) - 1:
+        size, unit = size / BYTES, unit + 1
+    return f"{size:,.0f} B" if unit == 0 else f"{size:,.2f} {units[unit]}"
