@@ -139,7 +139,7 @@ class Memory:
             if self.training.total.get(role, 0)
         ]
         frame = pd.DataFrame(wide)
-        present = [role for role in ROLES if self.training.total.get(role, 0)]
+        present: list[Role] = [role for role in ROLES if self.training.total.get(role, 0)]
         colours = [COLOURS[role] for role in present]
         subtitle = f"peak {self.training.peak / 2**20:,.2f} MiB, {self.training.peak_at}"
         title = alt.TitleParams("Memory of one training step", subtitle=[subtitle], anchor="start")
@@ -379,7 +379,7 @@ def _blocks(model: nn.Module) -> list[nn.Module]:
 def _use(step: Step) -> Use:
     alive: dict[Role, int] = dict.fromkeys(ROLES, 0)
     alive |= step.bytes_by_role()
-    roles = {storage: step.role(storage) for storage in step.sizes}
+    roles: dict[int, Role] = {storage: step.role(storage) for storage in step.sizes}
     timeline: list[dict[Role, int]] = []
     best, at = dict(alive), 0
     later = [change for change in step.changes if change[1] not in step.roles]

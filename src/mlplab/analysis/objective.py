@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from mlplab.analysis.step import Loss
+from mlplab.analysis.step import Loss, loss_value
 from mlplab.errors import InvalidInput, UnknownName
 
 LOSSES: dict[str, Any] = {
@@ -47,3 +47,23 @@ def targets_like(name: str, output: Any) -> Tensor | None:
             "--loss cross_entropy", "needs an output of (batch, class, ...)", tuple(found.shape)
         )
     return torch.zeros((found.shape[0], *found.shape[2:]), dtype=torch.int64, device=found.device)
+
+
+def mean_of(output: Any, targets: Tensor | None) -> Tensor:
+    """The mean of all numbers that a model returns: the loss where none is named."""
+    return loss_value(output, targets, None)
+
+
+def random_targets(name: str, output: Any) -> Tensor:
+    """Targets drawn for an output of this shape: classes with equal odds, or standard normal numbers.
+
+    Raises as `targets_like`.
+    """
+    like = targets_like(name, output)
+    generator = torch.Generator().manual_seed(1)
+    if like is None:
+        return torch.zeros(1)
+    if name == "cross_entropy":
+        return torch.randint(output.shape[1], like.shape, generator=generator)
+    drawn = torch.randn(like.shape, generator=generator)
+    return (drawn > 0).float() if name == "bce_with_logits" else drawn

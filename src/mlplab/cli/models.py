@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlplab.cli.options import Json, print_json
+from mlplab.cli.options import PANEL, Inputs, Json, LossName, Model, Plot, Trust, print_json
 from mlplab.cli.present import check_plot, print_table, save_plot, told
 from mlplab.errors import InvalidInput
 
@@ -18,34 +18,6 @@ if TYPE_CHECKING:
 
 # Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
 commands = typer.Typer()
-
-PANEL = "Your model"
-Model = Annotated[
-    str,
-    typer.Argument(
-        help="A callable that returns a module: package.module:factory or file.py:factory; or a .pt2 file.",
-        metavar="MODEL",
-        show_default=False,
-    ),
-]
-Inputs = Annotated[
-    list[str],
-    typer.Option(
-        "--input",
-        help="Shape of an input, and its type: 256,784 or 32,20:int64. Once for each.",
-        metavar="SHAPE",
-    ),
-]
-LossName = Annotated[
-    str,
-    typer.Option(
-        "--loss", help="mean (of the outputs), cross_entropy, mse, l1, bce_with_logits.", metavar="NAME"
-    ),
-]
-Plot = Annotated[
-    str | None, typer.Option("--plot", help="Write a figure: .svg .png .pdf .html.", metavar="FILE")
-]
-Trust = Annotated[bool, typer.Option("--trust", help="Unpickle a .pt2 file: it can then run any program.")]
 
 
 @commands.command(rich_help_panel=PANEL)

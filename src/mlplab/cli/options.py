@@ -31,6 +31,45 @@ Number = Annotated[
     str, typer.Argument(help="Number of an exercise, e.g. 4.6.1.", metavar="ID", show_default=False)
 ]
 
+# Options of commands on a model.
+PANEL = "Your model"
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A callable that returns a module: package.module:factory or file.py:factory; or a .pt2 file.",
+        metavar="MODEL",
+        show_default=False,
+    ),
+]
+Inputs = Annotated[
+    list[str],
+    typer.Option(
+        "--input",
+        help="Shape of an input, and its type: 256,784 or 32,20:int64. Once for each.",
+        metavar="SHAPE",
+    ),
+]
+LossName = Annotated[
+    str,
+    typer.Option(
+        "--loss", help="mean (of the outputs), cross_entropy, mse, l1, bce_with_logits.", metavar="NAME"
+    ),
+]
+Plot = Annotated[
+    str | None, typer.Option("--plot", help="Write a figure: .svg .png .pdf .html.", metavar="FILE")
+]
+Trust = Annotated[bool, typer.Option("--trust", help="Unpickle a .pt2 file: it can then run any program.")]
+BatchFile = Annotated[
+    str | None,
+    typer.Option(
+        "--batch", help="A .npz file with `inputs` and `targets`; random numbers without it.", metavar="FILE"
+    ),
+]
+OptionalInputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="Shape of random inputs where there is no --batch.", metavar="SHAPE"),
+]
+
 
 def read_language(text: str) -> Language:
     from mlplab.claims.words import LANGUAGES

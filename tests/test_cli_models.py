@@ -1,0 +1,146 @@
+"""Commands on a model: what a newcomer types, and what they type wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from mlplab import cli
+
+ROOT = Path(__file__).parents[1]
+MODELS = str(ROOT / "examples" / "models.py")
+PERCEPTRON, LENET = f"{MODELS}:perceptron", f"{MODELS}:lenet"
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def mlplab(capsys, monkeypatch):
+    """Runs a command in this process."""
+
+    def ended(*words: str) -> Ended:
+        monkeypatch.setattr("sys.argv", ["mlplab", *words])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        return Ended(exit_.value.code or 0, *capsys.readouterr())
+
+    return ended
+
+
+WORKS = {
+    "memory": (
+        "memory",
+        LENET,
+        "--input",
+        "32,1,28,28",
+        "--loss",
+        "cross_entropy",
+        "--savings",
+        "--budget",
+        "64MiB",
+    ),
+    "memory measured": ("memory", PERCEPTRON, "--input", "32,784", "--measure"),
+    "graph": ("graph", PERCEPTRON, "--input", "32,784"),
+    "equations": ("graph", PERCEPTRON, "--input", "32,784", "--equations"),
+    "partition": ("partition", PERCEPTRON, "--input", "32,784", "--microbatches", "4"),
+    "activations": ("activation",),
+    "activation": ("activation", "prelu"),
+    "curvature": ("curvature", f"{MODELS}:lenet", "--input", "16,1,28,28"),
+    "cost": ("curvature", PERCEPTRON, "--input", "16,784", "--cost"),
+    "signals": ("signals", PERCEPTRON, "--input", "16,784", "--seeds", "3"),
+    "jacobian": ("signals", PERCEPTRON, "--input", "2,784", "--jacobian"),
+    "diagnose": ("diagnose", PERCEPTRON, "--input", "32,784"),
+}
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_a_command_tells_a_table_and_json(mlplab, name: str):
+    told = mlplab(*WORKS[name])
+    assert told.status == 0, told.err
+    assert told.out.strip()
+    assert told.err == ""
+    held = mlplab(*WORKS[name], "--json")
+    assert held.status == 0, held.err
+    assert json.loads(held.out)
+
+
+def test_what_was_found_is_an_exit_status_for_a_pipeline(mlplab):
+    ill = mlplab("diagnose", f"{MODELS}:plain_deep", "--input", "64,64")
+    assert ill.status == 1
+    assert ill.out.count("vanishing gradient at 0") == 1
+
+
+def test_a_batch_of_the_users_own(mlplab, tmp_path: Path):
+    np.savez(
+        tmp_path / "batch.npz",
+        inputs=np.random.default_rng(0).normal(size=(32, 784)),
+        targets=np.arange(32) % 10,
+    )
+    told = mlplab("diagnose", PERCEPTRON, "--batch", str(tmp_path / "batch.npz"))
+    assert told.status == 0, told.err
+    assert told.out.startswith("32 examples of batch.npz")
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "html"])
+def test_a_figure_is_written(mlplab, tmp_path: Path, suffix: str):
+    path = tmp_path / f"memory.{suffix}"
+    assert mlplab("memory", PERCEPTRON, "--input", "8,784", "--plot", str(path)).status == 0
+    assert path.stat().st_size > 1000
+    if suffix == "html":
+        assert '<script src="http' not in path.read_text("utf-8")
+
+
+def test_a_graph_is_written_as_dot_without_any_extra(mlplab, tmp_path: Path):
+    assert mlplab("graph", PERCEPTRON, "--input", "8,784", "-o", str(tmp_path / "g.dot")).status == 0
+    assert (tmp_path / "g.dot").read_text("utf-8").startswith("digraph")
+
+
+WRONG = {
+    "no such factory": (("memory", f"{MODELS}:perceptrn", "--input", "2,784"), "Did you mean 'perceptron'"),
+    "no such file": (("memory", "gone.py:f", "--input", "2"), "file that exists"),
+    "shapes that do not fit": (("graph", PERCEPTRON, "--input", "2,783"), "layer '0' (Linear)"),
+    "no shape": (("graph", PERCEPTRON, "--input", "2,x"), "--input 256,784"),
+    "an empty batch": (("memory", PERCEPTRON, "--input", "0,784"), "positive whole numbers"),
+    "unknown loss": (("memory", PERCEPTRON, "--input", "2,784", "--loss", "hinge"), "cross_entropy"),
+    "unknown optimizer": (("memory", PERCEPTRON, "--input", "2,784", "--optimizer", "adm"), "'adam'"),
+    "a budget without a unit": (("memory", PERCEPTRON, "--input", "2,784", "--budget", "much"), "2GiB"),
+    "a figure of no kind": (("memory", PERCEPTRON, "--input", "2,784", "--plot", "f.gif"), ".svg"),
+    "a figure in no folder": (
+        ("memory", PERCEPTRON, "--input", "2,784", "--plot", "no/f.svg"),
+        "folder that exists",
+    ),
+    "a drawing of no kind": (("graph", PERCEPTRON, "--input", "2,784", "-o", "g.png"), ".dot, .svg, .html"),
+    "more stages than layers": (("partition", PERCEPTRON, "--input", "8,784", "--stages", "9"), "num_stages"),
+    "an unknown activation": (("activation", "rely"), "'relu'"),
+    "neither batch nor shape": (("diagnose", PERCEPTRON), "--batch FILE"),
+    "a batch that is not there": (("diagnose", PERCEPTRON, "--batch", "gone.npz"), "readable .npz"),
+    "a negative rate": (
+        ("diagnose", PERCEPTRON, "--input", "2,784", "--learning-rate", "-1"),
+        "learning_rate",
+    ),
+    "no seeds": (("signals", PERCEPTRON, "--input", "2,784", "--seeds", "0"), "--seeds"),
+    "a pickle": (("memory", "weights.pth", "--input", "2"), "pickle"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_bad_input_gets_one_line_and_status_2(mlplab, monkeypatch, name: str, tmp_path: Path):
+    words, says = WRONG[name]
+    monkeypatch.chdir(tmp_path)
+    told = mlplab(*words)
+    assert told.status == 2, told.out + told.err
+    assert told.err.count("\n") == 1, told.err
+    assert told.err.startswith("mlplab: ")
+    assert says in told.err
+    assert (
+        told.out.replace("Random inputs and targets: figures of your data need --batch FILE.", "").strip()
+        == ""
+    )
