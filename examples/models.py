@@ -37,3 +37,12 @@ def plain_deep() -> nn.Sequential:
     """Twenty sigmoid layers of 64 units as PyTorch starts them: too deep for that start."""
     layers = [layer for _ in range(20) for layer in (nn.Linear(64, 64), nn.Sigmoid())]
     return nn.Sequential(*layers, nn.Linear(64, 10))
+
+
+def constant_lenet() -> nn.Sequential:
+    """LeNet with every weight at 0.1, and dropout before the last layer: what symmetry does to it."""
+    layers = list(lenet())
+    model = nn.Sequential(*layers[:-1], nn.Dropout(0.5), layers[-1])
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.1)
+    return model

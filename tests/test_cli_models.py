@@ -54,6 +54,7 @@ WORKS = {
     "activations": ("activation",),
     "activation": ("activation", "prelu"),
     "curvature": ("curvature", f"{MODELS}:lenet", "--input", "16,1,28,28"),
+    "symmetry": ("symmetry", LENET, "--input", "2,1,28,28"),
     "cost": ("curvature", PERCEPTRON, "--input", "16,784", "--cost"),
     "signals": ("signals", PERCEPTRON, "--input", "16,784", "--seeds", "3"),
     "jacobian": ("signals", PERCEPTRON, "--input", "2,784", "--jacobian"),
@@ -76,6 +77,14 @@ def test_what_was_found_is_an_exit_status_for_a_pipeline(mlplab):
     ill = mlplab("diagnose", f"{MODELS}:plain_deep", "--input", "64,64")
     assert ill.status == 1
     assert ill.out.count("vanishing gradient at 0") == 1
+
+
+def test_stuck_units_are_an_exit_status_too(mlplab, tmp_path: Path):
+    (tmp_path / "flat.py").write_text(
+        "from torch import nn\ndef net():\n    m = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))\n"
+        "    [nn.init.ones_(p) for p in m.parameters()]\n    return m\n"
+    )
+    assert mlplab("symmetry", f"{tmp_path / 'flat.py'}:net", "--input", "2,3").status == 1
 
 
 def test_a_batch_of_the_users_own(mlplab, tmp_path: Path):
