@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+from sklearn.datasets import make_moons
 from torch import nn
 
 
@@ -45,4 +47,19 @@ def constant_lenet() -> nn.Sequential:
     model = nn.Sequential(*layers[:-1], nn.Dropout(0.5), layers[-1])
     for parameter in model.parameters():
         nn.init.constant_(parameter, 0.1)
+    return model
+
+
+def two_moons() -> nn.Sequential:
+    """2-16-16-2, trained for a moment on two half moons."""
+    x, y = make_moons(400, noise=0.15, random_state=0)
+    inputs, targets = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        for _ in range(200):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
     return model

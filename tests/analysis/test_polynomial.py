@@ -12,7 +12,7 @@ import torch
 from numpy.polynomial import chebyshev, legendre
 
 from mlplab.analysis.polynomial import fit_polynomial
-from mlplab.analysis.polynomial_basis import BASES, design_matrix
+from mlplab.analysis.polynomial_basis import BASES, design_matrix, rank_and_condition
 from mlplab.analysis.polynomial_conditioning import check_largest_rate, conditioning, largest_rate
 from mlplab.analysis.polynomial_curves import draw_problems, error_curves, fit_all_degrees
 from mlplab.data.synthetic import polynomial
@@ -57,6 +57,11 @@ def test_fractions_stay_exact_and_batches_are_rows(basis):
     np.testing.assert_allclose(exact.astype(float), design_matrix(x.astype(float), 6, basis), rtol=1e-14)
     batch = design_matrix(X[:40].reshape(4, 10), 6, basis)
     np.testing.assert_array_equal(batch[2], design_matrix(X[20:30], 6, basis))
+
+
+def test_a_tensor_with_a_gradient_is_taken_as_numbers():
+    x = torch.tensor([0.5, 2.0], requires_grad=True)
+    np.testing.assert_array_equal(design_matrix(x, 2), [[1, 0.5, 0.25], [1, 2, 4]])
 
 
 def test_the_domain_is_mapped_on_minus_one_to_one():
@@ -187,6 +192,37 @@ def test_a_singular_gram_matrix_has_no_condition_number(problem):
     assert conditioning(x[:6], 5, "monomial").rows[0].design_condition is not None
 
 
+def test_logarithms_of_powers_have_rank_one():
+    """4.4.3: log x^i = i log x, so that taking logs leaves one feature of many; and none where x < 0."""
+    x = np.linspace(0.5, 3, 40)
+    logs = np.log(design_matrix(x, 5)[:, 1:])
+    assert rank_and_condition(logs) == (1, math.inf)
+    assert rank_and_condition(design_matrix(x, 5)[:, 1:])[0] == 5
+
+
+def test_more_weights_than_examples_are_never_unique():
+    """4.4.1: exactly solvable from degree + 1 distinct inputs on; repeated ones do not count."""
+    x = np.array([0.0, 1.0, 2.0, 2.0, 1.0])
+    assert [rank_and_condition(design_matrix(x, degree))[0] for degree in (1, 2, 3, 4, 5)] == [2, 3, 3, 3, 3]
+
+
+def test_under_noise_the_solution_is_exact_and_the_weights_are_not(problem):
+    """4.4.1: the normal equations are solved; the chapter's 5, 1.2, -3.4, 5.6 are only estimated."""
+    x, y = problem
+    fit = fit_polynomial(x, y, 3, "factorial")
+    design = design_matrix(x, 3, "factorial")
+    assert np.abs(design.T @ (design @ fit.weights - y)).max() < 1e-10
+    gap = np.array(fit.weights) - [5, 1.2, -3.4, 5.6]
+    std_errors = 0.1 * np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
+    assert (np.abs(gap) > 1e-5).all()
+    assert (np.abs(gap) < 4 * std_errors).all()
+
+
+def test_a_huge_feature_has_a_tiny_rate_and_no_overflow():
+    (row,) = conditioning([1e3, 2e3], np.int64(60), "monomial").rows
+    assert row.largest_rate == pytest.approx(2 / 2e3**60 / 2e3**60, rel=1e-9, abs=0)
+
+
 # Curves
 
 
@@ -280,10 +316,13 @@ def test_beyond_n_the_weights_are_those_of_least_norm():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: design_matrix([], 2), "finite numbers, at least one"),
-        (lambda: design_matrix([1.0, math.nan], 2), "finite numbers"),
-        (lambda: design_matrix(["a"], 2), "finite numbers"),
-        (lambda: design_matrix([[1.0], [1.0, 2.0]], 2), "finite numbers"),
+        (lambda: design_matrix([], 2), "finite real numbers, at least one"),
+        (lambda: design_matrix([1.0, math.nan], 2), "finite real numbers"),
+        (lambda: design_matrix(["a"], 2), "finite real numbers"),
+        (lambda: design_matrix([[1.0], [1.0, 2.0]], 2), "finite real numbers"),
+        (lambda: design_matrix([1j], 2), "finite real numbers"),
+        (lambda: design_matrix([10**400], 2), "finite real numbers"),
+        (lambda: largest_rate(np.zeros((3, 2))), "must not be zero"),
         (lambda: design_matrix(X, -1), "degree must be a whole number from 0 to 100"),
         (lambda: design_matrix(X, 1.5), "whole number"),
         (lambda: design_matrix([1e30], 40), "range of float64"),

@@ -16,13 +16,14 @@ import jinja2
 import pytest
 
 import mlplab
-from mlplab import answers, cli
+from mlplab import answers
 from mlplab.answers import EXERCISES, answered
 from mlplab.book import evidence, texts
 from mlplab.book.inquiry import conclude
 from mlplab.book.texts import HEADINGS, render
 from mlplab.claims import Finding, Judgement, Lab
 from mlplab.claims import lab as lab_module
+from mlplab.cli import options
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.stats import Verdict
 
@@ -119,7 +120,7 @@ def test_a_suggested_variation_is_accepted(number, monkeypatch):
     assert words[::2] == ["--set"] * len(words[::2])
     if words:
         with pytest.raises(Reached):
-            found.observe(Lab("quick", seeds=2, knobs=cli._knobs(words[1::2])))
+            found.observe(Lab("quick", seeds=2, knobs=options.read_knobs(words[1::2])))
 
 
 # Its texts

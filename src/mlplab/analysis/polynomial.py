@@ -19,7 +19,7 @@ from scipy.linalg import solve_triangular
 from sympy import QQ
 from sympy.polys.matrices import DomainMatrix
 
-from mlplab.analysis.polynomial_basis import Basis, Domain, design_matrix, exact, numbers
+from mlplab.analysis.polynomial_basis import Basis, Domain, design_matrix, exact, numbers, rank_and_condition
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.study.plots import PALETTE
 
@@ -115,21 +115,14 @@ def fit_polynomial(
         raise InvalidInput("fit_polynomial", "needs an x for each y", f"{len(x)} and {len(y)}")
     floats = x.astype(np.float64), y.astype(np.float64)
     design = design_matrix(floats[0], degree, basis, domain=domain)
-    singular = np.linalg.svd(design, compute_uv=False)
-    rank = int((singular > _cutoff(design, singular)).sum())
+    rank, condition = rank_and_condition(design)
     if method == "rational":
         weights, error = _rational(x, y, degree, basis, domain)
     else:
         weights = _by_qr(design, floats[1], rank) if method == "qr" else _by_svd(design, floats[1])
         error = float(np.mean((design @ weights - floats[1]) ** 2))
         weights = tuple(weights.tolist())
-    condition = float(singular[0] / singular[-1]) if rank == degree + 1 else np.inf
     return PolynomialFit(basis, degree, method, domain, weights, rank, error, condition, *floats)
-
-
-def _cutoff(design: np.ndarray, singular: np.ndarray) -> float:
-    """Below it a singular value is rounding: NumPy's rule for `matrix_rank`."""
-    return float(singular[0]) * max(design.shape) * np.finfo(np.float64).eps
 
 
 def _by_qr(design: np.ndarray, y: np.ndarray, rank: int) -> np.ndarray:

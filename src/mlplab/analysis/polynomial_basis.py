@@ -19,12 +19,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+from torch import Tensor
 
 from mlplab.data.synthetic import whole_number
 from mlplab.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
-    from jaxtyping import Shaped
+    from jaxtyping import Float, Shaped
 
 Basis = Literal["monomial", "factorial", "legendre", "chebyshev"]
 Domain = tuple[float, float]
@@ -78,18 +79,26 @@ def _next(basis: Basis, i: int, x: np.ndarray, last: np.ndarray, before: np.ndar
 
 def numbers(owner: str, values: Any, ndim: int | None = None) -> np.ndarray:
     """`values` as float64, or as they are where they are exact. Raises InvalidInput unless finite and not empty."""
-    rule = "must be finite numbers, at least one"
+    rule = "must be finite real numbers, at least one"
     try:
-        array = np.asarray(values)
-        if array.dtype != object or not all(isinstance(value, Fraction | int) for value in array.flat):
-            array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+        array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+        floats = array.astype(np.float64, casting="unsafe" if array.dtype == object else "same_kind")
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInput(owner, rule, values) from error
-    if array.size == 0 or (array.dtype != object and not np.isfinite(array).all()):
+    if array.size == 0 or not np.isfinite(floats).all():
         raise InvalidInput(owner, rule, values)
+    if array.dtype != object or not all(isinstance(value, Fraction | int) for value in array.flat):
+        array = floats
     if ndim is not None and array.ndim != ndim:
         raise InvalidInput(owner, f"must have {ndim} axis" + "es" * (ndim > 1), array.shape)
     return array
+
+
+def rank_and_condition(design: Float[np.ndarray, "example feature"]) -> tuple[int, float]:
+    """Rank in float64 by NumPy's rule, and condition number in the 2-norm: infinite where columns are dependent."""
+    singular = np.linalg.svd(design, compute_uv=False)
+    rank = int((singular > singular[0] * max(design.shape) * np.finfo(np.float64).eps).sum())
+    return rank, float(singular[0] / singular[-1]) if rank == design.shape[1] else np.inf
 
 
 def exact(values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlplab.analysis.polynomial_basis import BASES, Basis, Domain, design_matrix, numbers
+from mlplab.analysis.polynomial_basis import BASES, Basis, Domain, design_matrix, numbers, rank_and_condition
 from mlplab.data.synthetic import whole_number
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.rng import Stream
@@ -123,7 +123,7 @@ def conditioning(
     Raises InvalidInput and UnknownName as `design_matrix`, InvalidInput for no degree or no basis.
     """
     x = numbers("conditioning.x", x, 1).astype(np.float64)
-    chosen = [degrees] if isinstance(degrees, int) else list(degrees)
+    chosen = [degrees] if not isinstance(degrees, Iterable) else list(degrees)
     names: list[Any] = [bases] if isinstance(bases, str) else list(bases)
     if not chosen or not names:
         raise InvalidInput("conditioning", "needs a degree and a basis", (chosen, names))
@@ -133,24 +133,30 @@ def conditioning(
 
 def _condition(x: np.ndarray, degree: int, basis: Basis, domain: Domain | None) -> BasisCondition:
     design = design_matrix(x, degree, basis, domain=domain)
-    singular = np.linalg.svd(design, compute_uv=False)
-    is_full = degree < len(x) and singular[-1] > singular[0] * max(design.shape) * np.finfo(np.float64).eps
-    condition = float(singular[0] / singular[-1]) if is_full else None
+    condition = rank_and_condition(design)[1]
+    is_full = np.isfinite(condition)
     return BasisCondition(
         basis=basis,
         degree=int(degree),
-        design_condition=condition,
-        gram_condition=None
-        if condition is None
-        else condition**2,  # from A: AᵀA itself is rounded beyond 1e16
+        design_condition=condition if is_full else None,
+        gram_condition=condition**2 if is_full else None,  # from A: AᵀA itself is rounded beyond 1e16
         largest_feature=float(np.abs(design).max()),
         largest_rate=largest_rate(design),
     )
 
 
 def largest_rate(design: Float[np.ndarray, "example feature"]) -> float:
-    """The largest learning rate for which gradient descent on the mean squared error is stable: n/σ_max²."""
-    return len(design) / float(np.linalg.norm(design, 2)) ** 2
+    """The largest learning rate for which gradient descent on the mean squared error is stable: n/σ_max².
+
+    Raises InvalidInput for a design matrix that is empty, zero or not finite.
+    """
+    design = numbers("largest_rate.design", design, 2).astype(np.float64)
+    largest = float(np.linalg.norm(design, 2))
+    if largest == 0:
+        raise InvalidInput(
+            "largest_rate.design", "must not be zero", "only zeros", "Any rate is stable there"
+        )
+    return len(design) / largest / largest
 
 
 def check_largest_rate(

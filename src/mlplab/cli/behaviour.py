@@ -135,6 +135,49 @@ def signals(
 
 
 @commands.command(rich_help_panel=PANEL)
+def regions(
+    model: Model,
+    input_: Inputs,
+    reach: Annotated[
+        float, typer.Option(help="The slice goes from -reach to reach in both directions.")
+    ] = 1.0,
+    trust: Trust = False,
+    plot: Plot = None,
+    as_json: Json = False,
+) -> None:
+    """Linear regions and decision boundary of a ReLU network on a slice: a random plane beyond two inputs."""
+    import numpy as np
+
+    from mlplab.analysis.loading import load_model, parse_input
+    from mlplab.analysis.piecewise_regions import linear_regions
+    from mlplab.rng import Stream
+
+    check_plot(plot)
+    shapes = [tuple(parse_input(text).shape[1:]) for text in input_]
+    if len(shapes) != 1 or np.prod(shapes[0]) < 2:
+        raise InvalidInput(
+            "--input", "must be one shape with a batch and two inputs at least", input_, "Write 1,2"
+        )
+    origin = np.zeros(shapes[0])
+    first, second = (
+        np.eye(2) if shapes[0] == (2,) else (Stream(0, "data", layer=k).normal(shapes[0]) for k in (0, 1))
+    )
+    extent = (-reach, reach, -reach, reach)
+    found = linear_regions(load_model(model, trust=trust).eval(), origin, first, second, extent=extent)
+    if plot:
+        save_plot(found.plot(), plot)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    places = len(found.boundary)
+    typer.echo(f"{found.num_regions:,} linear regions, {found.num_patterns:,} activation patterns")
+    typer.echo(f"decision boundary: {places:,} straight segments\n")
+    largest = found.table().sort_values("area", ascending=False).head(10)
+    print_table(largest.drop(columns=[name for name in largest if str(name).startswith(("constant", "d_d"))]))
+    told(plot)
+
+
+@commands.command(rich_help_panel=PANEL)
 def diagnose(
     model: Model,
     input_: OptionalInputs = None,

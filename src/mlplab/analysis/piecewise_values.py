@@ -1,0 +1,85 @@
+"""The values of a network at points, step by step, each with the size of its rounding error; and its gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlplab.analysis.piecewise_activation import Kinked
+from mlplab.analysis.piecewise_layers import Affine, Program, Step, Sum, multiply
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
+
+
+class Registers:
+    """Values by name that a later step still reads: (point, unit). `errors`: what counts as 0, of the same shape."""
+
+    def __init__(self, program: Program, inputs: Shaped[np.ndarray, "point input"]) -> None:
+        self.program, self.last_use = program, program.last_use()
+        self.values: dict[str, Any] = {program.source: inputs}
+        self.errors: dict[str, Any] = {program.source: program.tolerance * np.abs(inputs)}
+
+    def run(self, index: int, step: Step, weights: Shaped[np.ndarray, "point"]) -> None:
+        """Do one step. A weight is 1, or 0 of a point at infinity, where only slopes count."""
+        values, errors = self.values, self.errors
+        if isinstance(step, Affine):
+            inputs = values[step.source]
+            made = multiply(step.weight, inputs) + weights[:, None] * step.bias
+            sizes = multiply(abs(step.weight), np.abs(inputs)) + weights[:, None] * np.abs(step.bias)
+            error = self.program.tolerance * sizes
+        elif isinstance(step, Sum):
+            first, second = (values[name] for name in step.sources)
+            made = first + second
+            error = errors[step.sources[0]] + errors[step.sources[1]]
+        else:
+            made = step.at(settled(values[step.source], errors[step.source], step, weights), weights)
+            error = self.program.tolerance * np.abs(made)
+        # Rounding left of an exact 0 would be taken for a value by the next layer.
+        values[step.target], errors[step.target] = np.where(np.abs(made) <= error, 0, made), error
+        for name in [name for name, last in self.last_use.items() if last == index]:
+            del values[name], errors[name]
+
+
+def settled(values: np.ndarray, errors: np.ndarray, step: Kinked, weights: np.ndarray) -> np.ndarray:
+    """The values, set to a kink where they differ from it by rounding only."""
+    for kink in step.kinks:
+        at = np.broadcast_to((kink * weights)[:, None], values.shape)
+        values = np.where(np.abs(values - at) <= errors, at, values)
+    return values
+
+
+def gradients(
+    program: Program,
+    gates: list[Int[np.ndarray, "cell unit"]],
+    rays: Shaped[np.ndarray, "1 input column"],
+) -> tuple[Shaped[np.ndarray, "cell out column"], Shaped[np.ndarray, "cell out column"]]:
+    """The affine map of each cell, given on which piece each of its units is, and the size of the terms in its sums.
+
+    Column 0 is the value at the origin of the line or slice, the others are derivatives along its directions.
+    """
+    num_cells = len(gates[0]) if gates else 1
+    values: dict[str, Any] = {program.source: np.broadcast_to(rays, (num_cells, *rays.shape[1:]))}
+    sizes: dict[str, Any] = {program.source: np.abs(values[program.source])}
+    last_use, layer = program.last_use(), 0
+    for index, step in enumerate(program.steps):
+        if isinstance(step, Affine):
+            made, size = multiply(step.weight, values[step.source]), None
+            size = multiply(abs(step.weight), np.abs(values[step.source]))
+            made[:, :, 0] += step.bias
+            size[:, :, 0] += np.abs(step.bias)
+        elif isinstance(step, Sum):
+            made = values[step.sources[0]] + values[step.sources[1]]
+            size = sizes[step.sources[0]] + sizes[step.sources[1]]
+        else:
+            piece, units = gates[layer], np.arange(gates[layer].shape[1])
+            slope = step.slopes[piece, units][:, :, None]
+            made, size = values[step.source] * slope, sizes[step.source] * np.abs(slope)
+            made[:, :, 0] += step.offsets[piece, units]
+            layer += 1
+        values[step.target] = np.where(np.abs(made) <= program.tolerance * size, 0, made)
+        sizes[step.target] = size
+        for name in [name for name, last in last_use.items() if last == index]:
+            del values[name], sizes[name]
+    return values[program.output], sizes[program.output]
