@@ -35,8 +35,8 @@ class LinearRegions:
 
     A cell is a set of points with one activation pattern: a convex polygon, on which outputs = maps[cell] @ (1, s, t).
     `polygons`: corners of each, (corner, 2), counted round. `region_of`: cells that touch along an edge and have
-    the same map are one linear region; cells of one region have the same number. `boundary`: segments (2, 2) of the decision
-    boundary, where the largest output changes (of one output: where its sign does).
+    the same map are one linear region, and have its number. `boundary`: segments (2, 2) of the decision boundary, where
+    the largest output changes (of one output: where its sign does).
     """
 
     extent: Extent
