@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlplab.claims.words import Language
 from mlplab.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mlplab.claims import Effort
+    from mlplab.claims.words import Language
 
 Lang = Annotated[str, typer.Option("--lang", help="Language of the answer: zh or en.", metavar="zh|en")]
 EffortOption = Annotated[

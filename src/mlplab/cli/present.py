@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numbers
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import typer
 
 from mlplab.cli.options import print_json
 from mlplab.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIGURES = (".svg", ".png", ".pdf", ".html", ".json")
 BYTES = 1024
@@ -19,6 +21,7 @@ WIDE = 200
 
 def print_table(frame: pd.DataFrame, *, in_bytes: tuple[str, ...] = (), title: str = "") -> None:
     """A frame as a table: numbers to four digits, the columns `in_bytes` with their unit."""
+    import pandas as pd
     from rich.table import Table
 
     from mlplab.book import terminal
@@ -76,10 +79,10 @@ def save_plot(chart: Any, plot: str) -> None:
 
 
 def _cell(value: Any) -> str:
-    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
-        return ""
     if isinstance(value, (tuple, list)):
         return ", ".join(map(_cell, value))
+    if _is_empty(value):
+        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, numbers.Integral):
@@ -88,10 +91,16 @@ def _cell(value: Any) -> str:
 
 
 def _bytes(value: Any) -> str:
-    if value is None or value is pd.NA or value != value:
+    if _is_empty(value):
         return ""
     size, units = float(value), ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
     unit = 0
     while abs(size) >= BYTES and unit < len(units) - 1:
         size, unit = size / BYTES, unit + 1
     return f"{size:,.0f} B" if unit == 0 else f"{size:,.2f} {units[unit]}"
+
+
+def _is_empty(value: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(value))
