@@ -537,8 +537,18 @@ def _peak_of(once: Callable[[], None], device: torch.device) -> int:
         events = json.loads(path.read_text("utf-8"))["traceEvents"]
     changes = [event for event in events if event.get("name") == "[memory]"]
     changes.sort(key=lambda event: (event["ts"], event["args"]["Ev Idx"]))
-    alive = itertools.accumulate((event["args"]["Bytes"] for event in changes), initial=0)
-    return max(alive)
+    held: dict[int, int] = {}
+    alive = most = 0
+    for event in changes:
+        size, address = event["args"]["Bytes"], event["args"]["Addr"]
+        if size < 0:
+            # What was there before and is given back now, as garbage of another model, is none of this step's.
+            alive -= held.pop(address, 0)
+        else:
+            held[address] = size
+            alive += size
+            most = max(most, alive)
+    return most
 
 
 # The batch
