@@ -122,5 +122,7 @@ def test_an_import_that_no_plain_install_brings_would_be_seen():
 
 
 def test_the_command_line_answers_before_it_loads_what_computes():
-    loaded = "import sys, mlplab.cli; print(*sorted({'torch', 'pandas', 'numpy', 'scipy'} & set(sys.modules)))"
+    loaded = (
+        "import sys, mlplab.cli; print(*sorted({'torch', 'pandas', 'numpy', 'scipy'} & set(sys.modules)))"
+    )
     assert imported_by(loaded) == []
