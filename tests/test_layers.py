@@ -26,7 +26,7 @@ UPWARD = {
     "a module has no place": ("helpers.py", ""),
 }
 
-NUMERICS = ("spec", "rng", "stats", "nn", "optim", "data", "engine", "study", "analysis")
+NUMERICS = ("spec", "rng", "stats", "nn", "optim", "data", "engine", "study", "analysis", "shift")
 # A bare GPU machine has torch, NumPy, SciPy, pandas, scikit-learn, statsmodels and SymPy.
 NOT_NUMERICS = ("altair", "jaxtyping", "jinja2", "matplotlib", "mlxtend", "rich", "typer")
 
