@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 
 from mlplab.data import Dataset
 from mlplab.engine.group import bytes_of_run, group_key, multiplications
+from mlplab.engine.records import State
 from mlplab.errors import InvalidInput
 from mlplab.spec import Run
 
@@ -26,15 +28,17 @@ def chunks(
     data: Mapping[str, Dataset],
     memory: int | None = None,
     device: torch.device | None = None,
+    states: Mapping[Run, State] = MappingProxyType({}),
 ) -> list[list[Run]]:
-    """Runs that are trained together, in the order of their first member.
+    """Runs that are trained together, in the order of their first member. Those that go on do so from one epoch.
 
     Raises InvalidInput where not even one run fits into `memory` bytes.
     """
     workers = torch.get_num_threads() if device is None or device.type == "cpu" else 1
     groups: dict[Hashable, list[Run]] = {}
     for run in runs:
-        groups.setdefault(group_key(run, data[run.data]), []).append(run)
+        passed = states[run].epoch if run in states else 0
+        groups.setdefault((group_key(run, data[run.data]), passed), []).append(run)
     parts = []
     for group in groups.values():
         most = _most(group[0], data[group[0].data], memory, workers, device)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from mlplab.data import Dataset
 from mlplab.engine.fused import FusedModels
 from mlplab.engine.history import History
 from mlplab.engine.optimizers import StackedOptimizer
-from mlplab.engine.records import Epoch, Result
+from mlplab.engine.records import Epoch, Result, State
 from mlplab.engine.stacked import Models, Watch
 from mlplab.spec import Noise, Run, Setting
 
@@ -46,12 +48,16 @@ def train_group(
     device: torch.device,
     models_of: type[Models] = FusedModels,
     is_stopped: Callable[[], bool] = lambda: False,
+    states: Mapping[Run, State] = MappingProxyType({}),
+    keep_states: bool = False,
 ) -> Iterator[Epoch | Result]:
     """Train runs that share a `group_key`: yields their epochs as they end, then their results.
 
     Arguments:
       models_of: the arithmetic: the fast one, or the readable one.
       is_stopped: asked before each update; ends training without results.
+      states: what each run goes on from, all after the same epoch; empty for a start at the beginning.
+      keep_states: give each result a state.
     """
     started = time.perf_counter()
     training = runs[0].setting.training
@@ -62,8 +68,17 @@ def train_group(
     )
     history = History(runs, batches.steps_per_epoch, device)
     best: list[Tensor] = []
-    step = 0
-    for epoch in range(1, training.epochs + 1):
+    before = [states[run] for run in runs if run in states]
+    passed = before[0].epoch if before else 0
+    if before:
+        assert len(before) == len(runs), "all go on, from the same epoch, or none does"
+        best = _go_on(models, optimizer, before)
+        history.go_on(before)
+    step = passed * batches.steps_per_epoch
+    for epoch in range(passed + 1, training.epochs + 1):
+        if not history.is_training.any():
+            break
+        passed = epoch
         is_evaluated = epoch % training.evaluate_every == 0 or epoch == training.epochs
         seen: dict[str, list[Tensor]] = {}
         sizes = []
@@ -106,8 +121,15 @@ def train_group(
         if epoch in training.keep_weights:
             history.kept[epoch] = models.parameters()
         yield Epoch(members, epoch)
-        if not history.is_training.any():
-            break
+    spent = [state.seconds for state in before] or [0.0] * len(runs)
+    kept: list[State | None] = [None] * len(runs)
+    if keep_states:
+        # Before the weights go back to the best: more epochs would have gone on from the last.
+        share = (time.perf_counter() - started) / len(runs)
+        kept = [
+            _state(run, m, passed, models, optimizer, best, history, spent[m] + share)
+            for m, run in enumerate(runs)
+        ]
     if best:
         _take(models.state(), best, torch.ones(len(runs), dtype=torch.bool, device=device))
     metrics = {}
@@ -115,7 +137,38 @@ def train_group(
         metrics |= models.evaluate(part)
     # What a stopped run does after its end is undone: only a run that trained to the end may diverge here.
     history.watch_evaluation(list(metrics.values()), step)
-    yield from history.results(metrics, models.parameters(), models.extras(), time.perf_counter() - started)
+    share = (time.perf_counter() - started) / len(runs)
+    seconds = [share + earlier for earlier in spent]
+    yield from history.results(metrics, models.parameters(), models.extras(), seconds, kept)
+
+
+def _go_on(models: Models, optimizer: StackedOptimizer, states: Sequence[State]) -> list[Tensor]:
+    """Put models and optimiser where they were, in place; the best weights so far."""
+    with torch.no_grad():
+        for index, target in enumerate(models.state()):
+            target.copy_(torch.stack([state.learned[index] for state in states]))
+        for index, memory in enumerate(optimizer.memory):
+            for place, target in enumerate(memory):
+                target.copy_(torch.stack([state.memory[index][place] for state in states]))
+    return [torch.stack(tensors).to(models.device) for tensors in zip(*(s.best for s in states), strict=True)]
+
+
+def _state(
+    run: Run,
+    model: int,
+    epoch: int,
+    models: Models,
+    optimizer: StackedOptimizer,
+    best: Sequence[Tensor],
+    history: History,
+    seconds: float,
+) -> State:
+    def own(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(tensor[model].clone() for tensor in tensors)  # a view would hold on to the whole group
+
+    memory = tuple(own(memory) for memory in optimizer.memory)
+    lived: Any = history.of_model(model)
+    return State(run, epoch, own(models.state()), memory, own(best), **lived, seconds=seconds)
 
 
 def _norms(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:

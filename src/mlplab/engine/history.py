@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlplab.engine.records import Parameters, Result
+from mlplab.engine.records import Parameters, Result, State
 from mlplab.spec import Run
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
+
+
+# What is counted for each model, and carried on to more epochs.
+COUNTS = ("diverged", "stopped", "best_epoch", "best_loss", "num_worse")
 
 
 class History:
@@ -29,6 +33,25 @@ class History:
         self.best_loss = torch.full((len(runs),), float("inf"), dtype=torch.float64, device=device)
         self.num_worse = torch.zeros(len(runs), dtype=torch.int64, device=device)
         self.kept: dict[int, list[Parameters]] = {}
+
+    def go_on(self, states: Sequence[State]) -> None:
+        """Take up what each run had lived through before."""
+        for name in COUNTS:
+            setattr(
+                self, name, torch.stack([state.counts[name] for state in states]).to(self.diverged.device)
+            )
+        for name in states[0].curves:
+            points = torch.stack([state.curves[name] for state in states], dim=1).to(self.diverged.device)
+            self.curves[name] = list(points)
+        self.kept = {epoch: [state.kept[epoch] for state in states] for epoch in states[0].kept}
+
+    def of_model(self, model: int) -> dict[str, dict[str, Tensor] | dict[int, Parameters]]:
+        """What one run has lived through: `curves`, `counts` and `kept` of its `State`."""
+        return {
+            "curves": {name: torch.stack([p[model] for p in points]) for name, points in self.curves.items()},
+            "counts": {name: getattr(self, name)[model].clone() for name in COUNTS},
+            "kept": {epoch: kept[model] for epoch, kept in self.kept.items()},
+        }
 
     def watch_updates(self, losses: Float[Tensor, "step model"], first_step: int) -> None:
         """Note the models of which a loss is not finite, and the update where it first was not."""
@@ -68,7 +91,8 @@ class History:
         metrics: Mapping[str, Tensor],
         parameters: Sequence[Parameters],
         extras: Sequence[dict[str, np.ndarray]],
-        seconds: float,
+        seconds: Sequence[float],
+        states: Sequence[State | None],
     ) -> Iterator[Result]:
         """One result a run; what a diverged run measured from then on is left out."""
         curves = {name: torch.stack(points).double().cpu().numpy() for name, points in self.curves.items()}
@@ -84,7 +108,7 @@ class History:
                 {name: float(value[model]) for name, value in final.items()} if finished else {},
                 self._until(passed, {name: value[:, model] for name, value in curves.items()}),
                 parameters[model] if finished else (),
-                seconds / len(self.runs),
+                seconds[model],
                 extras[model] if finished else {},
                 best if finished and self.patience is not None else None,
                 {
@@ -92,6 +116,7 @@ class History:
                     for epoch, kept in self.kept.items()
                     if passed is None or epoch <= passed
                 },
+                states[model],
             )
 
     def _until(self, passed: int | None, curves: Mapping[str, np.ndarray]) -> dict[str, list[float]]:

@@ -1,4 +1,6 @@
-"""What training yields: an `Epoch` as each one ends, a `Result` when a run has ended, a `Retry` for lack of memory."""
+"""What training yields: an `Epoch` as each one ends, a `Result` when a run has ended, a `Retry` for lack of memory.
+A `State` is what a later training goes on from.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from torch import Tensor
 
 from mlplab.spec import Run
 
@@ -53,7 +56,8 @@ class Result:
         normalisation.
       best_epoch: with early stopping, the epoch whose parameters and metrics these are.
       kept: (weight, bias) of each layer after each epoch of `Training.keep_weights`.
-      seconds: the run's share of the wall time of what it was trained with.
+      seconds: the run's share of the wall time of what it was trained with, and of what it went on from.
+      state: what more epochs go on from, where `train` was asked to keep it.
     """
 
     run: Run
@@ -66,3 +70,31 @@ class Result:
     extras: dict[str, np.ndarray] = field(default_factory=dict)
     best_epoch: int | None = None
     kept: dict[int, Parameters] = field(default_factory=dict)
+    state: State | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a run stood when its last epoch had passed, before early stopping went back to its best weights.
+
+    Arguments:
+      run: what had been trained.
+      epoch: epochs that had passed; fewer than asked for where every run beside it had ended early.
+      learned: what training changes in the model.
+      memory: the optimiser's, for each parameter.
+      best: the weights of the lowest validation loss, where early stopping asks for them.
+      curves: all points so far.
+      counts: `diverged`, `stopped`, `best_epoch`, `best_loss`, `num_worse` of `History`.
+      kept: as in `Result`.
+      seconds: as in `Result`.
+    """
+
+    run: Run
+    epoch: int
+    learned: tuple[Tensor, ...]
+    memory: tuple[tuple[Tensor, ...], ...]
+    best: tuple[Tensor, ...]
+    curves: dict[str, Tensor]
+    counts: dict[str, Tensor]
+    kept: dict[int, Parameters]
+    seconds: float

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from mlplab.data import Dataset
 from mlplab.engine.chunking import is_worth_a_thread
 from mlplab.engine.group import multiplications, train_group
-from mlplab.engine.records import Epoch, Result, Retry
+from mlplab.engine.records import Epoch, Result, Retry, State
 from mlplab.spec import Run
 
 Record = Epoch | Result | Retry
@@ -23,27 +24,39 @@ WORKER_NAME = "mlplab-chunks"
 
 
 def train_chunks(
-    chunks: Sequence[Sequence[Run]], data: Mapping[str, Dataset], device: torch.device
+    chunks: Sequence[Sequence[Run]],
+    data: Mapping[str, Dataset],
+    device: torch.device,
+    states: Mapping[Run, State],
+    keep_states: bool,
 ) -> Iterator[Record]:
     """Records of all chunks, as they come. Whoever closes the generator ends training at the next update."""
     cores = torch.get_num_threads()
     worth = sum(is_worth_a_thread(chunk, data) for chunk in chunks) if device.type == "cpu" else 0
     if (workers := min(cores, worth)) > 1:
         with threadpool_limits(cores // workers, user_api="blas"):
-            yield from _Pool(chunks, data, device, workers, cores // workers).records()
+            train = partial(_train, data=data, device=device, states=states, keep_states=keep_states)
+            yield from _Pool(chunks, train, workers, cores // workers).records()
         return
     for chunk in chunks:
         shared = cores if multiplications(chunk[0].setting, data[chunk[0].data]) >= WORTH_SHARING else 1
         with threadpool_limits(shared, user_api="blas"), _torch_threads(shared):
-            yield from _train(chunk, data, device, threading.Event())
+            yield from _train(chunk, threading.Event(), data, device, states, keep_states)
 
 
 def _train(
-    chunk: Sequence[Run], data: Mapping[str, Dataset], device: torch.device, stop: threading.Event
+    chunk: Sequence[Run],
+    stop: threading.Event,
+    data: Mapping[str, Dataset],
+    device: torch.device,
+    states: Mapping[Run, State],
+    keep_states: bool,
 ) -> Iterator[Record]:
     """One chunk; where memory does not suffice, its halves."""
     try:
-        yield from train_group(chunk, data, device, is_stopped=stop.is_set)
+        yield from train_group(
+            chunk, data, device, is_stopped=stop.is_set, states=states, keep_states=keep_states
+        )
         return
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error) or len(chunk) == 1:
@@ -54,7 +67,7 @@ def _train(
     yield Retry(tuple(chunk), len(chunk) // 2)
     middle = len(chunk) // 2
     for half in (chunk[:middle], chunk[middle:]):
-        yield from _train(half, data, device, stop)
+        yield from _train(half, stop, data, device, states, keep_states)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -79,15 +92,14 @@ class _Pool:
     def __init__(
         self,
         chunks: Sequence[Sequence[Run]],
-        data: Mapping[str, Dataset],
-        device: torch.device,
+        train: Callable[[Sequence[Run], threading.Event], Iterator[Record]],
         workers: int,
         threads: int,
     ) -> None:
         self.waiting: queue.SimpleQueue[Sequence[Run]] = queue.SimpleQueue()
         for chunk in chunks:
             self.waiting.put(chunk)
-        self.data, self.device, self.num_threads = data, device, threads
+        self.train, self.num_threads = train, threads
         # Bounded: a reader that is slow holds training back, and not a growing heap of results.
         self.done: queue.Queue[Record | BaseException | None] = queue.Queue(maxsize=256)
         self.stop = threading.Event()
@@ -123,7 +135,7 @@ class _Pool:
                     chunk = self.waiting.get_nowait()
                 except queue.Empty:
                     break
-                for record in _train(chunk, self.data, self.device, self.stop):
+                for record in self.train(chunk, self.stop):
                     self.done.put(record)
             self.done.put(None)
         except BaseException as error:  # the reader raises it
