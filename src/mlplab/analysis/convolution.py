@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FEW, HALF = 4, 8  # channels up to which a tensor stays as it is, or is padded to 8
+FEW, HALF = 4, 8  # channels up to which a tensor stays as it is (AVX-512), or is padded to 8
 
 
 def workspace_bytes(func: Any, args: tuple[Any, ...], output: Any) -> int:
@@ -31,8 +31,7 @@ def workspace_bytes(func: Any, args: tuple[Any, ...], output: Any) -> int:
     inputs = 0 if of_input is None else of_input.nbytes
     weights = sum(t.nbytes for t in (of_weight, of_bias) if t is not None)
     first = _blocked(gradient) + weight.nbytes + _blocked(x) if inputs else 0
-    few = x.shape[1] <= FEW
-    read = 0 if few else _blocked(x, HALF if x.shape[1] <= HALF else _width())
+    read = 0 if _is_read_as_it_lies(x) else _blocked(x, HALF if x.shape[1] <= HALF else _width())
     last = inputs + _blocked(gradient) + read + 2 * weights if weights else 0
     return max(first, last)
 
@@ -44,6 +43,11 @@ def _on_onednn(x: Tensor) -> bool:
 def _width() -> int:
     """Channels of a block: as many floats as a vector register holds."""
     return 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8
+
+
+def _is_read_as_it_lies(x: Tensor) -> bool:
+    """Whether the product for the weights takes an input of few channels unordered; with AVX2, one of three alone."""
+    return x.shape[1] <= FEW if _width() == 16 else x.shape[1] == 3
 
 
 def _blocked(x: Tensor, width: int = 0) -> int:
