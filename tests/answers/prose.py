@@ -16,12 +16,14 @@ PLACES = re.compile(
     r"\b(?:[Ss]ection|[Ee]xercise|[Cc]hapter)s?\s+\d+(?:\.\d+)*"  # section 4.6, exercise 4.6.1
     r"|(?:第\s*\d+|\d+(?:\.\d+)+)\s*[章节]|练习\s*\d+(?:\.\d+)+"
 )
+STEPS = re.compile(r"^\d+\. ", re.MULTILINE)  # the numbers of a list
 NAMES = re.compile(r"(?<![A-Za-z0-9.])[A-Za-z]+-?\d+(?![\d.])")  # L2, float32, MNIST-1
 CONSTANTS = re.compile(
     # 0 and 1, which no measurement gives: N(0, 1), 1 − p, x = 0. Not 0.3, 10, 1 % or 1 point.
     r"(?<![\d.,])[01](?!\d|[.,]\d|\s*(?:%|‰|points?\b|percent|per cent|seeds?\b|epochs?\b|times\b|个|轮|倍|成))"
-    # A whole number below 10 that divides, raises or multiplies a symbol: λ/2, 2^n, 2σ.
-    r"|(?<=[/^])\d(?![\d.])|(?<![\d.])\d(?=\^|[A-Za-zα-ω])(?![a-z]{2})"
+    # A whole number below 10 that divides, raises or multiplies a symbol: λ/2, 2^n, 2σ; in LaTeX 2\sigma, x_{2} too.
+    r"|(?<=[/^_])\d(?![\d.])|(?<![\d.])\d(?=\^|[A-Za-zα-ω])(?![a-z]{2})"
+    r"|(?<![\d.])\d(?=\\(?!%|times|text)[A-Za-z,])|(?<=\{)\d(?=\})"
 )
 
 
@@ -43,7 +45,7 @@ def prose(template: str) -> str:
 def typed_figures(template: str) -> list[str]:
     """Figures in prose that nothing computed, each with what stands around it."""
     text = prose(template)
-    for allowed in (PLACES, NAMES, CONSTANTS):
+    for allowed in (PLACES, STEPS, NAMES, CONSTANTS):
         text = allowed.sub(lambda match: " " * len(match[0]), text)
     return [text[max(0, m.start() - 25) : m.end() + 15].strip() for m in re.finditer(r"\d[\d.,]*", text)]
 

@@ -25,6 +25,9 @@ TYPED = (
     "x = 2",
     "accuracy 0,87",
     "the 2nd layer",
+    r"$2$ and $20\sigma$",
+    r"$0.3\sigma$, $3\%$, $3\times$, $3\text{ points}$",
+    r"$3/4$ and $n = 5$",
 )
 COMPUTED = (
     "x > 0 时导数为 1。",
@@ -33,7 +36,9 @@ COMPUTED = (
     "λ/2 ‖w‖², 2^n, 2σ",
     "as in section 4.6 and exercise 4.6.1",
     "见 4.6.1 节与第 4 章，练习 4.6.2",
+    "1. First this.\n2. Then that.",
     "L2, float32",
+    r"$2\sigma(2x)$, $2\,\mathrm{sigmoid}$, $x_2$, $x_{2}^{2}$, $\frac{1}{2}$",
     "{{ swap.estimate | number(3) }} points with `--seeds 30`",
     "{% if num_seeds > 30 %}many{% endif %}",
 )
