@@ -26,6 +26,9 @@ CONSTANTS = re.compile(
     r"|(?<![\d.])\d(?=\\(?!%|times|text)[A-Za-z,])|(?<=\{)\d(?=\})"
 )
 
+# Dollars as pandoc takes them: no space inside, no digit behind.
+FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$(?!\s)([^$]+?)(?<![\s\\])\$(?!\d)", re.DOTALL)
+
 
 def parts(template: str) -> dict[str, str]:
     """Heading -> what stands below it."""
@@ -48,6 +51,12 @@ def typed_figures(template: str) -> list[str]:
     for allowed in (PLACES, STEPS, NAMES, CONSTANTS):
         text = allowed.sub(lambda match: " " * len(match[0]), text)
     return [text[max(0, m.start() - 25) : m.end() + 15].strip() for m in re.finditer(r"\d[\d.,]*", text)]
+
+
+def formulas(template: str) -> list[str]:
+    """The formulas, with 1 in place of what is computed."""
+    text = CODE.sub(" ", re.sub(r"\{%.*?%\}|\{#.*?#\}", "", EXPRESSION.sub("1", template), flags=re.DOTALL))
+    return [display or inline for display, inline in FORMULA.findall(text)]
 
 
 def expressions(template: str) -> set[str]:

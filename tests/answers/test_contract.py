@@ -21,6 +21,7 @@ from mlplab.answers import EXERCISES, answered
 from mlplab.book import evidence, texts
 from mlplab.book.inquiry import conclude
 from mlplab.book.texts import HEADINGS, render
+from mlplab.book.unicode_math import to_unicode
 from mlplab.claims import Finding, Judgement, Lab
 from mlplab.claims import lab as lab_module
 from mlplab.cli import options
@@ -28,7 +29,7 @@ from mlplab.errors import InvalidInput, UnknownName
 from mlplab.stats import Verdict
 
 from .cases import ANSWERED, LANGUAGES, findings, observed, the_answer
-from .prose import branches, expressions, parts, typed_figures
+from .prose import branches, expressions, formulas, parts, typed_figures
 
 VERDICTS = get_args(Verdict)
 every_answer = pytest.mark.parametrize("number", ANSWERED)
@@ -183,6 +184,13 @@ def test_tables_and_figure_are_drawn_in_both_languages(number, language, folder)
         assert {len(row) for row in table.rows} == {len(table.columns)}
         assert all(isinstance(cell, str) for row in table.rows for cell in row)
     assert found.figure(seen, language).to_dict()
+
+
+@every_answer
+@either_language
+def test_every_formula_can_be_read_in_a_terminal(number, language):
+    for formula in formulas(answers.text(number, language)):
+        assert not re.search(r"[\\$]", to_unicode(formula)), formula
 
 
 # Its claims (law 3: every checker is shown a falsehood)

@@ -28,6 +28,11 @@ TYPED = (
     r"$2$ and $20\sigma$",
     r"$0.3\sigma$, $3\%$, $3\times$, $3\text{ points}$",
     r"$3/4$ and $n = 5$",
+    "$x = 2$",
+    r"$\lambda = 3$",
+    r"$$\mathrm{Var} = 0.31$$",
+    r"a loss of $10^{-3}$",
+    r"$\frac{87}{100}$",
 )
 COMPUTED = (
     "x > 0 时导数为 1。",
@@ -39,6 +44,9 @@ COMPUTED = (
     "1. First this.\n2. Then that.",
     "L2, float32",
     r"$2\sigma(2x)$, $2\,\mathrm{sigmoid}$, $x_2$, $x_{2}^{2}$, $\frac{1}{2}$",
+    r"$\tfrac12 \lambda\|w\|_2^2 + \frac{\mu^2 p}{2} + 2\sigma(2x) + x_{1} + A^{-1}$",
+    r"$$\sqrt{2\ln m}, 2^n, \frac{1}{2n}$$",
+    "$x = {{ x | number }}$",
     "{{ swap.estimate | number(3) }} points with `--seeds 30`",
     "{% if num_seeds > 30 %}many{% endif %}",
 )

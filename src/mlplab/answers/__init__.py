@@ -1,7 +1,8 @@
 """The answers: one room for each section of the chapter, one file for each exercise, its two texts beside it.
 
 `s4_6_dropout/q1_swapped_rates.py` answers exercise 4.6.1 with an object named ANSWER;
-`q1_swapped_rates.en.md` and `.zh.md` say it. Files are found by these names.
+`q1_swapped_rates.en.md` and `.zh.md` say it, and `q1_swapped_rates.code.py` is the program that the book
+shows. Files are found by these names.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ from mlplab.answers.answer import Answer, Table
 from mlplab.answers.catalogue import EXERCISES, Exercise, Section, exercise
 from mlplab.claims import Language
 
-__all__ = ["EXERCISES", "Answer", "Exercise", "Section", "Table", "answer", "answered", "exercise", "text"]
+__all__ = [
+    "EXERCISES",
+    "Answer",
+    "Exercise",
+    "Section",
+    "Table",
+    "answer",
+    "answered",
+    "code",
+    "exercise",
+    "text",
+]
 
 
 def answered() -> list[str]:
@@ -37,6 +49,15 @@ def text(number: str, language: Language) -> str:
     """The template of an answer's text, in Markdown."""
     section, name = _places()[number]
     return _room(section).joinpath(f"{name}.{language}.md").read_text("utf-8")
+
+
+def code(number: str) -> str | None:
+    """The few lines that answer it, a program that runs as it stands; None where there is none yet."""
+    if number not in _places():
+        return None
+    section, name = _places()[number]
+    file = _room(section).joinpath(f"{name}.code.py")
+    return file.read_text("utf-8") if file.is_file() else None
 
 
 def _room(section: str) -> Traversable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlplab.answers import EXERCISES, answered
+from mlplab.answers import EXERCISES, answered, code
 from mlplab.book import figures
 from mlplab.book.evidence import Evidence
 from mlplab.book.inquiry import Inquiry
@@ -39,6 +39,7 @@ def as_dict(
             {"says": said.says.of(language), "judgement": said.judge(judge.findings)}
             for said in judge.answer.circulated
         ],
+        "code": code(now.number),
         "figures": drawn if isinstance(drawn, str) else [str(path) for path in drawn],
     }
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.rule import Rule
+from rich.syntax import Syntax
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mlplab.answers import EXERCISES, Table, answered, exercise, show
+from mlplab.answers import EXERCISES, Table, answered, code, exercise, show
 from mlplab.book import labels
 from mlplab.book.evidence import Evidence
 from mlplab.book.inquiry import Inquiry
+from mlplab.book.terminal_markdown import CODE_THEME, Markdown
 from mlplab.book.texts import HEADINGS, render
 from mlplab.book.verification import Verification
 from mlplab.claims import Claim, Finding, Language, Observations
@@ -80,6 +81,7 @@ def full_answer(
     parts += [
         _heading("limits", language),
         Markdown(text["limits"]),
+        *_code(now.number, language),
         *_ways_on(now, evidence, figures, language),
     ]
     return Group(*parts)
@@ -197,6 +199,14 @@ def _circulates(
         word = labels.JUDGEMENTS[judgement].of(language)
         lines.append(Text.assemble(f"“{claim.says.of(language)}” ", (f"→ {word}", COLOURS[judgement])))
     return [*lines, Markdown(said["circulates"])]
+
+
+def _code(number: str, language: Language) -> list[RenderableType]:
+    program = code(number)
+    if program is None:
+        return []
+    highlighted = Syntax(program.rstrip(), "python", theme=CODE_THEME, background_color="default")
+    return [_title(labels.CODE.of(language)), highlighted]
 
 
 def _ways_on(
