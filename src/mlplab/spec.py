@@ -247,6 +247,10 @@ class Noise(Named):
     - `gaussian_noise`: activations plus N(0, std²) (Bishop 1995).
     - `layer_moment`: activations plus scale·N(μ, σ²), with mean and variance of the layer's activations over batch and
       units; no gradient passes through the moments.
+    - `shot_noise`: activations plus scale·√|x|·N(0, 1), whose variance grows with the activation, between the two
+      Gaussian noises above. Ours.
+    - `centred_dropout`: a dropped activation becomes the mean of its unit over the batch, and what survives keeps its
+      distance from that mean times 1/(1-rate); no gradient passes through the mean. Ours.
 
     A strength of 0 is no noise, and is the same spec as `none`. `engine.noises` says how to add a kind.
     """
@@ -258,6 +262,8 @@ class Noise(Named):
         "gaussian_dropout": {"rate": 0.5},
         "gaussian_noise": {"std": 0.1},
         "layer_moment": {"scale": 1.0},
+        "shot_noise": {"scale": 0.1},
+        "centred_dropout": {"rate": 0.5},
     }
 
     def _check(self) -> None:
@@ -647,7 +653,14 @@ class Training:
             "huber": "regression",
         }
     )
-    PROBES: ClassVar[tuple[str, ...]] = ("activations", "gradient_norms", "weight_norms", "train_mode")
+    PROBES: ClassVar[tuple[str, ...]] = (
+        "activations",
+        "gradient_norms",
+        "weight_norms",
+        "train_mode",
+        "quiet_activations",
+        "train_part",
+    )
 
     loss: str = "cross_entropy"
     epochs: int = 10

@@ -210,6 +210,8 @@ CASES = [
     _case("gaussian_dropout", noise=Noise("gaussian_dropout", rate=0.3)),
     _case("gaussian_noise", noise=Noise("gaussian_noise", std=0.4)),
     _case("layer_moment", noise=Noise("layer_moment", scale=0.3)),
+    _case("shot_noise", noise=Noise("shot_noise", scale=0.4)),
+    _case("centred_dropout", model=_deep(12, 9), noise=Noise("centred_dropout", rate=0.3)),
     _case("noise_by_layer", model=_deep(11, 9, 8, 7), batch_size=20,
           noise=("gaussian_noise", "dropconnect", "none", Noise("layer_moment", scale=0.5))),
     _case("noise_by_layer_momentum_decay", model=_deep(11, 9), noise=(_DROPOUT, "gaussian_dropout"),

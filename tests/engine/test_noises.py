@@ -106,6 +106,11 @@ def expected_moments(noise: Noise, x: Tensor) -> tuple[Tensor, Tensor]:
             return x + noise["scale"] * x.mean(), torch.full_like(
                 x, (noise["scale"] * x.std(correction=0)) ** 2
             )
+        case "shot_noise":
+            return x, noise["scale"] ** 2 * x.abs()
+        case "centred_dropout":
+            rate = noise["rate"]
+            return x, (x - x.mean(0)) ** 2 * rate / (1 - rate)
     raise NotImplementedError(noise.kind)
 
 
@@ -116,6 +121,8 @@ STRENGTHS = [
     Noise("gaussian_dropout", rate=0.75),
     Noise("gaussian_noise", std=0.4),
     Noise("layer_moment", scale=0.7),
+    Noise("shot_noise", scale=0.6),
+    Noise("centred_dropout", rate=0.3),
 ]
 
 

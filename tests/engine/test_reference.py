@@ -70,6 +70,13 @@ class KnownNoise(nn.Module):
             case "layer_moment":
                 mean, std = x.detach().mean().item(), x.detach().std(correction=0).item()
                 return x + self.noise["scale"] * (mean + std * self.chance.normals(self.layer, shape))
+            case "shot_noise":
+                std = self.noise["scale"] * x.detach().abs().sqrt()
+                return x + std * self.chance.normals(self.layer, shape)
+            case "centred_dropout":
+                mean = x.detach().mean(0)
+                kept = self.chance.keeps(self.noise["rate"], self.layer, shape)
+                return mean * (1 - kept) + x * kept
         return x
 
 
@@ -212,6 +219,7 @@ class PlainRun:
         self.norms: dict[int, BatchNorm] = {}
         self.slopes: dict[int, nn.PReLU] = {}
         self.seen: dict[str, Tensor] = {}
+        self.quiet: dict[str, Tensor] = {}  # of the last evaluation
         modules: list[nn.Module] = []
         for layer, (linear, activation) in enumerate(zip(self.linears[:-1], model.activations, strict=True)):
             noise, normalization = run.setting.noises[layer], model.normalizations[layer]
@@ -238,9 +246,12 @@ class PlainRun:
 
     def _see(self, name: str):
         def hook(module, inputs, output):
+            x = output.detach().numpy()
             if module.training:
-                x = output.detach().numpy()
                 self.seen |= {name.format("mean"): x.mean(), name.format("variance"): x.var()}
+            elif name.startswith("activation"):
+                quiet = name.replace("activation", "quiet")
+                self.quiet |= {quiet.format("mean"): x.mean(), quiet.format("variance"): x.var()}
 
         return hook
 
@@ -339,6 +350,10 @@ class PlainRun:
                 point |= {f"weight_norm_{i}": w.square().sum().item() ** 0.5 for i, w in enumerate(weights)}
             if "train_mode" in training.probes:
                 point |= self.train_mode()
+            if "quiet_activations" in training.probes:
+                point |= self.quiet
+            if "train_part" in training.probes:
+                point |= self.evaluate("train")
             self._add(point)
             if training.patience is None:
                 continue

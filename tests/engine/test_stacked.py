@@ -124,25 +124,30 @@ def test_masks_are_the_same_bit_for_bit(case, step):
     """What a member's noise draws, and what it makes of ones: alone, in the pool, and in the permuted pool."""
     runs, data = pool(case, "float32"), case.data()
     order = np.random.default_rng(1).permutation(7)
-    together, shuffled = _masks(runs, data, step), _masks([runs[i] for i in order], data, step)
+    together, shuffled = (
+        _masks(members, data, step, slope=0.25) for members in (runs, [runs[i] for i in order])
+    )
     for layer in range(len(case.setting.model.hidden_sizes)):
         assert (together[layer] != 1).any(), "somebody disturbs something"
         for i, run in enumerate(runs):
-            alone = _masks([run], data, step)[layer]
+            alone = _masks([run], data, step, slope=0.25)[layer]
             alone = alone[0] if len(alone) else torch.ones_like(together[layer][i])
             assert torch.equal(alone, together[layer][i])
             assert torch.equal(alone, shuffled[layer][list(order).index(i)])
 
 
-def _masks(runs, data, step, batch=25) -> list[torch.Tensor]:
-    """What each hidden layer's noise makes of ones: (model, batch, unit)."""
+def _masks(runs, data, step, batch=25, slope=0.0) -> list[torch.Tensor]:
+    """What each hidden layer's noise makes of ones: (model, batch, unit).
+
+    With a slope, of 1, 1 + slope, ... down the batch, less what these are above 1: some noises leave a constant alone.
+    """
     models = Models(runs, {data.fingerprint: data}, torch.device("cpu"))
     masks = []
     for layer, (noise, numbers) in enumerate(zip(models.noises, models.drawn(step, batch), strict=True)):
         weight = models.weights[layer]
         rows = weight.shape[1] if noise is not None and noise.on == "weights" else batch
-        ones = torch.ones(len(runs), rows, weight.shape[2])
-        masks.append(ones[:0] if noise is None else noise(ones, numbers))
+        above = (slope * torch.arange(rows))[:, None].expand(len(runs), rows, weight.shape[2])
+        masks.append(above[:0] if noise is None else noise(1 + above, numbers) - above)
     return masks
 
 

@@ -11,7 +11,15 @@ import pytest
 
 from mlplab.errors import InvalidInput, MissingExtra
 from mlplab.study import Results
-from mlplab.study.plots import CURVE_POINTS, NOTES, curve_plot, difference_plot, grid_plot, interval_plot
+from mlplab.study.plots import (
+    CURVE_POINTS,
+    NOTES,
+    curve_plot,
+    difference_plot,
+    grid_plot,
+    interval_plot,
+    mean_curves,
+)
 
 pytest.importorskip("altair", reason="figures need altair")
 
@@ -143,6 +151,18 @@ def test_a_curve_ends_where_its_first_run_diverged_and_says_so():
     assert last == {"a": 8, "b": 5}
     assert subtitle(chart)[1] == "A curve ends where its first run diverged"
     assert {row["num_replicates"] for row in held(chart)} == {3}
+
+
+@pytest.mark.parametrize("cut_at", [None, 5])
+def test_mean_curves_from_evidence_draw_the_same_figure(cut_at):
+    """Through JSON, where an interval without an end is null."""
+    curves = made_curves(8, cut_at=cut_at)
+    kept = pd.DataFrame(json.loads(json.dumps(mean_curves(curves).to_dict("records"))))
+    assert len(kept) == 2 * 8 - (3 if cut_at else 0)
+    direct, again = (
+        curve_plot(table, "running_loss", value_title="", epoch_title="") for table in (curves, kept)
+    )
+    assert direct.to_dict() == again.to_dict()
 
 
 def test_comparisons_from_evidence_draw_the_same_figure():

@@ -223,3 +223,18 @@ def test_arms_without_levels_have_a_name_only(tmp_path):
         results = run_study(Study(arms("plain", "other"), 2, dataset()), store, train=Trainer())
     assert results.factors == ()
     assert results.arms == ("plain", "other")
+
+
+def test_the_best_arm_has_the_highest_accuracy_or_the_lowest_loss(results):
+    for metric, choose in (("validation_accuracy", max), ("validation_loss", min)):
+        means = {arm: results.values(metric, arm).mean() for arm in results.arms}
+        assert results.best(metric) == choose(means, key=means.get)
+        last = results.arms[-2:]
+        assert results.best(metric, arms=last) == choose(last, key=means.get)
+
+
+def test_an_arm_that_diverged_is_not_the_best(partly):
+    noisy = [arm for arm in partly.arms if "dropout=0.5" in arm]
+    assert partly.best("validation_accuracy") not in noisy
+    with pytest.raises(InvalidInput, match=r"Results\.best needs an arm of which every run finished"):
+        partly.best("validation_accuracy", arms=noisy)

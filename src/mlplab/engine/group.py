@@ -113,6 +113,10 @@ def train_group(
                 observed |= _norms("weight", models.weights)
             if "train_mode" in training.probes:
                 observed |= models.train_mode(step)
+            if "quiet_activations" in training.probes:
+                observed |= models.quiet_moments()
+            if "train_part" in training.probes:
+                observed |= models.evaluate("train")
             history.watch_evaluation([*evaluated.values(), *observed.values()], step)
             number = torch.full((len(runs),), float(epoch), device=device)
             history.append({"evaluated_epoch": number} | evaluated | observed)

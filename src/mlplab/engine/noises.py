@@ -146,6 +146,30 @@ class LayerMoment(NoiseKind):
         return self.scale * (mean + variance.sqrt() * drawn)
 
 
+@register("shot_noise", scale=0.1)
+class ShotNoise(NoiseKind):
+    """x + scale·√|x|·N(0, 1): the variance grows with the activation, as that of counts. Ours, for exercise 4.6.7."""
+
+    draws = "normals"
+    scale: Tensor
+
+    def term(self, x: Tensor, drawn: Tensor) -> Tensor:
+        return self.scale * x.abs().sqrt() * drawn
+
+
+@register("centred_dropout", rate=0.5)
+class CentredDropout(Dropout):
+    """μ + (x - μ)·m/(1-rate), with the mean μ of each unit over the batch. Ours, for exercise 4.6.7.
+
+    Dropout takes an activation away; this takes away what it tells about the example. With μ = 0 it is dropout.
+    """
+
+    def term(self, x: Float[Tensor, "model batch unit"], drawn: Int16[Tensor, "..."]) -> Tensor:
+        kept = self.factor(x, drawn)
+        assert kept is not None
+        return x.mean(-2, keepdim=True) * (1 - kept)
+
+
 def noise_of(noises: list[Noise], dtype: torch.dtype, device: torch.device | str = "cpu") -> NoiseKind | None:
     """The noise of one layer of several models, all of one kind or without any; None where no model has any.
 

@@ -47,8 +47,10 @@ class Result:
         `Training.probes` asks: `activation_mean_0`, `activation_variance_0`, `noisy_mean_0`, `noisy_variance_0`
         (hidden layers from 0, over batch and units of the last update), `gradient_norm_0` (of the loss without
         penalties, by the weight matrix of a layer), `weight_norm_0` (after the update), `train_mode_loss` and
-        `train_mode_accuracy` (the validation part with noise and with its own batch moments). Up to where it
-        diverged: all numbers are finite, and a curve without a point is left out.
+        `train_mode_accuracy` (the validation part with noise and with its own batch moments), `quiet_mean_0` and
+        `quiet_variance_0` (hidden layers without noise, over the validation part and units, after the update),
+        `train_loss` and `train_accuracy` (the training part without noise). Up to where it diverged: all numbers are
+        finite, and a curve without a point is left out.
       parameters: (weight, bias) of each layer as in `torch.nn.Linear`; bias is 0 where the model has none.
         Empty for a diverged run.
       extras: what a model learns beside weights and biases, by name and hidden layer (from 0): `prelu_slope_0`;

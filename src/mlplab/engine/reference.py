@@ -92,6 +92,10 @@ def train_one(run: Run, data: Dataset) -> Result:
                 if "train_mode" in training.probes:
                     noise = noise_at(setting, run.seed, step)
                     evaluated |= evaluate(model, setting, data, "validation", noise, "train_mode")
+                if "quiet_activations" in training.probes:
+                    evaluated |= quiet_moments(model, setting, data)
+                if "train_part" in training.probes:
+                    evaluated |= evaluate(model, setting, data, "train")
                 record(curves, {"evaluated_epoch": epoch + 1, **evaluated})
                 if training.patience:
                     losses = curves["validation_loss"]
@@ -338,6 +342,18 @@ def probe(
             found[f"gradient_norm_{layer}"] = gradients[layer].norm().item()
         if "weight_norms" in setting.training.probes:
             found[f"weight_norm_{layer}"] = weight.norm().item()
+    return found
+
+
+@torch.no_grad()
+def quiet_moments(model: Model, setting: Setting, data: Dataset) -> dict[str, float]:
+    """Moments of what hidden layers compute without noise, over the validation part."""
+    seen: dict[str, Tensor] = {}
+    forward(tensors(data.validation, dtype_of(setting))[0], model, setting, seen=seen)
+    found = {}
+    for layer in range(len(model.layers) - 1):
+        variance, mean = torch.var_mean(seen[f"activation_{layer}"], correction=0)
+        found |= {f"quiet_mean_{layer}": mean.item(), f"quiet_variance_{layer}": variance.item()}
     return found
 
 

@@ -58,7 +58,7 @@ class BatchNorm:
 
 @dataclass
 class Watch:
-    """What a probe sees of one update: moments of activations by layer, before the noise and after it."""
+    """What a probe sees of one forward pass: moments of activations by layer, before the noise and after it."""
 
     moments: dict[str, Tensor] = field(default_factory=dict)
 
@@ -239,6 +239,17 @@ class Models:
         outputs = Models.forward(self, batch.x, self.drawn(step, batch.num_examples), "passing")
         metrics = self._metrics(outputs, self.loss(outputs, self._targets(batch), batch.weights), batch)
         return {f"train_mode_{name}": value for name, value in metrics.items()}
+
+    @torch.no_grad()
+    def quiet_moments(self) -> dict[str, Float[Tensor, "model"]]:
+        """Moments of what hidden layers compute without noise, over the validation part."""
+        watch = Watch()
+        Models.forward(self, self.batches.every("validation").x, [None] * len(self.activations), watch=watch)
+        return {
+            name.replace("activation", "quiet"): value
+            for name, value in watch.moments.items()
+            if name.startswith("activation")
+        }
 
     def parameters(self) -> list[Parameters]:
         """For each model, (weight, bias) of each layer as in `torch.nn.Linear`."""

@@ -188,7 +188,7 @@ def curve_plot(
     """The mean over seeds by epoch, with a band of the t interval at each epoch alone.
 
     Arguments:
-      curves: as in `Results.curves`.
+      curves: as in `Results.curves`, or as `mean_curves` makes them.
       metric: which of them.
       log_scale: of the values; a band that reaches 0 is cut at the smallest mean's tenth.
 
@@ -196,9 +196,12 @@ def curve_plot(
     """
     alt = import_extra("altair", what="A figure", extra="book")
     words = NOTES[language]
-    rows, is_cut = _mean_curves(curves[curves["metric"] == metric], ci_prob)
+    chosen = curves[curves["metric"] == metric]
+    rows = chosen if "estimate" in chosen.columns else mean_curves(chosen, ci_prob=ci_prob)
     if rows.empty:
         raise InvalidInput("curve_plot.metric", "must be one of the curves", metric)
+    rows = rows.astype({"ci_low": "float64", "ci_high": "float64"})
+    is_cut = bool(rows["is_cut"].any())
     if log_scale:
         lowest = rows["estimate"].min() / 10
         rows[["ci_low", "ci_high"]] = rows[["ci_low", "ci_high"]].clip(lower=lowest)
@@ -234,6 +237,25 @@ def curve_plot(
     return alt.layer(_finite(bands, "ci_low", "ci_high"), lines).resolve_scale(
         color="independent", strokeDash="independent"
     )
+
+
+def mean_curves(curves: pd.DataFrame, *, ci_prob: float = 0.95) -> pd.DataFrame:
+    """Mean and t interval of each metric, arm and epoch that all seeds of the arm have: what evidence keeps of curves.
+
+    Columns: metric, arm, epoch, those of `stats.Interval`, and is_cut: whether some seeds went on for longer. Of more
+    than CURVE_POINTS epochs, evenly spaced ones are kept.
+    """
+    rows = []
+    for (metric, arm), points in curves.groupby(["metric", "arm"], sort=False):
+        table = points.pivot(index="epoch", columns="seed", values="value").sort_index()
+        whole = table.dropna()
+        is_cut = len(whole) < len(table)
+        picked = np.unique(np.linspace(0, len(whole) - 1, min(len(whole), CURVE_POINTS)).round().astype(int))
+        for epoch, values in whole.iloc[picked].iterrows():
+            found = stats.mean_interval(values.to_numpy(), ci_prob=ci_prob)
+            at = {"metric": metric, "arm": arm, "epoch": int(str(epoch))}
+            rows.append(at | found.to_dict() | {"is_cut": is_cut})
+    return pd.DataFrame(rows)
 
 
 def level_plot(
@@ -431,19 +453,3 @@ def _dashes(alt: Any, names: Sequence[str]) -> Any:
 def _in_order(levels: pd.Series) -> list[str]:
     """Levels as they first come, which is the study's order."""
     return list(dict.fromkeys(levels))
-
-
-def _mean_curves(curves: pd.DataFrame, ci_prob: float) -> tuple[pd.DataFrame, bool]:
-    """Mean and interval of each arm and epoch that all seeds of the arm have, and whether some did not."""
-    rows, is_cut = [], False
-    for arm, points in curves.groupby("arm", sort=False):
-        table = points.pivot(index="epoch", columns="seed", values="value").sort_index()
-        whole = table.dropna()
-        is_cut |= len(whole) < len(table)
-        picked = np.unique(np.linspace(0, len(whole) - 1, min(len(whole), CURVE_POINTS)).round().astype(int))
-        for epoch, values in whole.iloc[picked].iterrows():
-            found = stats.mean_interval(values.to_numpy(), ci_prob=ci_prob)
-            rows.append({"arm": arm, "epoch": int(str(epoch)), **found.to_dict()})
-    table = pd.DataFrame(rows)
-    bounds = {"ci_low": "float64", "ci_high": "float64"}
-    return (table.astype(bounds) if rows else table), is_cut

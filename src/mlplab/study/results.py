@@ -160,6 +160,18 @@ class Results:
         self._check_metric(metric)
         return pd.DataFrame([self._summary_row(metric, arm, ci_prob) for arm in self.arms])
 
+    def best(self, metric: str, *, arms: Sequence[str] | None = None) -> str:
+        """The arm (of `arms`, or all) with the highest mean; of a loss, the lowest. The first of those that tie.
+
+        An arm of which a run diverged is out. Raises UnknownName, and InvalidInput where no arm is left.
+        """
+        sign = -1 if metric.endswith("_loss") else 1
+        means = {arm: sign * float(self.values(metric, arm).mean()) for arm in arms or self.arms}
+        whole = {arm: mean for arm, mean in means.items() if math.isfinite(mean)}
+        if not whole:
+            raise InvalidInput("Results.best", "needs an arm of which every run finished", ", ".join(means))
+        return max(whole, key=whole.__getitem__)
+
     def _summary_row(self, metric: str, arm: str, ci_prob: float) -> dict[str, Any]:
         rows = self._rows(arm)
         finished = (rows["status"] == "finished").to_numpy()
