@@ -1,0 +1,384 @@
+"""4.6.7 Another noise for every layer: does any beat dropout on Fashion-MNIST with a fixed architecture?
+
+Seven techniques, two of them our own, each with a strength chosen on validation images; then fresh seeds and one look
+at the test images. All see the same first weights and the same order of examples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mlplab.answers import chapter, show
+from mlplab.answers.answer import Answer, Table
+from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words
+from mlplab.engine import draws
+from mlplab.engine.noises import KINDS, noise_of
+from mlplab.knobs import turn
+from mlplab.spec import Noise, Setting
+from mlplab.stats import compare_arms, mean_interval
+from mlplab.study import Arm, Study, plots
+
+if TYPE_CHECKING:
+    import altair
+
+# Differences in accuracy of less than 0.3 points do not matter here: another seed moves it by more.
+MARGIN = 0.003
+# Seeds that choose a strength are not those that are compared.
+FIRST_TUNING_SEED = 10_000
+RATES = (0.1, 0.2, 0.3, 0.4, 0.5)
+# Technique -> its option, the strengths that are tried (the same number for each), and its name. Dropout comes first.
+TECHNIQUES: dict[str, tuple[str, tuple[float, ...], Words]] = {
+    "dropout": ("rate", RATES, Words("dropout", "暂退法")),
+    "gaussian_dropout": ("rate", RATES, Words("times N(1, p/(1 - p))", "乘以 N(1, p/(1 - p))")),
+    "gaussian_noise": ("std", (0.05, 0.1, 0.2, 0.4, 0.8), Words("plus N(0, s²)", "加上 N(0, s²)")),
+    "layer_moment": (
+        "scale",
+        (0.1, 0.2, 0.5, 1.0, 2.0),
+        Words("the layer's moments (the notes)", "该层的均值与方差（笔记）"),
+    ),
+    "dropconnect": ("rate", RATES, Words("DropConnect", "DropConnect")),
+    "shot_noise": ("scale", (0.05, 0.1, 0.2, 0.4, 0.8), Words("shot noise (ours)", "散粒噪声（自创）")),
+    "centred_dropout": ("rate", RATES, Words("centred dropout (ours)", "中心化暂退（自创）")),
+}
+RIVALS = tuple(TECHNIQUES)[1:]
+NONE = Words("no noise", "不加噪声")
+
+
+def observe(lab: Lab) -> Observations:
+    """Choose each technique's strength on validation images; train the chosen ones on fresh seeds."""
+    dataset = lab.dataset("fashion-mnist", embedded="digits")
+    # A rate that falls to 0: at the section's constant rate the last epoch jumps by points from seed to seed.
+    base = turn(chapter.DROPOUT_SETTING, schedule="cosine", epochs=15, evaluate_every=15)
+    if dataset.name == "digits":  # a fiftieth of the images: more and smaller batches
+        base = turn(base, epochs=20, batch_size=64)
+    base = lab.setting(base)
+    base = turn(base, evaluate_every=base.training.epochs)
+    grid = tuning_arms(base, lab.choose(quick=slice(0, 5, 2), full=slice(None)))
+    tuning_seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + lab.choose(quick=2, full=3))
+    tuned = lab.run(Study(grid, tuning_seeds, dataset))
+    chosen = {
+        kind: tuned.best("validation_accuracy", arms=[arm.name for arm in grid if arm.levels["kind"] == kind])
+        for kind in TECHNIQUES
+    }
+    setting_of = {arm.name: arm.setting for arm in grid}
+    arms = [Arm(kind, setting_of[name]) for kind, name in chosen.items()]
+    arms.append(Arm("none", turn(base, noise=(Noise("none"),))))
+    runs = lab.run(Study(arms, lab.seeds(quick=4, full=20), dataset))
+    selection = [
+        {
+            "kind": arm.levels["kind"],
+            "strength": arm.levels["strength"],
+            "validation_accuracy": float(tuned.values("validation_accuracy", arm.name).mean()),
+            "chosen": arm.name == chosen[arm.levels["kind"]],
+            "num_seeds": len(tuning_seeds),
+        }
+        for arm in grid
+    ]
+    return lab.observations(runs=runs.frame, selection=pd.DataFrame(selection))
+
+
+def tuning_arms(base: Setting, which: slice) -> list[Arm]:
+    """Each technique at each of its strengths, in both hidden layers alike."""
+    return [
+        Arm(
+            f"{kind}({option}={strength:g})",
+            turn(base, noise=(Noise(kind, **{option: strength}),)),
+            {"kind": kind, "strength": strength},
+        )
+        for kind, (option, strengths, _) in TECHNIQUES.items()
+        for strength in strengths[which]
+    ]
+
+
+def accuracies(observations: Observations) -> dict[str, np.ndarray]:
+    """Test accuracy of dropout and of its rivals, by seed."""
+    return {kind: observations.runs.values("test_accuracy", kind) for kind in TECHNIQUES}
+
+
+def in_another_world(observations: Observations, kind: str, gain: float) -> dict[str, np.ndarray]:
+    """The same spread, in a world where the technique's true gain over dropout is `gain`."""
+    values = accuracies(observations)
+    differences = values[kind] - values["dropout"]
+    return values | {kind: values["dropout"] + differences - differences.mean() + gain}
+
+
+def beats_dropout(kind: str) -> Callable[[dict[str, np.ndarray]], Finding]:
+    """A check: is its test accuracy above that of tuned dropout, at the level that Holm sets over all rivals?
+
+    It fails, too, where the gain is shown to be too small to matter.
+    """
+
+    def check(values: dict[str, np.ndarray]) -> Finding:
+        found = compare_arms(values, "dropout", claim="greater", margin=MARGIN)
+        return Finding.of(found[kind], margin=MARGIN)
+
+    return check
+
+
+def helps(values: tuple[np.ndarray, np.ndarray]) -> Finding:
+    """Is the first above the second? It fails, too, where the gain is shown to be too small to matter."""
+    return Finding.of(
+        compare_arms(dict(zip("ab", values, strict=True)), "b", claim="greater", margin=MARGIN)["a"],
+        margin=MARGIN,
+    )
+
+
+def dropout_and_none(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
+    """Test accuracy of tuned dropout and without noise, by seed."""
+    return tuple(observations.runs.values("test_accuracy", arm) for arm in ("dropout", "none"))
+
+
+Moments = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def has_moments(subject: tuple[Noise, Moments]) -> Finding:
+    """Draw the noise of the engine 40,000 times on random layers: are mean and variance those of the formulas?
+
+    Every unit's mean and variance are compared in standard errors; the largest of all must be one that chance gives.
+    """
+    noise, moments = subject
+    worst, num = 0.0, 40_000
+    for seed in range(3):
+        x = draws.noise_normals(seed, 0, 0, (4, 3)).abs() + draws.noise_normals(seed, 1, 0, (1, 3)).abs()
+        kind = noise_of([noise], torch.float64)
+        assert kind is not None
+        drawn = draws.noise_draws(KINDS[noise.kind].draws, seed, 2, 0, (num, 4, 3))
+        y = kind(x.expand(num, 4, 3), drawn)
+        mean, variance = moments(x)
+        off = (y - mean).mean(0) / (y.std(0) / math.sqrt(num))
+        squares = (y - mean).square()
+        off_variance = (squares.mean(0) - variance) / (squares.std(0) / math.sqrt(num)).clamp(min=1e-12)
+        worst = max(worst, off.abs().max().item(), off_variance.abs().max().item())
+    # 72 comparisons: the largest of as many normal numbers is above 5 once in 24,000 tries.
+    return Finding.true_if(worst < 5, worst_standard_errors=worst)
+
+
+SHOT, CENTRED, LAYER = (
+    Noise("shot_noise", scale=0.4),
+    Noise("centred_dropout", rate=0.3),
+    Noise("layer_moment", scale=0.5),
+)
+
+
+def shot_moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean x, variance s²|x|."""
+    return x, SHOT["scale"] ** 2 * x.abs()
+
+
+def centred_moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean x, variance (x - μ)²·p/(1 - p), μ the unit's mean over the batch."""
+    return x, (x - x.mean(0)).square() * CENTRED["rate"] / (1 - CENTRED["rate"])
+
+
+def layer_moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean x + sμ, variance s²σ², μ and σ² the layer's own."""
+    variance, mean = torch.var_mean(x, correction=0)
+    return x + LAYER["scale"] * mean, (LAYER["scale"] ** 2 * variance).expand_as(x)
+
+
+def tables(observations: Observations, language: Language) -> list[Table]:
+    """What each technique was given and how it ended; then all strengths that were tried."""
+    none = mean_interval(observations.runs.values("test_accuracy", "none"))
+    comparisons = compare_arms(accuracies(observations), "dropout", claim="greater", margin=MARGIN)
+    rows = []
+    for kind, (option, _, name) in TECHNIQUES.items():
+        accuracy = show.percent_interval(mean_interval(observations.runs.values("test_accuracy", kind)))
+        strength = f"{option} = {chosen_strength(observations, kind):g}"
+        versus = show.stacked(show.points_interval(comparisons[kind])) if kind in comparisons else ""
+        rows.append([name.of(language), strength, show.stacked(accuracy), versus])
+    rows.append([NONE.of(language), "", show.stacked(show.percent_interval(none)), ""])
+    ends = Table(
+        Words(
+            "Test accuracy: mean over fresh seeds with its 95% t interval; difference from dropout at the level set by "
+            "Holm",
+            "测试准确率：新种子上的均值与 95% t 区间；与暂退法之差，水平按 Holm 法校正",
+        ),
+        (
+            Words("noise", "噪声"),
+            Words("strength chosen", "选定的强度"),
+            Words("accuracy, %", "准确率，%"),
+            Words("minus dropout, points", "减去暂退法，百分点"),
+        ),
+        rows,
+    )
+    selection = observations["selection"]
+    tried = []
+    for kind, (_, _, name) in TECHNIQUES.items():
+        of_kind = selection[selection["kind"] == kind]
+        cells = [
+            f"{row['strength']:g}: {show.percent(row['validation_accuracy'])}"
+            for row in of_kind.to_dict("records")
+        ]
+        tried.append([name.of(language), *cells])
+    num = selection["num_seeds"].iloc[0]
+    heads = [Words("noise", "噪声"), *[Words("", "")] * (len(tried[0]) - 1)]
+    choice = Table(
+        Words(
+            f"How strengths were chosen: validation accuracy in %, mean over {num} seeds of their own",
+            f"强度如何选定：验证准确率（%），另取 {num} 个种子的均值",
+        ),
+        heads,
+        tried,
+    )
+    return [ends, choice]
+
+
+def chosen_strength(observations: Observations, kind: str) -> float:
+    """The strength that validation images prefer."""
+    selection = observations["selection"]
+    return float(selection[(selection["kind"] == kind) & selection["chosen"]]["strength"].iloc[0])
+
+
+def facts(observations: Observations) -> dict[str, Any]:
+    """Accuracies, chosen strengths, and what became of all rivals together; techniques by the engine's names."""
+    found = compare_arms(accuracies(observations), "dropout", claim="greater", margin=MARGIN)
+    verdicts = {kind: comparison.verdict for kind, comparison in found.items()}
+    ahead = max(found, key=lambda kind: found[kind].estimate)
+    selection, setting = observations["selection"], observations.settings[-1]
+    return {
+        "winners": [kind for kind, verdict in verdicts.items() if verdict == "holds"],
+        "undecided": [kind for kind, verdict in verdicts.items() if verdict == "undecided"],
+        "num_equal": sum(c.equivalence is not None and c.equivalence.holds for c in found.values()),
+        "num_worse": sum(c.ci_high is not None and c.ci_high < 0 for c in found.values()),
+        "num_rivals": len(RIVALS),
+        "num_strengths": int(selection["kind"].value_counts().max()),
+        "num_tuning_seeds": int(selection["num_seeds"].iloc[0]),
+        "num_at_edge": sum(map(is_at_edge, [observations] * len(TECHNIQUES), TECHNIQUES)),
+        "num_techniques": len(TECHNIQUES),
+        "epochs": setting["epochs"],
+        "sizes": setting["hidden_sizes"].replace(",", "-"),
+        "dropout_rate": chosen_strength(observations, "dropout"),
+        "dropout": mean_interval(observations.runs.values("test_accuracy", "dropout")),
+        "ahead": ahead,
+        "ahead_by": found[ahead],
+        "margin": MARGIN,
+    }
+
+
+def is_at_edge(observations: Observations, kind: str) -> bool:
+    """Whether the chosen strength is the least or the greatest that was tried: a better one may lie beyond."""
+    selection = observations["selection"]
+    tried = selection[selection["kind"] == kind]["strength"]
+    return chosen_strength(observations, kind) in (tried.min(), tried.max())
+
+
+def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
+    """Test accuracy of each technique, beside its difference from tuned dropout."""
+    labels = {kind: name.of(language) for kind, (_, _, name) in TECHNIQUES.items()}
+    labels["none"] = NONE.of(language)
+    left = plots.interval_plot(
+        observations.runs.summary("test_accuracy"),
+        value_title=Words("test accuracy", "测试准确率").of(language),
+        title=Words("Each at its chosen strength", "各取选定的强度").of(language),
+        labels=labels,
+        value_format=".2%",
+        language=language,
+        width=250,
+    )
+    right = plots.difference_plot(
+        compare_arms(accuracies(observations), "dropout", claim="greater", margin=MARGIN),
+        value_title=Words("difference in test accuracy", "测试准确率之差").of(language),
+        title=Words("Minus tuned dropout", "减去调好的暂退法").of(language),
+        labels=labels,
+        value_format=".1%",
+        language=language,
+        width=250,
+    )
+    return left | right
+
+
+def _beats_claim(kind: str) -> Claim:
+    name = TECHNIQUES[kind][2]
+    return Claim(
+        name=f"{kind.replace('_', '-')}-beats-dropout",
+        kind="experiment",
+        statement=Words(
+            f"Test accuracy is higher than with tuned dropout: {name.en}.",
+            f"测试准确率高于调好的暂退法：{name.zh}。",
+        ),
+        check=beats_dropout(kind),
+        subject=accuracies,
+        falsehood=lambda o: in_another_world(o, kind, -0.02),
+        unit="points",
+    )
+
+
+ANSWER = Answer(
+    observe=observe,
+    claims=(
+        *(_beats_claim(kind) for kind in RIVALS),
+        Claim(
+            name="dropout-beats-no-noise",
+            kind="experiment",
+            statement=Words(
+                "Test accuracy is higher with tuned dropout than without noise.",
+                "调好的暂退法的测试准确率高于不加噪声。",
+            ),
+            check=helps,
+            subject=dropout_and_none,
+            falsehood=lambda o: (lambda a, b: (b + (a - b) - (a - b).mean() - 0.02, b))(*dropout_and_none(o)),
+            unit="points",
+        ),
+        Claim(
+            name="the-notes-noise-moves-the-mean",
+            kind="property",
+            statement=Words(
+                "Gaussian noise with the layer's own mean μ and variance shifts every activation by μ on average "
+                "(times the strength).",
+                "用该层自身均值 μ 与方差的高斯噪声，会把每个激活值平均移动 μ（乘以强度）。",
+            ),
+            check=has_moments,
+            subject=lambda o: (LAYER, layer_moments),
+            # What noise should do: leave the mean alone.
+            falsehood=lambda o: (LAYER, lambda x: (x, layer_moments(x)[1])),
+        ),
+        Claim(
+            name="shot-noise-has-its-moments",
+            kind="property",
+            statement=Words(
+                "Shot noise of strength s leaves the mean of an activation x alone and has the variance s²|x|.",
+                "强度为 s 的散粒噪声不改变激活值 x 的均值，方差为 s²|x|。",
+            ),
+            check=has_moments,
+            subject=lambda o: (SHOT, shot_moments),
+            # The variance of multiplicative noise.
+            falsehood=lambda o: (SHOT, lambda x: (x, SHOT["scale"] ** 2 * x.square())),
+        ),
+        Claim(
+            name="centred-dropout-has-its-moments",
+            kind="property",
+            statement=Words(
+                "Centred dropout leaves the mean of an activation x alone and has the variance (x - μ)²p/(1 - p), "
+                "where μ is the unit's mean over the batch.",
+                "中心化暂退不改变激活值 x 的均值，方差为 (x - μ)²p/(1 - p)，其中 μ 是该单元在批量上的均值。",
+            ),
+            check=has_moments,
+            subject=lambda o: (CENTRED, centred_moments),
+            # The variance of dropout itself.
+            falsehood=lambda o: (
+                CENTRED,
+                lambda x: (x, x.square() * CENTRED["rate"] / (1 - CENTRED["rate"])),
+            ),
+        ),
+    ),
+    circulated=(
+        Circulated(
+            Words(
+                "Compute each layer's variance and mean, and add Gaussian noise made of them.",
+                "把每一层算它的方差和均值，然后作一个高斯噪声叠加上去。",
+            ),
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="layer-moment-beats-dropout",
+        ),
+    ),
+    tables=tables,
+    figure=figure,
+    facts=facts,
+    vary="--set hidden_sizes=128,128",
+)
