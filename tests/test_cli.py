@@ -303,3 +303,50 @@ def test_a_defect_of_ours_keeps_its_traceback(monkeypatch, error):
     monkeypatch.setattr("sys.argv", ["mlplab", "answer", "4.1.1"])
     with pytest.raises(error, match="a defect"):
         cli.main()
+
+
+# Tuning
+
+
+def test_a_search_is_told_in_lines(run, tmp_path):
+    figure = tmp_path / "search.svg"
+    words = [
+        "tune",
+        "digits",
+        "--budget",
+        "4",
+        "--seeds",
+        "2",
+        "--set",
+        "epochs=3",
+        "--set",
+        "hidden_sizes=8",
+    ]
+    words += ["--search", "learning_rate=loguniform(0.01,1)", "--search", "dropout=0,0.5"]
+    ended = run(*words, "--plot", str(figure))
+    assert ended.status == 0
+    assert ended.err == ""
+    for word in ("Winner", "in the search", "fresh seeds", "optimism", "test", "gain", "Figure"):
+        assert f"\n{word} " in ended.out or f"\n{word}:" in ended.out, word
+    assert figure.exists()
+    found = json.loads(run(*words, "--json").out)
+    assert f"\nWinner         learning_rate={found['winner']['learning_rate']}" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["digits"], "needs at least 1 hyperparameter"),
+        (["digits", "--search", "learning_rte=0.1"], "Did you mean 'learning_rate'?"),
+        (["digits", "--search", "learning_rate=fast,slow"], "could not be read; got 'fast'"),
+        (["digits", "--search", "learning_rate"], "must be KEY=LEVELS"),
+        (["digits", "--search", "dropout=0", "--search", "dropout=0.5"], "each hyperparameter once"),
+        (["digits", "--search", "dropout=0,0.5", "--budget", "0.1"], "must be at least"),
+        (["digits", "--search", "dropout=0,0.5", "--strategy", "tp"], "Did you mean 'tpe'?"),
+        (["digts", "--search", "dropout=0,0.5"], "Did you mean 'digits'?"),
+        (["digits", "--search", "dropout=0,0.5", "--set", "los=1"], "Did you mean 'loss'?"),
+    ],
+    ids=lambda words: " ".join(words[2:]) if isinstance(words, list) else "",
+)
+def test_law_6_a_bad_search(run, words, said):
+    assert said in run("tune", *words).line

@@ -58,6 +58,7 @@ def test_a_stream_is_philox_at_the_place_its_name_says(seed, purpose):
         ("noise", 0xBCE276B8182DE001, 0xCD65CCA231426960),
         ("split", 0x55FA9E9FA69126EE, 0x71BE3A48C862E3A7),
         ("data", 0xDF2953149F6BA7DB, 0x6CDAB31B0244A282),
+        ("search", 0xA8448E7B21BA6C8B, 0x96981F89432F284B),
     ],
 )
 def test_first_words_of_each_purpose_are_pinned(purpose, first, second):

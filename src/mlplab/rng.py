@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from scipy.special import ndtri
 
-Purpose = Literal["init", "order", "noise", "split", "data"]
+Purpose = Literal["init", "order", "noise", "split", "data", "search"]
 
 # The numbers stand in every stored result: append, never renumber.
-_PURPOSES: dict[str, int] = {"init": 1, "order": 2, "noise": 3, "split": 4, "data": 5}
+_PURPOSES: dict[str, int] = {"init": 1, "order": 2, "noise": 3, "split": 4, "data": 5, "search": 6}
 
 
 class _Generator(threading.local):
@@ -57,7 +57,7 @@ class Stream:
     Arguments:
       seed: 0 <= seed < 2**63; the replicate.
       purpose: what the numbers are for. `init` weights, `order` of the examples, `noise` in training,
-        `split` of a data set, `data` of a synthetic problem.
+        `split` of a data set, `data` of a synthetic problem, `search` for what hyperparameters are tried.
       layer: index of the layer, from 0, where each layer has numbers of its own.
       step: index of the update (or of the epoch, for `order`), from 0.
     """

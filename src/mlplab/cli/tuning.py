@@ -1,0 +1,152 @@
+"""The command `tune`: which settings, and what is left of them with fresh seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlplab.cli.options import Json, Plot, Sets, print_json, progress, read_knobs
+from mlplab.cli.present import check_plot, print_table, save_plot, told
+from mlplab.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mlplab.stats import Comparison, Interval
+    from mlplab.study.tuning import Tuning
+
+# Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
+commands = typer.Typer()
+
+SHOWN = 10  # settings of the ranking
+
+
+@commands.command(rich_help_panel="Your question")
+def tune(
+    data: Annotated[
+        str, typer.Argument(help="Name of a data set (mlplab data list).", metavar="DATA", show_default=False)
+    ],
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--search",
+            help="What is searched: dropout=0,0.2,0.5, learning_rate=loguniform(0.001,1). Once for each.",
+            metavar="KEY=LEVELS",
+        ),
+    ] = None,
+    strategy: Annotated[
+        str, typer.Option(help="random, tpe, halving, hyperband or racing.", metavar="NAME")
+    ] = "hyperband",
+    budget: Annotated[
+        float, typer.Option(help="What the search may cost, in whole trainings.", metavar="N")
+    ] = 60,
+    seeds: Annotated[
+        int, typer.Option(help="Fresh seeds that the winner is trained with.", metavar="N")
+    ] = 10,
+    metric: Annotated[
+        str | None, typer.Option(help="validation_accuracy or validation_loss.", metavar="NAME")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the search.", metavar="N")] = 0,
+    set_: Sets = None,
+    plot: Plot = None,
+    as_json: Json = False,
+) -> None:
+    """Search for the best setting on validation data, train it anew with fresh seeds, look at the test data once."""
+    from mlplab import data as datasets
+    from mlplab import knobs
+    from mlplab.spec import Setting
+    from mlplab.study import Store
+    from mlplab.study import tuning as tool
+
+    check_plot(plot)
+    asked = read_search(search)
+    dataset = datasets.load(data)
+    base = Setting() if dataset.task == "classification" else knobs.turn(Setting(), loss="squared_error")
+    space = tool.Space(knobs.turn(base, **read_knobs(set_)), **asked)
+    with progress() as on_progress, Store() as store:
+        found = tool.tune(
+            space, dataset, store, strategy=strategy, budget=budget, seeds=seeds, metric=metric, seed=seed,
+            on_progress=on_progress,
+        )  # fmt: skip
+    if plot:
+        save_plot(found.plot(), plot)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    _print(found)
+    told(plot)
+
+
+def read_search(search: list[str] | None) -> dict[str, str]:
+    """KEY=LEVELS pairs. Raises InvalidInput."""
+    pairs = [text.partition("=") for text in search or []]
+    for key, equals, levels in pairs:
+        if not (key.strip() and equals):
+            remedy = "Write --search dropout=0,0.2,0.5"
+            raise InvalidInput("--search", "must be KEY=LEVELS", f"{key}{equals}{levels}", remedy)
+    found = {key.strip(): levels.strip() for key, _, levels in pairs}
+    if len(found) < len(pairs):
+        raise InvalidInput("--search", "must name each hyperparameter once", [key for key, _, _ in pairs])
+    return found
+
+
+def _print(found: Tuning) -> None:
+    from mlplab.study.tuning.tuning import BASELINE
+
+    typer.echo(
+        f"{found.data.name}: {found.data.train.num_examples:,} training examples. Searched by {found.strategy} over"
+        f" {found.space}."
+    )
+    ranking = found.ranking()
+    count, diverged = len(ranking), found.num_diverged
+    typer.echo(
+        f"Spent {found.spent / found.epochs:.1f} of {found.budget / found.epochs:g} trainings of {found.epochs}"
+        f" epochs: {count} settings, {len(found.trials)} trials{f', {diverged} diverged' if diverged else ''}.\n"
+    )
+    print_table(ranking.head(SHOWN), title=f"The {min(SHOWN, count)} of {count} settings that came furthest")
+    seeds = found.fresh.frame["seed"].nunique()
+    typer.echo(f"\nWinner         {found.winner.name}")
+    typer.echo(
+        f"in the search  {_value(found, found.search_value)} {found.metric.replace('_', ' ')}, which it was chosen by"
+    )
+    if not found.is_whole:
+        lost = int((found.fresh.frame.query("arm == @found.winner.name")["status"] != "finished").sum())
+        typer.echo(
+            f"fresh seeds    it diverged on {lost} of {seeds}: take a lower learning rate, or clip_norm"
+        )
+        return
+    typer.echo(f"fresh seeds    {_level(found, found.value(found.metric))}, {seeds} seeds")
+    typer.echo(f"optimism       {_change(found, found.optimism())}: what the search saw, less that")
+    if found.test_metric is not None:
+        typer.echo(
+            f"test           {_level(found, found.value(found.test_metric))}, looked at now for the first time"
+        )
+    metric = found.test_metric or found.metric
+    gain = found.gain(metric)
+    if gain is not None:
+        part = metric.partition("_")[0]
+        typer.echo(
+            f"gain           {_change(found, gain)} on the {part} part over the setting {BASELINE}, paired"
+        )
+    typer.echo("Intervals: 95% t over seeds.")
+
+
+def _is_share(found: Tuning) -> bool:
+    return found.metric.endswith("accuracy")
+
+
+def _value(found: Tuning, value: float) -> str:
+    from mlplab.answers import show
+
+    return f"{show.percent(value)}%" if _is_share(found) else show.number(value)
+
+
+def _level(found: Tuning, of: Interval) -> str:
+    from mlplab.answers import show
+
+    return f"{show.percent_interval(of)} %" if _is_share(found) else show.number_interval(of)
+
+
+def _change(found: Tuning, of: Interval | Comparison) -> str:
+    from mlplab.answers import show
+
+    return f"{show.points_interval(of)} points" if _is_share(found) else show.number_interval(of)
