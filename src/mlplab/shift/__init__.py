@@ -1,1 +1,27 @@
-"""The toolbox for data: has it shifted since training, where, and can the shift be corrected."""
+"""The toolbox for data: has it shifted since training, where, and can the shift be corrected.
+
+detector = C2STDetector().fit(reference)
+result = detector.test(current)
+result.p_value, result.decision, result.drivers, result.would_find
+"""
+
+from mlplab.shift.classifier_test import C2STDetector
+from mlplab.shift.detector import WindowsResult
+from mlplab.shift.feature_tests import FeatureDetector
+from mlplab.shift.kernel_test import MMDDetector
+from mlplab.shift.label_test import BBSDDetector
+from mlplab.shift.notices import DataWarning, Notice
+from mlplab.shift.result import Driver, Power, ShiftResult
+
+__all__ = [
+    "BBSDDetector",
+    "C2STDetector",
+    "DataWarning",
+    "Driver",
+    "FeatureDetector",
+    "MMDDetector",
+    "Notice",
+    "Power",
+    "ShiftResult",
+    "WindowsResult",
+]
