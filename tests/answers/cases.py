@@ -15,6 +15,8 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 # Knobs that make an answer's own experiment small. Without an entry it is run as it is, with few seeds.
 SMALL = {
+    "4.2.1": {"epochs": "1"},
+    "4.2.2": {"epochs": "1", "hidden_sizes": "32"},
     "4.5.1": {"epochs": "2"},
     "4.6.1": {"hidden_sizes": "8,8", "epochs": "2"},
     "4.6.2": {"hidden_sizes": "8,8", "epochs": "10"},

@@ -264,6 +264,7 @@ def level_plot(
     level_title: str,
     value_title: str,
     title: str = "",
+    value_format: str = "",
     log_scale: bool = False,
     lowest: float = 0.0,
     language: Language = "en",
@@ -276,13 +277,14 @@ def level_plot(
 
     Arguments:
       rows: `group` and `level`, as text, with the columns of `stats.Interval`.
+      value_format: of the axis' numbers, in D3's words; powers of ten have their own.
       log_scale: of the values; an interval that reaches 0 is cut at a tenth of the smallest mean.
       lowest: with `log_scale`, what is below is drawn at this value: rounding errors need no room.
     """
     alt = import_extra("altair", what="A figure", extra="book")
     table = rows.astype({"ci_low": "float64", "ci_high": "float64"})
     names = _in_order(table["group"])
-    scale, axis = alt.Scale(), alt.Axis(**_LIGHT_GRID)
+    scale, axis = alt.Scale(zero=False), alt.Axis(format=value_format, **_LIGHT_GRID)
     if log_scale:
         values = table[["estimate", "ci_low", "ci_high"]].clip(
             lower=max(lowest, table["estimate"].min() / 10)

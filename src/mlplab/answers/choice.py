@@ -1,0 +1,42 @@
+"""Choosing on validation data with a few seeds, so that fresh seeds can judge what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from mlplab.claims import Lab
+
+CHANCE = 0.1  # ten classes
+FIRST_SEED = 1000  # the judges are seeds 0, 1, ...
+
+
+def choosing_seeds(lab: Lab, *, quick: int, full: int) -> range:
+    """Seeds that choose and never judge: as many as the effort says, and no more than the judges."""
+    number = min(lab.choose(quick=quick, full=full), len(lab.seeds(quick=quick, full=full)))
+    return range(FIRST_SEED, FIRST_SEED + number)
+
+
+def scored(accuracies: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
+    """Accuracies in which a run that diverged counts as one that guesses among ten classes."""
+    return np.nan_to_num(np.asarray(accuracies, dtype=np.float64), nan=CHANCE)
+
+
+def means(runs: pd.DataFrame, factors: Sequence[str], metric: str = "validation_accuracy") -> pd.DataFrame:
+    """A row for each combination of the factors: the mean score and the number of seeds, in the runs' order."""
+    rows = runs.assign(score=scored(runs[metric]))
+    grouped = rows.groupby(list(factors), sort=False)
+    return grouped.agg(score=("score", "mean"), num_seeds=("seed", "nunique")).reset_index()
+
+
+def best(runs: pd.DataFrame, factor: str, within: str | None = None) -> dict[str, str]:
+    """For each level of `within` the level of `factor` with the best mean score; a single '' without it."""
+    table = means(runs, [factor] if within is None else [within, factor])
+    groups = (
+        {"": table}
+        if within is None
+        else {str(level): rows for level, rows in table.groupby(within, sort=False)}
+    )
+    return {level: str(rows.loc[rows["score"].idxmax(), factor]) for level, rows in groups.items()}
