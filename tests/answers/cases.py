@@ -17,6 +17,8 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 SMALL = {
     "4.2.1": {"epochs": "1"},
     "4.2.2": {"epochs": "1", "hidden_sizes": "32"},
+    "4.2.3": {"epochs": "2", "hidden_sizes": "16"},
+    "4.3.1": {"epochs": "1", "hidden_sizes": "32"},
     "4.5.1": {"epochs": "2"},
     "4.6.1": {"hidden_sizes": "8,8", "epochs": "2"},
     "4.6.2": {"hidden_sizes": "8,8", "epochs": "10"},

@@ -34,9 +34,5 @@ def means(runs: pd.DataFrame, factors: Sequence[str], metric: str = "validation_
 def best(runs: pd.DataFrame, factor: str, within: str | None = None) -> dict[str, str]:
     """For each level of `within` the level of `factor` with the best mean score; a single '' without it."""
     table = means(runs, [factor] if within is None else [within, factor])
-    groups = (
-        {"": table}
-        if within is None
-        else {str(level): rows for level, rows in table.groupby(within, sort=False)}
-    )
-    return {level: str(rows.loc[rows["score"].idxmax(), factor]) for level, rows in groups.items()}
+    groups = [("", table)] if within is None else table.groupby(within)
+    return {str(level): str(rows[factor].iloc[int(rows["score"].argmax())]) for level, rows in groups}

@@ -41,6 +41,7 @@ NOTES: dict[Language, dict[str, str]] = {
         "cut": "a curve ends where its first run diverged",
         "t": "t",
         "exact": "exact",
+        "clopper-pearson": "Clopper-Pearson",
     },
     "zh": {
         "mean": "各随机种子的均值与 {level} {method}区间，{n}",
@@ -54,6 +55,7 @@ NOTES: dict[Language, dict[str, str]] = {
         "cut": "曲线止于首次发散之处",
         "t": "t ",
         "exact": "精确",
+        "clopper-pearson": " Clopper-Pearson ",
     },
 }
 

@@ -207,6 +207,7 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
         | mean_interval(signals[(signals["start"] == start) & (signals["layer"] == layer)]["rms"]).to_dict()
         for start, name in NAMES.items()
         for layer in dict.fromkeys(signals["layer"])
+        if layer > 0  # the input is the same for all
     ]
     left = plots.level_plot(
         pd.DataFrame(reached),
@@ -219,7 +220,7 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     )
     right = plots.level_plot(
         pd.DataFrame(sizes),
-        level_title=Words("Layer (0: the input)", "层（0 为输入）").of(language),
+        level_title=Words("Hidden layer", "第几个隐藏层").of(language),
         value_title=Words("Root mean square of the activations", "激活值的均方根").of(language),
         title=Words("Before training", "训练之前").of(language),
         log_scale=True,
