@@ -22,6 +22,10 @@ SMALL = {
     "4.5.1": {"epochs": "2"},
     "4.6.1": {"hidden_sizes": "8,8", "epochs": "2"},
     "4.6.2": {"hidden_sizes": "8,8", "epochs": "10"},
+    "4.6.3": {"hidden_sizes": "8,8", "epochs": "2"},
+    "4.6.4": {"epochs": "2"},
+    "4.6.5": {"hidden_sizes": "8,8", "epochs": "2"},
+    "4.6.6": {"hidden_sizes": "8,8", "epochs": "2"},
     "4.6.7": {"hidden_sizes": "8,8", "epochs": "2"},
 }
 

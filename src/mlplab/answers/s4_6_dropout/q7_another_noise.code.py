@@ -1,6 +1,7 @@
 """A noise of one's own: register it, then train with it."""
 
 import numpy as np
+from torch import Tensor
 
 from mlplab.data import load
 from mlplab.engine import Result, train
@@ -14,6 +15,7 @@ class MyNoise(NoiseKind):
     """x + scale·√|x|·N(0, 1), in training only."""
 
     draws = "normals"
+    scale: Tensor
 
     def term(self, x, drawn):
         return self.scale * x.abs().sqrt() * drawn
