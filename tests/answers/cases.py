@@ -18,6 +18,7 @@ SMALL = {
     "4.2.1": {"epochs": "1"},
     "4.2.2": {"epochs": "1", "hidden_sizes": "32"},
     "4.2.3": {"epochs": "2", "hidden_sizes": "16"},
+    "4.2.6": {"epochs": "3"},
     "4.3.1": {"epochs": "1", "hidden_sizes": "32"},
     "4.5.1": {"epochs": "2"},
     "4.6.1": {"hidden_sizes": "8,8", "epochs": "2"},

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from mlplab import data, knobs
+from mlplab import data, engine, knobs
 from mlplab.claims.observations import DataUsed, Observations
 from mlplab.data import Dataset
 from mlplab.errors import AbsentData, InvalidInput
 from mlplab.spec import Setting
-from mlplab.study import Progress, Results, Store, Study, default_path, run_study
+from mlplab.study import Progress, Results, Store, Study, Train, default_path, run_study
 
 Effort = Literal["quick", "full"]
 
@@ -115,8 +115,8 @@ class Lab:
         if self._data_name:
             raise InvalidInput("--data", f"does not apply: {exercise} draws its own problem", self._data_name)
 
-    def run(self, study: Study) -> Results:
-        """Results of a study; what the store does not hold yet is trained."""
+    def run(self, study: Study, *, train: Train = engine.train) -> Results:
+        """Results of a study; what the store does not hold yet is trained, by `train`."""
         for name, value in self._untaken.items():
             for arm in study.arms:
                 asked = knobs.value_of(knobs.turn(arm.setting, **{name: value}), name)
@@ -130,7 +130,7 @@ class Lab:
             self.use(dataset)
         self._studies.append(study.digest)
         self._settings.append(_shared(study))
-        return run_study(study, self._store, on_progress=self._on_progress)
+        return run_study(study, self._store, train=train, on_progress=self._on_progress)
 
     def observations(self, **tables: Any) -> Observations:
         """What was seen, with what it was made from."""

@@ -9,7 +9,7 @@ results.compare("test_accuracy", baseline="dropout=0")
 from mlplab.study.design import Arm, Study, factorial
 from mlplab.study.results import Results
 from mlplab.study.row import StoredResult
-from mlplab.study.run import Progress, run_study
+from mlplab.study.run import Progress, Train, run_study
 from mlplab.study.store import Store, default_path
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Store",
     "StoredResult",
     "Study",
+    "Train",
     "default_path",
     "factorial",
     "run_study",

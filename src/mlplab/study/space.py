@@ -32,6 +32,13 @@ class Levels:
         """The level at a share in [0, 1) of the list."""
         return self.levels[int(share * len(self.levels))]
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether they are numbers that rise: neighbours are then alike."""
+        numbers = [_number(level) for level in self.levels]
+        held = [number for number in numbers if number is not None]
+        return len(held) == len(numbers) > 2 and held == sorted(held)
+
     def __str__(self) -> str:
         texts = [level_text(level) for level in self.levels]
         return ("|" if any("," in text for text in texts) else ",").join(texts)

@@ -52,13 +52,17 @@ class Bench:
       evaluate: trains; `training.StoredTraining` for real.
       epochs: of one whole training.
       budget: how many epochs may be spent.
+      num_seeds: how many there are; None for as many as are asked for.
 
     A setting that is asked for with more epochs on the same seed goes on from where it was, and only what is new is
     counted.
     """
 
-    def __init__(self, space: Space, evaluate: Evaluate, *, epochs: int, budget: int) -> None:
+    def __init__(
+        self, space: Space, evaluate: Evaluate, *, epochs: int, budget: int, num_seeds: int | None = None
+    ) -> None:
         self.space, self.evaluate, self.epochs, self.budget = space, evaluate, epochs, budget
+        self.num_seeds = num_seeds
         self.spent = 0
         self.trials: list[Trial] = []
         self.leads: list[tuple[int, Arm]] = []

@@ -44,7 +44,8 @@ def racing(bench: Bench, seed: int) -> None:
             return
         tried += arms
         winner, seeds_used = _race(bench, [*champion, *arms], first)
-        first += seeds_used  # the champion must win on new seeds again: its luck on the old ones is spent
+        if bench.num_seeds is None:
+            first += seeds_used  # the champion must win on new seeds again: its luck on the old ones is spent
         if winner is None:
             continue
         bench.lead(winner)
@@ -62,6 +63,8 @@ def _race(bench: Bench, arms: Sequence[Arm], first_seed: int) -> tuple[Arm | Non
         if not standing:
             return None, scores.shape[1]
         if len(standing) == 1 or bench.remaining < len(standing) * bench.epochs:
+            break
+        if scores.shape[1] == bench.num_seeds:
             break
         bench.lead(standing[int(scores.mean(1).argmax())])
         following = first_seed + scores.shape[1]

@@ -74,7 +74,9 @@ def _distributions(optuna: Any, space: Space) -> dict[str, Any]:
     kinds = optuna.distributions
     found: dict[str, Any] = {}
     for name, dimension in space.dimensions.items():
-        if isinstance(dimension, Levels):
+        if isinstance(dimension, Levels) and dimension.is_ordered:
+            found[name] = kinds.IntDistribution(0, len(dimension.levels) - 1)
+        elif isinstance(dimension, Levels):
             found[name] = kinds.CategoricalDistribution([level_text(level) for level in dimension.levels])
         elif dimension.is_whole:
             found[name] = kinds.IntDistribution(int(dimension.low), int(dimension.high), log=dimension.is_log)
@@ -87,8 +89,9 @@ def _values(space: Space, params: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, dimension in space.dimensions.items():
         if isinstance(dimension, Levels):
-            by_text = {level_text(level): level for level in dimension.levels}
-            values[name] = by_text[params[name]]
+            places = range(len(dimension.levels))
+            texts = places if dimension.is_ordered else [level_text(level) for level in dimension.levels]
+            values[name] = dict(zip(texts, dimension.levels, strict=True))[params[name]]
         else:
             values[name] = dimension.rounded(params[name])
     return values
