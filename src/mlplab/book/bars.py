@@ -65,6 +65,21 @@ def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def stage_bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar over all stages of one piece of work: what is being done, and the share of all that is done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with _bars(*columns) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda words, share: bar.update(task, description=words, completed=share)
+
+
 def _bars(*columns: ProgressColumn) -> Progress:
     console = Console(stderr=True)
     # Into a file, a bar that moves would only leave empty lines.

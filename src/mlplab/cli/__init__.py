@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import mlplab
-from mlplab.cli import answers, behaviour, data, models, tuning
+from mlplab.cli import answers, behaviour, data, models, shift, tuning
 from mlplab.errors import MLPLabError
 
 STOPPED = 128 + signal.SIGINT
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(answers.commands)
 app.add_typer(data.commands, name="data")
+app.add_typer(shift.commands, name="shift")
 app.add_typer(models.commands)
 app.add_typer(behaviour.commands)
 app.add_typer(tuning.commands)

@@ -100,12 +100,12 @@ class ShiftResult:
 
     @property
     def would_find(self) -> str:
-        """The smallest shift that samples of these sizes would show, in words."""
+        """The smallest shift that samples of these sizes show with probability .8, in words."""
         if self.power is None:
             return "not known"
         if self.power.smallest is None:
-            return f"with {self.num_reference} and {self.num_current} rows, hardly any ({self.power.measure})"
-        return f"{self.power.smallest:.3g} ({self.power.measure}), found with probability {POWER:g}"
+            return f"none up to {self.power.sizes[-1]:.3g} ({self.power.measure})"
+        return f"{self.power.smallest:.3g} ({self.power.measure})"
 
     def table(self) -> pd.DataFrame:
         """A row for each figure: quantity, value."""
@@ -121,7 +121,7 @@ class ShiftResult:
         rows += [
             ("rows", f"{self.num_reference:,} reference, {self.num_current:,} current"),
             ("driven by", ", ".join(driver.name for driver in self.drivers[:5]) or "not asked for"),
-            ("smallest shift it would find", self.would_find),
+            (f"shift found with probability {POWER:g}", self.would_find),
             ("method", self.method),
         ]
         return pd.DataFrame(rows, columns=["quantity", "value"])

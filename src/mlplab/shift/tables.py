@@ -231,14 +231,22 @@ def _kind(owner: str, column: pd.Series) -> Kind:
     )
 
 
+def is_text(column: pd.Series) -> bool:
+    """Whether a column holds texts or categories."""
+    return isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype) or (
+        column.dtype == object
+        and pd.api.types.infer_dtype(column, skipna=True) in ("string", "mixed", "mixed-integer")
+    )
+
+
 def _compare_columns(
     owner: str, schema: Schema, columns: dict[str, pd.Series], kinds: dict[str, Kind]
 ) -> list[Notice]:
     extra = [name for name in columns if name not in schema.names]
     lacking = [name for name in schema.names if name not in columns]
     if lacking:
-        close = difflib.get_close_matches(lacking[0], extra, n=1, cutoff=0.5)
-        nearest = f"Was {lacking[0]!r} renamed to {close[0]!r}?" if close else ""
+        close = difflib.get_close_matches(lacking[0], extra, n=1, cutoff=0.6)
+        nearest = f"Perhaps {lacking[0]!r} was renamed to {close[0]!r}" if close else ""
         more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         raise InvalidInput(
             owner,
@@ -273,7 +281,11 @@ def _compare_columns(
                 )
             )
         else:
-            value = next(value for value in columns[name] if not pd.isna(value))
+            known = columns[name].dropna()
+            odd = (
+                known[pd.to_numeric(known.astype(str), errors="coerce").isna()] if was == "numeric" else known
+            )
+            value = (odd if len(odd) else known).iloc[0]
             raise InvalidInput(
                 f"{owner}[{name!r}]", f"must be {was}, as in the reference", f"{now}, for example {value!r}"
             )
@@ -357,9 +369,11 @@ def pair(reference: Sample, current: Sample) -> tuple[Pair, list[Notice]]:
 def _dull(name: str, says: str, columns: np.ndarray) -> list[Notice]:
     if len(columns) > 20:  # images have black corners
         return [
-            Notice(name, f"{len(columns)} columns, the first {columns[0]!r}: each {says}; they are left out")
+            Notice(
+                name, f"{len(columns)} columns, the first {str(columns[0])!r}: each {says}; they are left out"
+            )
         ]
-    return [Notice(name, f"{column!r} {says}: it is left out", str(column)) for column in columns]
+    return [Notice(name, f"{column!r} {says}: it is left out", column) for column in map(str, columns)]
 
 
 def _codes(

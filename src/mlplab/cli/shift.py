@@ -1,0 +1,87 @@
+"""Commands on data that may have shifted: find a shift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlplab.cli.options import Json, print_json
+from mlplab.cli.present import print_table
+from mlplab.errors import InvalidInput, import_extra
+
+# Modules that load pandas are imported where a command needs them: `mlplab --help` answers at once.
+commands = typer.Typer(
+    help="Data that may have shifted: find out where, and how sure it is.", no_args_is_help=True
+)
+
+
+@commands.callback()
+def _group() -> None:
+    """A group, even with a single command in it."""
+
+
+@commands.command("check")
+def check(
+    reference: Annotated[
+        str, typer.Argument(help="What the model was trained on: .csv or .parquet.", metavar="REFERENCE")
+    ],
+    current: Annotated[str, typer.Argument(help="What it sees now.", metavar="CURRENT")],
+    target: Annotated[
+        str | None,
+        typer.Option(help="Column that the model predicts: compared on its own.", metavar="COLUMN"),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(help="Column that is not looked at. May be repeated.", metavar="COLUMN"),
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Chance of a false alarm, over all tests together.")] = 0.05,
+    report: Annotated[
+        str | None, typer.Option(help="Write a page with pictures.", metavar="FILE.html")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Has a table shifted? Status 0: no shift found; 1: shift; 2: error."""
+    if not 0 < alpha < 1:
+        raise InvalidInput("--alpha", "must be in (0, 1)", alpha, "0.05 is usual")
+    if report is not None:
+        _check_report(report)
+    from mlplab.book.bars import stage_bar
+    from mlplab.shift.check import check_files
+
+    with stage_bar() as on_stage:
+        found = check_files(
+            reference, current, target=target, ignore=ignore or [], alpha=alpha, on_stage=on_stage
+        )
+    if report is not None:
+        from mlplab.shift.report import write_report
+
+        write_report(found, report)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        (before, rows), (now, more) = found.files
+        typer.echo(
+            f"{'Shift' if found.is_shift else 'No shift found'}: {now} ({more:,} rows) against {before} ({rows:,})"
+        )
+        for notice in found.notices:
+            typer.echo(f"Warning: {notice}")
+        typer.echo()
+        print_table(found.table().drop(columns=["asks"]))
+        typer.echo()
+        print_table(found.driver_table(), title="Features, most shifted first")
+        if report is not None:
+            typer.echo(f"\nReport: {report}")
+    if found.is_shift:
+        raise typer.Exit(1)
+
+
+def _check_report(path: str) -> None:
+    """Before anything is computed."""
+    if Path(path).suffix.lower() not in (".html", ".htm"):
+        raise InvalidInput("--report", "must end in .html", path)
+    if not Path(path).absolute().parent.is_dir():
+        raise InvalidInput("--report", "must lie in a folder that exists", path)
+    for module in ("altair", "vl_convert"):
+        import_extra(module, what="A report", extra="book")
