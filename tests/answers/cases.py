@@ -21,6 +21,7 @@ SMALL = {
     "4.2.6": {"epochs": "3"},
     "4.3.1": {"epochs": "1", "hidden_sizes": "32"},
     "4.5.1": {"epochs": "2"},
+    "4.5.5": {"hidden_sizes": "8", "epochs": "2"},
     "4.6.1": {"hidden_sizes": "8,8", "epochs": "2"},
     "4.6.2": {"hidden_sizes": "8,8", "epochs": "10"},
     "4.6.3": {"hidden_sizes": "8,8", "epochs": "2"},
