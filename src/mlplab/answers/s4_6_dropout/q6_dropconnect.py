@@ -202,7 +202,19 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         Words("accuracy, %", "准确率，%"),
         Words("gain, points", "提高，百分点"),
     )
-    return [Table(title, heads, rows)]
+    selection = observations["selection"]
+    tried = []
+    for kind in ("dropout", "dropconnect"):
+        of_kind = selection[selection["kind"] == kind].to_dict("records")
+        cells = [f"{row['rate']:g}: {show.percent(row['estimate'])}" for row in of_kind]
+        tried.append([ARMS[kind].of(language), *cells])
+    num = selection["num_replicates"].iloc[0]
+    choice = Words(
+        f"How rates were chosen: validation accuracy in %, mean over {num} seeds of their own",
+        f"概率如何选定：验证准确率（%），另取 {num} 个种子的均值",
+    )
+    blank = Words("", "")
+    return [Table(title, heads, rows), Table(choice, [blank] * len(tried[0]), tried)]
 
 
 def chosen_rate(observations: Observations, kind: str) -> float:
@@ -235,24 +247,21 @@ def facts(observations: Observations) -> dict[str, Any]:
 
 
 def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
-    """Validation accuracy against the rate, beside the differences on test images."""
-    selection = observations["selection"]
-    labels = {kind: words.of(language) for kind, words in ARMS.items()}
-    rows = selection.assign(group=selection["kind"].map(labels), level=selection["rate"].map("{:g}".format))
-    left = plots.level_plot(
-        rows,
-        level_title=Words("rate p", "概率 p").of(language),
-        value_title=Words("validation accuracy", "验证准确率").of(language),
-        title=Words("How rates were chosen", "概率如何选定").of(language),
+    """Test accuracy of the three arms, beside the differences that the verdicts rest on."""
+    labels = {arm: words.of(language) for arm, words in ARMS.items()}
+    left = plots.interval_plot(
+        observations.runs.summary(METRIC),
+        value_title=Words("test accuracy", "测试准确率").of(language),
+        title=Words("Each at its chosen rate", "各取选定的概率").of(language),
+        labels=labels,
+        value_format=".2%",
         language=language,
         width=240,
-        height=200,
     )
-    minus = Words("{} − {}", "{} − {}").of(language)
     pairs = (("dropout", "none"), ("dropconnect", "none"), ("dropconnect", "dropout"))
     right = plots.difference_plot(
         {
-            minus.format(labels[a], labels[b]): paired(difference(observations, a, b), margin=MARGIN)
+            f"{labels[a]} − {labels[b]}": paired(difference(observations, a, b), margin=MARGIN)
             for a, b in pairs
         },
         value_title=Words("difference in test accuracy", "测试准确率之差").of(language),
@@ -261,7 +270,7 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
         language=language,
         width=240,
     )
-    return (left | right).resolve_scale(color="independent", strokeDash="independent")
+    return left | right
 
 
 ANSWER = Answer(

@@ -182,8 +182,10 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         accuracy = show.percent_interval(mean_interval(observations.runs.values("test_accuracy", kind)))
         strength = f"{option} = {chosen_strength(observations, kind):g}"
         versus = show.stacked(show.points_interval(comparisons[kind])) if kind in comparisons else ""
-        rows.append([name.of(language), strength, show.stacked(accuracy), versus])
-    rows.append([NONE.of(language), "", show.stacked(show.percent_interval(none)), ""])
+        fit = show.percent(float(observations.runs.values("train_accuracy", kind).mean()))
+        rows.append([name.of(language), strength, fit, show.stacked(accuracy), versus])
+    fit = show.percent(float(observations.runs.values("train_accuracy", "none").mean()))
+    rows.append([NONE.of(language), "", fit, show.stacked(show.percent_interval(none)), ""])
     ends = Table(
         Words(
             "Test accuracy: mean over fresh seeds with its 95% t interval; difference from dropout at the level set by "
@@ -193,7 +195,8 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         (
             Words("noise", "噪声"),
             Words("strength chosen", "选定的强度"),
-            Words("accuracy, %", "准确率，%"),
+            Words("training, %", "训练集，%"),
+            Words("test, %", "测试集，%"),
             Words("minus dropout, points", "减去暂退法，百分点"),
         ),
         rows,
