@@ -1,0 +1,198 @@
+"""What the answers on dropout compute from runs, beside the same written another way; runs are made up, not trained."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mlplab.answers.s4_6_dropout import (
+    q2_more_epochs as q2,
+)
+from mlplab.answers.s4_6_dropout import (
+    q3_activation_variance as q3,
+)
+from mlplab.answers.s4_6_dropout import (
+    q4_at_test_time as q4,
+)
+from mlplab.answers.s4_6_dropout import (
+    q5_with_weight_decay as q5,
+)
+from mlplab.answers.s4_6_dropout import (
+    q7_another_noise as q7,
+)
+from mlplab.claims import Observations
+from mlplab.knobs import turn
+from mlplab.rng import Stream
+from mlplab.spec import MLP, Setting
+from mlplab.study import Results, factorial
+
+# 4.6.2
+
+
+def curves(value) -> pd.DataFrame:
+    """Both arms on one seed, evaluated every 5 of 100 epochs: `value(arm, epoch)`."""
+    rows = [
+        {"arm": arm, "seed": 0, "epoch": epoch, "metric": metric, "value": value(arm, epoch)}
+        for arm in q2.ARMS
+        for epoch in range(5, 101, 5)
+        for metric in ("train_loss", "validation_loss")
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_early_half_and_late_are_the_epochs_that_they_say():
+    stages = q2.stages(curves(lambda arm, epoch: float(epoch)), early=10)
+    (found,) = [row for row in stages.to_dict("records") if row["arm"] == "with"]
+    expected = {"early": 10.0, "half": np.mean([40, 45, 50, 55, 60]), "late": np.mean([85, 90, 95, 100])}
+    assert {stage: found[f"train_loss_{stage}"] for stage in expected} == expected
+
+
+def test_the_early_epoch_is_the_evaluated_one_next_to_the_sections():
+    assert q2.nearest_epoch(curves(lambda arm, epoch: 0.0), 10) == 10
+    assert q2.nearest_epoch(curves(lambda arm, epoch: 0.0), 12) == 10
+
+
+# 4.6.3
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5])
+def test_the_variance_after_the_mask_is_that_of_many_masks(p):
+    h = torch.rand(200, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    kept = torch.rand(400, 200, 50, generator=torch.Generator().manual_seed(1)) >= p
+    seen = (h * kept / (1 - p)).var((1, 2), correction=0)
+    error = seen.std().item() / 20
+    expected = q3.variance_after(p, h.var(correction=0), h.mean())
+    assert seen.mean().item() == pytest.approx(expected.item(), abs=4 * error)
+
+
+@pytest.mark.parametrize(
+    ("shifts", "verdict"), [((0.3, 0.3), "holds"), ((0.3, -0.3), "fails"), ((0.3, 0.0), "undecided")]
+)
+def test_a_claim_on_every_layer_fails_if_one_layer_does(shifts, verdict):
+    noise = 0.05 * Stream(0, "data").normal((2, 10))
+    noise -= noise.mean(1, keepdims=True)
+    assert (
+        q3.in_every_layer("greater")([row + shift for row, shift in zip(noise, shifts, strict=True)]).verdict
+        == verdict
+    )
+
+
+# 4.6.4
+
+
+def a_network(sizes=(5, 3), inputs=4, classes=3):
+    widths = [inputs, *sizes, classes]
+    return tuple(
+        (Stream(layer, "init").normal((b, a)), Stream(layer, "init", layer=1).normal(b))
+        for layer, (a, b) in enumerate(itertools.pairwise(widths))
+    )
+
+
+def test_masks_are_all_there_and_their_probabilities_add_up():
+    masks = list(q4.all_masks([3, 2], 0.3))
+    assert len({tuple(np.concatenate(mask)) for _, mask in masks}) == len(masks) == 32
+    assert sum(share for share, _ in masks) == pytest.approx(1)
+    assert next(share for share, mask in masks if np.concatenate(mask).all()) == pytest.approx(0.7**5)
+
+
+def test_the_mean_over_all_masks_is_that_of_many_random_ones():
+    """PyTorch's dropout on the same weights, 40,000 masks."""
+    layers, rate = a_network(), 0.3
+    x = Stream(9, "data").normal((6, 4))
+    row, _ = q4.through_all_masks(layers, x, np.zeros(6, dtype=int), rate, seed=0)
+    generator, correct = torch.Generator().manual_seed(0), []
+    h = torch.from_numpy(np.tile(x, (40_000, 1, 1)))
+    for weight, bias in layers[:-1]:
+        h = torch.relu(h @ torch.from_numpy(weight).T + torch.from_numpy(bias))
+        h = h * (torch.rand(h.shape, generator=generator) >= rate) / (1 - rate)
+    outputs = h @ torch.from_numpy(layers[-1][0]).T + torch.from_numpy(layers[-1][1])
+    correct = (outputs.argmax(2) == 0).double().mean(1)
+    assert row["mask_accuracy"] == pytest.approx(correct.mean().item(), abs=4 * correct.std().item() / 200)
+    exact = (torch.softmax(outputs, 2).mean(0).argmax(1) == 0).double().mean().item()
+    assert row["exact_accuracy"] == exact
+    assert row["total_share"] == pytest.approx(1)
+
+
+def test_one_pass_is_the_geometric_mean_for_one_hidden_layer_only():
+    x = Stream(9, "data").normal((6, 4))
+    for sizes, is_exact in (((6,), True), ((4, 3), False)):
+        row, _ = q4.through_all_masks(a_network(sizes), x, np.zeros(6, dtype=int), 0.4, seed=0)
+        assert (row["off_geometric"] < 1e-12) == is_exact
+
+
+# 4.6.5
+
+
+def tuned(accuracy) -> tuple[tuple, Results]:
+    """A grid of arms and made-up runs of which `accuracy(rate, decay)` is the validation accuracy."""
+    grid = factorial(
+        turn(Setting(MLP((4, 4))), epochs=1), dropout=[(0.0,), (0.2,), (0.5,)], weight_decay=[0.0, 1e-4, 1e-3]
+    )
+    rows = [
+        {
+            "arm": arm.name,
+            "seed": 0,
+            "status": "finished",
+            "validation_accuracy": accuracy(arm.levels["dropout"][0], arm.levels["weight_decay"]),
+        }
+        for arm in grid
+    ]
+    return grid, Results.from_records(rows)
+
+
+def test_strengths_are_chosen_alone_and_together():
+    """Alone 0.5 and 1e-3 are best; together the weaker ones."""
+    grid, results = tuned(
+        lambda rate, decay: (rate or decay * 500) if not (rate and decay) else 0.9 - rate - 100 * decay
+    )
+    roles = {
+        role: (arm.levels["dropout"], arm.levels["weight_decay"])
+        for role, arm in q5.choose(grid, results).items()
+    }
+    assert roles == {
+        "neither": ((0.0,), 0.0),
+        "dropout": ((0.5,), 0.0),
+        "decay": ((0.0,), 1e-3),
+        "both": ((0.5,), 1e-3),
+        "joint": ((0.2,), 1e-4),
+    }
+
+
+def test_the_interaction_is_what_is_left_of_both():
+    values = {"neither": 0.80, "dropout": 0.83, "decay": 0.82, "both": 0.84}
+    rows = [
+        {"arm": arm, "seed": seed, "status": "finished", q5.METRIC: value + seed / 100}
+        for arm, value in values.items()
+        for seed in range(3)
+    ]
+    chosen = [{"role": role, "arm": role, "validation_accuracy": 0.0} for role in values]
+    seen = Observations({"runs": pd.DataFrame(rows), "chosen": pd.DataFrame(chosen)})
+    np.testing.assert_allclose(q5.interaction(seen), -0.01)
+
+
+# 4.6.7
+
+
+def test_no_technique_beats_dropout_where_none_does():
+    """20 worlds in which seven arms do not differ: a false winner is found in at most 2 (each world: 2.5 per cent)."""
+    false = 0
+    for world in range(20):
+        values = {
+            kind: 0.88 + 0.003 * Stream(world, "data", layer=layer).normal(20)
+            for layer, kind in enumerate(q7.TECHNIQUES)
+        }
+        false += any(q7.beats_dropout(kind)(values).verdict == "holds" for kind in q7.RIVALS)
+    assert false <= 2
+
+
+def test_a_technique_that_is_better_is_found():
+    values = {
+        kind: 0.88 + 0.003 * Stream(0, "data", layer=layer).normal(20) + 0.01 * (kind == "shot_noise")
+        for layer, kind in enumerate(q7.TECHNIQUES)
+    }
+    assert q7.beats_dropout("shot_noise")(values).verdict == "holds"
+    assert q7.beats_dropout("dropconnect")(values).verdict != "holds"
