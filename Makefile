@@ -12,7 +12,7 @@ VENV_PYTHON := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help answer evidence test slow bench bench-gpu lint format types layers develop constraints clean
+.PHONY: help answer book evidence test slow bench bench-gpu lint format types layers develop constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -20,6 +20,9 @@ help:  ## this list
 
 answer: .venv/.answer  ## answer an exercise: make answer EX=4.6.1 ARGS="--help"
 	@.venv/bin/mlplab answer $(EX) $(ARGS)
+
+book: .venv/.answer  ## all answers as pages, in both languages: dist/book/index.html
+	@.venv/bin/mlplab book build $(ARGS)
 
 evidence: .venv/.answer  ## run an exercise at full size and write evidence/EX.json
 	@.venv/bin/mlplab publish $(EX) $(ARGS)

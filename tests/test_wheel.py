@@ -59,6 +59,12 @@ def names_under(folder: Path, pattern: str) -> set[str]:
 def test_wheel_holds_every_module_text_and_published_result(wheel: Path):
     package = Path(mlplab.__file__).parent
     expected = {f"mlplab/{name}" for name in names_under(package, "*.py") | names_under(package, "*.md")}
+    expected |= {
+        f"mlplab/{name}"
+        for kind in ("html", "css", "js", "svg")
+        for name in names_under(package, f"*.{kind}")
+    }
+    expected |= {f"mlplab/errata/{name}" for name in names_under(ROOT / "errata", "*")}
     expected |= {f"mlplab/evidence/{name}" for name in names_under(ROOT / "evidence", "*.json")}
     held = set(zipfile.ZipFile(wheel).namelist())
     assert expected <= held, sorted(expected - held)

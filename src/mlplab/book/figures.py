@@ -1,10 +1,14 @@
-"""Writes a figure for people: SVG for a page, and one HTML file that answers the mouse and needs no network."""
+"""Figures for people: SVG for a page, one HTML file that answers the mouse and needs no network, and the book's own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mlplab.claims import Language
 from mlplab.errors import import_extra
 from mlplab.study import default_path
 
@@ -25,3 +29,73 @@ def save(chart: altair.TopLevelMixin, name: str) -> tuple[Path, Path]:
     chart.save(str(svg))
     chart.save(str(html), inline=True)
     return svg, html
+
+
+# The book's letters, and what the eye needs no more of: a page has its own frame and background.
+FONTS = "Source Sans 3, Noto Sans SC, sans-serif"
+CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": FONTS,
+    "view": {"stroke": None, "continuousWidth": 300, "continuousHeight": 300},
+    "axis": {"labelFontSize": 12, "titleFontSize": 12.5, "titleFontWeight": 400, "titlePadding": 8},
+    "header": {"labelFontSize": 12.5, "titleFontSize": 12.5},
+    "legend": {"labelFontSize": 12, "titleFontSize": 12.5, "titleFontWeight": 400},
+    "title": {
+        "fontSize": 14,
+        "fontWeight": 600,
+        "subtitleFontSize": 12,
+        "subtitleColor": "#555555",
+        "anchor": "start",
+    },
+    "mark": {"tooltip": {"content": "encoding"}},
+}
+DIGITS = 6  # of a number in a figure's data: no screen shows more
+
+
+def drawn(chart: altair.TopLevelMixin, language: Language) -> tuple[dict[str, Any], str, str]:
+    """For the book: the Vega-Lite specification, the SVG, and what it shows in words.
+
+    Raises MissingExtra without the extra `book`.
+    """
+    vl_convert = import_extra("vl_convert", what="A figure", extra="book")
+    _register_fonts()
+    plain = chart.to_dict()
+    words = "; ".join(dict.fromkeys(_titles(plain)))
+    spec = _shorter(plain) | {"config": CONFIG, "description": words}
+    return spec, vl_convert.vegalite_to_svg(spec), words
+
+
+def _titles(spec: Any) -> Iterator[str]:
+    """Titles of the figure, its parts, axes and legends, in the order in which they stand."""
+    if isinstance(spec, list):
+        for part in spec:
+            yield from _titles(part)
+    elif isinstance(spec, dict):
+        title = spec.get("title")
+        if isinstance(title, str) and title:
+            yield title
+        elif isinstance(title, dict) and title.get("text"):
+            yield from [title["text"]] if isinstance(title["text"], str) else title["text"]
+        for name, part in spec.items():
+            if name not in ("data", "datasets", "config", "title"):
+                yield from _titles(part)
+
+
+def _shorter(value: Any) -> Any:
+    """The same with numbers to as many digits as a screen can show."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, list):
+        return [_shorter(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _shorter(item) for name, item in value.items()}
+    return value
+
+
+@cache
+def _register_fonts() -> None:
+    """So that labels have the room that they need: letters are measured in the fonts that the book brings."""
+    vl_convert = import_extra("vl_convert", what="A figure", extra="book")
+    for package, inner in (("fontpkg_source_sans_3", "files"), ("pylopdf_fonts_zh_cn", ".")):
+        import_extra(package, what="The book", extra="book")
+        vl_convert.register_font_directory(str(files(package).joinpath(inner)))

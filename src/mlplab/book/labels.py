@@ -44,3 +44,12 @@ CODE = Words("Code", "代码")
 CONTRADICTED = Words("does not stand: {}", "站不住：{}")
 UNGUARDED = Words("the check let its known-false control pass: {}", "检验放过了已知为假的对照：{}")
 STANDS = Words("The published verdicts stand.", "已发布的判定成立。")
+
+# The book
+INTERVAL = Words("{prob} {method} interval, {n} replicates", "{prob} {method}区间，{n} 次重复")
+METHODS = {
+    "t": Words("t", "t "),
+    "exact": Words("exact", "精确"),
+    "clopper-pearson": Words("Clopper-Pearson", "Clopper-Pearson "),
+}
+POINTS = Words("points", "个百分点")

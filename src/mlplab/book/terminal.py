@@ -13,8 +13,9 @@ from rich.syntax import Syntax
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mlplab.answers import EXERCISES, Table, answered, code, exercise, show
+from mlplab.answers import EXERCISES, Table, answered, code, exercise
 from mlplab.book import labels
+from mlplab.book.document import estimate_text
 from mlplab.book.evidence import Evidence
 from mlplab.book.inquiry import Inquiry
 from mlplab.book.terminal_markdown import CODE_THEME, Markdown
@@ -109,14 +110,6 @@ def verdict_text(finding: Finding, language: Language) -> Text:
     verdict = finding.verdict
     words = f"{SHAPES[verdict]} {labels.VERDICTS[verdict].of(language)}"
     return Text(words, style=COLOURS[verdict])
-
-
-def estimate_text(claim: Claim, finding: Finding) -> str:
-    """The estimate with its interval, in the claim's unit; empty where no replicates were compared."""
-    if finding.comparison is None:
-        return ""
-    form = show.points_interval if claim.unit == "points" else show.number_interval
-    return form(finding.comparison)
 
 
 def verification(outcome: Verification, language: Language) -> RenderableType:

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import mlplab
-from mlplab.cli import answers, behaviour, data, models, shift, tuning
+from mlplab.cli import answers, behaviour, book, data, models, shift, tuning
 from mlplab.errors import MLPLabError
 
 STOPPED = 128 + signal.SIGINT
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(answers.commands)
+app.add_typer(book.commands, name="book")
 app.add_typer(data.commands, name="data")
 app.add_typer(shift.commands, name="shift")
 app.add_typer(models.commands)

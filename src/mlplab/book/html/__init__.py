@@ -1,0 +1,1 @@
+"""The book as pages that need nothing but their own folder."""

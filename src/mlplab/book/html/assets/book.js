@@ -1,0 +1,194 @@
+"use strict";
+// What a page does beyond being read. Without it, everything but search and copying is still there.
+
+const root = document.documentElement;
+const base = root.dataset.root || "";
+const live = document.getElementById("live");
+
+function say(words) {
+  live.textContent = "";
+  requestAnimationFrame(() => { live.textContent = words; });
+}
+
+// Light and dark
+
+document.getElementById("theme")?.addEventListener("click", () => {
+  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = isDark ? "light" : "dark";
+  try { localStorage.setItem("mlplab-theme", root.dataset.theme); } catch { /* it then holds for this page alone */ }
+});
+
+// The same place of the same page in the other language
+
+document.getElementById("language")?.addEventListener("click", (event) => {
+  event.currentTarget.hash = location.hash;
+});
+
+// Copy
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = Object.assign(document.createElement("textarea"), { value: text });
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+for (const button of document.querySelectorAll("button.copy")) {
+  const words = button.textContent;
+  button.addEventListener("click", async () => {
+    await copy(button.parentElement.querySelector("code").textContent);
+    button.textContent = button.dataset.done;
+    say(button.dataset.done);
+    setTimeout(() => { button.textContent = words; }, 1800);
+  });
+}
+
+// Figures: drawn as SVG already; the program that makes them answer the mouse is loaded when one comes near.
+
+function fitted(spec, room) {
+  // Panels side by side stand below each other where there is no room for them.
+  const panels = spec.hconcat || spec.vconcat || spec.layer || [];
+  if (spec.hconcat) {
+    spec.vconcat = spec.hconcat;
+    delete spec.hconcat;
+  }
+  for (const panel of panels) fitted(panel, room);
+  if (typeof spec.width === "number" && spec.width > room) spec.width = room;
+  return spec;
+}
+
+let program = null;
+
+function load(source) {
+  return new Promise((done, failed) => {
+    const script = Object.assign(document.createElement("script"), { src: source, onload: done, onerror: failed });
+    document.head.append(script);
+  });
+}
+
+async function draw(holder) {
+  program ??= load(`${base}assets/vega.js`);
+  await program;
+  const spec = JSON.parse(document.getElementById(holder.dataset.figure).textContent);
+  const room = holder.closest(".scroll").clientWidth;
+  const still = holder.querySelector(".static");
+  const isNarrow = room < 560 && still.firstElementChild.clientWidth > room;
+  if (isNarrow) {
+    fitted(spec, room - 130);
+    spec.config.legend = { ...spec.config.legend, orient: "bottom", columns: 2 };
+  }
+  const target = document.createElement("div");
+  const options = {
+    renderer: "svg",
+    actions: { export: true, source: false, compiled: false, editor: false },
+    tooltip: { theme: "custom" },
+    downloadFileName: `mlplab-${holder.dataset.figure}`,
+  };
+  await vegaEmbed(target, spec, options);
+  still.replaceWith(target);
+  holder.dataset.drawn = "yes";
+}
+
+const near = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (!entry.isIntersecting) continue;
+    near.unobserve(entry.target);
+    draw(entry.target).catch((error) => console.error(error));
+  }
+}, { rootMargin: "400px" });
+for (const holder of document.querySelectorAll(".vega")) near.observe(holder);
+
+// Where one is on the page
+
+const links = new Map([...document.querySelectorAll(".toc a")].map((link) => [link.hash.slice(1), link]));
+if (links.size) {
+  const seen = new Set();
+  const watch = new IntersectionObserver((entries) => {
+    for (const entry of entries) entry.isIntersecting ? seen.add(entry.target.id) : seen.delete(entry.target.id);
+    const first = [...links.keys()].find((id) => seen.has(id));
+    for (const [id, link] of links) id === first ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current");
+  }, { rootMargin: "-80px 0px -50% 0px" });
+  for (const id of links.keys()) {
+    const section = document.getElementById(id);
+    if (section) watch.observe(section);
+  }
+}
+
+// Search
+
+const dialog = document.getElementById("search");
+const box = document.getElementById("search-words");
+const results = document.getElementById("search-results");
+const state = document.getElementById("search-state");
+let engine = null;
+let asked = 0;
+
+async function search(words) {
+  const turn = ++asked;
+  if (!words.trim()) {
+    results.replaceChildren();
+    state.textContent = "";
+    return;
+  }
+  engine ??= import(new URL(`${base}pagefind/pagefind.js`, location.href).href);
+  const found = await (await engine).search(words);
+  const pages = await Promise.all(found.results.slice(0, 12).map((result) => result.data()));
+  if (turn !== asked) return; // something else has been typed since
+  state.textContent = pages.length ? state.dataset.found.replace("{}", found.results.length) : state.dataset.none;
+  results.replaceChildren(...pages.map(shown));
+}
+
+function shown(page) {
+  const item = document.createElement("li");
+  const link = Object.assign(document.createElement("a"), { href: page.url, textContent: page.meta.title });
+  const excerpt = document.createElement("p");
+  excerpt.innerHTML = page.excerpt; // pagefind escapes all but its <mark>
+  item.append(link, excerpt);
+  return item;
+}
+
+function open() {
+  if (dialog.open) return;
+  dialog.showModal();
+  box.focus();
+  box.select();
+  if (location.protocol === "file:") {
+    state.textContent = state.dataset.file;
+    box.disabled = true;
+  }
+}
+
+document.getElementById("open-search")?.addEventListener("click", open);
+document.addEventListener("keydown", (event) => {
+  const isTyping = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName || "");
+  if ((event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey) || (event.key === "k" && (event.ctrlKey || event.metaKey))) {
+    event.preventDefault();
+    open();
+  }
+});
+let typing = 0;
+box?.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => search(box.value).catch((error) => { state.textContent = String(error); }), 150);
+});
+box?.addEventListener("keydown", (event) => {
+  if (event.key === "Enter") {
+    event.preventDefault();
+    results.querySelector("a")?.click();
+  } else if (event.key === "ArrowDown") {
+    event.preventDefault();
+    results.querySelector("a")?.focus();
+  }
+});
+results?.addEventListener("keydown", (event) => {
+  const all = [...results.querySelectorAll("a")];
+  const here = all.indexOf(document.activeElement);
+  if (event.key === "ArrowDown") { event.preventDefault(); all[Math.min(here + 1, all.length - 1)]?.focus(); }
+  if (event.key === "ArrowUp") { event.preventDefault(); (here > 0 ? all[here - 1] : box).focus(); }
+});
+dialog?.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });

@@ -1,0 +1,96 @@
+"""The letters of the pages: subsets of fonts that come in wheels, with just the letters that the pages use."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from mlplab.errors import import_extra
+
+LATIN = "".join(map(chr, range(0x20, 0x7F)))
+# What a formula shows: MathML sets a letter alone in italics, which are letters of their own.
+MATH_ITALICS = "".join(map(chr, (*range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C), 0x210E)))
+
+
+@dataclass(frozen=True)
+class Font:
+    """A family as style sheets name it, the wheel it lies in, and its weights."""
+
+    family: str
+    package: str
+    path: str
+    weight: str = "400"
+    style: str = "normal"
+    letters: str = "all"
+
+    @property
+    def file(self) -> str:
+        """The name of its subset."""
+        slope = "-italic" if self.style == "italic" else ""
+        return f"{self.family.lower().replace(' ', '-')}{slope}.woff2"
+
+
+FONTS = (
+    Font("Source Serif 4", "fontpkg_source_serif_4", "files/SourceSerif4[opsz,wght].ttf", "200 900"),
+    Font(
+        "Source Serif 4",
+        "fontpkg_source_serif_4",
+        "files/SourceSerif4-Italic[opsz,wght].ttf",
+        "200 900",
+        "italic",
+    ),
+    Font("Source Sans 3", "fontpkg_source_sans_3", "files/SourceSans3[wght].ttf", "200 900"),
+    Font("Source Code Pro", "fontpkg_source_code_pro", "files/SourceCodePro[wght].ttf", "200 900"),
+    Font(
+        "Source Code Pro",
+        "fontpkg_source_code_pro",
+        "files/SourceCodePro-Italic[wght].ttf",
+        "200 900",
+        "italic",
+    ),
+    Font("Noto Sans SC", "pylopdf_fonts_zh_cn", "NotoSansSC-Regular.otf"),
+    Font("Noto Serif SC", "pylopdf_fonts_zh_cn", "NotoSerifSC-Regular.otf", letters="headings"),
+    Font("STIX Two Math", "ziamath", "fonts/STIXTwoMath-Regular.ttf", letters="formulas"),
+)
+
+
+def letters_of(pages: list[str]) -> dict[str, str]:
+    """The letters that pages show: all of them, those of headings, those of formulas."""
+    # A page's figure is drawn by a program from what stands in a script.
+    everything = "".join(html.unescape(page) for page in pages)
+    headings = "".join(
+        re.sub(r"<[^>]+>", "", h)
+        for page in pages
+        for h in re.findall(r"<h[123].*?</h[123]>", page, re.DOTALL)
+    )
+    formulas = "".join(
+        re.sub(r"<[^>]+>", "", m) for page in pages for m in re.findall(r"<math.*?</math>", page, re.DOTALL)
+    )
+    return {
+        "all": "".join(sorted({*everything, *LATIN})),
+        "headings": "".join(sorted(set(html.unescape(headings)))),
+        "formulas": "".join(sorted({*html.unescape(formulas), *MATH_ITALICS, *LATIN})),
+    }
+
+
+def write(font: Font, letters: str, folder: Path) -> str:
+    """Write the subset; returns its rule for a style sheet. Raises MissingExtra without the extra `book`."""
+    import_extra("brotli", what="The book", extra="book")
+    import_extra(font.package, what="The book", extra="book")
+    subset = import_extra("fontTools.subset", what="The book", extra="book")
+    options = subset.Options(flavor="woff2", hinting=False, layout_features=["*"], notdef_outline=True)
+    options.drop_tables += ["meta"]
+    source = files(font.package).joinpath(font.path)
+    opened = subset.load_font(io.BytesIO(source.read_bytes()), options)
+    cutter = subset.Subsetter(options)
+    cutter.populate(text=letters)
+    cutter.subset(opened)
+    subset.save_font(opened, str(folder / font.file), options)
+    return (
+        f'@font-face {{ font-family: "{font.family}"; src: url("fonts/{font.file}") format("woff2"); '
+        f"font-weight: {font.weight}; font-style: {font.style}; font-display: swap; }}\n"
+    )

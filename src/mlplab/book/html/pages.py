@@ -1,0 +1,230 @@
+"""Documents -> pages: what stands on each, and the templates that set it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import jinja2
+from markupsafe import Markup, escape
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from mlplab.answers import answer
+from mlplab.book import labels
+from mlplab.book.document import Document, ShownTable
+from mlplab.book.errata import Correction
+from mlplab.book.html.words import MEANINGS, WORDS
+from mlplab.claims import Judgement, Language
+
+HTML_LANG: dict[Language, str] = {"zh": "zh-CN", "en": "en"}
+BOOK_LINK: dict[Language, str] = {"zh": "https://zh.d2l.ai", "en": "https://d2l.ai"}
+SHAPES = {
+    "holds": "✓", "fails": "✗", "undecided": "?",
+    "right": "✓", "wrong": "✗", "incomplete": "◐", "misread": "↷", "unsupported": "?", "skipped": "–",
+}  # fmt: skip
+# What does not stand comes first.
+ORDER: tuple[Judgement, ...] = ("wrong", "misread", "unsupported", "incomplete", "skipped", "right")
+SECTIONS = "question short why evidence circulates limits code again references provenance".split()
+SHOWN_ROWS = 60  # of a figure's data; the rest are in the evidence
+
+assert set(ORDER) == set(get_args(Judgement))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Statements on one exercise that were judged alike."""
+
+    document: Document
+    says: Sequence[str]
+    reason: Markup
+
+
+def _lines(cell: str) -> Markup:
+    """An estimate above its interval."""
+    first, *rest = cell.split("\n")
+    return escape(first) + Markup("").join(
+        Markup('<span class="second">{}</span>').format(line) for line in rest
+    )
+
+
+def _numeric(table: ShownTable) -> set[int]:
+    """Columns of numbers, which are set to the right; the first one names the row."""
+    columns = range(1, len(table.heads))
+    return {i for i in columns if all(re.match(r"[−+\-±<>≈~]?[\d∞]|$|[–—-]$", row[i]) for row in table.rows)}
+
+
+ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("mlplab.book.html"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+ENVIRONMENT.filters |= {"lines": _lines, "numeric": _numeric}
+ENVIRONMENT.globals["shapes"] = SHAPES
+
+
+def answer_page(
+    document: Document, html: Mapping[str, str], before: Document | None, after: Document | None
+) -> str:
+    """The page of one exercise. `html` holds the sections of its text."""
+    figure = document.figure
+    heads, rows, left_out = _data(figure.spec) if figure else ([], [], 0)
+    present = {"question", "short", "why", "again", "references", "provenance", "limits"} if html else set()
+    present |= {"evidence", "circulates"} | ({"code"} if document.code else set())
+    return _page(
+        "answer.html",
+        document.language,
+        f"{document.number}.html",
+        kind="answer",
+        description=document.title,
+        d=document,
+        html=SimpleNamespace(**{name: Markup(html.get(name, "")) for name in SECTIONS}),
+        toc=[] if document.state == "open" else [name for name in SECTIONS if name in present],
+        svg=Markup(figure.svg if figure else ""),
+        spec=Markup(json.dumps(figure.spec, ensure_ascii=False).replace("</", "<\\/")) if figure else "",
+        data_heads=heads,
+        data_rows=rows,
+        data_left_out=left_out,
+        code=Markup(highlighted(document.code)) if document.code else "",
+        before=before,
+        after=after,
+    )
+
+
+def index_page(documents: Sequence[Document], language: Language) -> str:
+    """All exercises, and at a glance what the circulated answers are worth."""
+    counts = [(name, len(_judged(documents, name))) for name in ORDER]
+    return _page(
+        "index.html",
+        language,
+        "index.html",
+        kind="index",
+        description=WORDS["book"].of(language),
+        documents=documents,
+        num_published=sum(document.state == "published" for document in documents),
+        counts=[(name, count) for name, count in counts if count],
+        total_judged=sum(count for _, count in counts),
+        meanings=[(name, MEANINGS[name].of(language)) for name in ORDER],
+        sections=[
+            SimpleNamespace(number=number, title=(held := list(group))[0].section_title, documents=held)
+            for number, group in groupby(documents, key=lambda document: document.section)
+        ],
+    )
+
+
+def notes_page(
+    documents: Sequence[Document], html: Mapping[str, Mapping[str, str]], language: Language
+) -> str:
+    """What the notes got wrong, with the reasons; `html` holds the sections of each exercise's text."""
+    groups = []
+    for name in ORDER:
+        entries = [
+            Entry(document, says, Markup(html.get(document.number, {}).get("circulates", "")))
+            for document in documents
+            if (says := _says(document, name)) is not None
+        ]
+        if entries:
+            groups.append((name, entries))
+    counts = {name: len(_judged(documents, name)) for name in ORDER if name != "skipped"}
+    return _page(
+        "notes.html",
+        language,
+        "notes.html",
+        kind="plain",
+        description=WORDS["notes"].of(language),
+        groups=groups,
+        meanings={name: MEANINGS[name].of(language) for name in ORDER},
+        total=sum(counts.values()),
+        wrong=sum(counts.values()) - counts["right"],
+    )
+
+
+def errata_page(corrections: Sequence[Correction], titles: Mapping[str, str], language: Language) -> str:
+    """Readers' corrections."""
+    shown = []
+    for correction in corrections:
+        found = answer(correction.exercise)
+        assert found is not None
+        (claim,) = (claim for claim in found.claims if claim.name == correction.claim)
+        shown.append(
+            {
+                "exercise": correction.exercise,
+                "title": titles[correction.exercise],
+                "date": correction.date.isoformat(),
+                "what": correction.what.of(language),
+                "claim": claim.name,
+                "statement": claim.statement.of(language),
+                "reported_by": correction.reported_by,
+            }
+        )
+    return _page(
+        "errata.html",
+        language,
+        "errata.html",
+        kind="plain",
+        description=WORDS["errata"].of(language),
+        corrections=shown,
+    )
+
+
+def landing_page() -> str:
+    """The way into the book's two languages."""
+    return ENVIRONMENT.get_template("landing.html").render()
+
+
+def highlighted(program: str) -> str:
+    """A program in the colours of the page."""
+    return highlight(program.rstrip("\n"), PythonLexer(), HtmlFormatter(nowrap=True)).rstrip("\n")
+
+
+def _page(template: str, language: Language, page: str, **content: Any) -> str:
+    other: Language = "en" if language == "zh" else "zh"
+    return ENVIRONMENT.get_template(template).render(
+        w=SimpleNamespace(**{name: words.of(language) for name, words in WORDS.items()}),
+        labels=SimpleNamespace(
+            verdicts={name: words.of(language) for name, words in labels.VERDICTS.items()},
+            judgements={name: words.of(language) for name, words in labels.JUDGEMENTS.items()},
+            kinds={name: words.of(language) for name, words in labels.KINDS.items()},
+        ),
+        html_lang=HTML_LANG[language],
+        other_lang=HTML_LANG[other],
+        other_page=f"../{other}/{page}",
+        book_link=BOOK_LINK[language],
+        page=page,
+        root="../",
+        **content,
+    )
+
+
+def _says(document: Document, judgement: Judgement) -> list[str] | None:
+    """Statements so judged; an empty list where the notes skip the exercise; None where there is none."""
+    if judgement == "skipped" and document.judgements == ["skipped"]:
+        return []
+    return [says for says, value in document.circulated if value == judgement] or None
+
+
+def _judged(documents: Sequence[Document], judgement: Judgement) -> list[str]:
+    """Every statement so judged; an exercise that the notes skip counts as one."""
+    held = [_says(document, judgement) for document in documents]
+    return [said for says in held if says is not None for said in says or [""]]
+
+
+def _data(spec: Mapping[str, Any]) -> tuple[list[str], list[list[str]], int]:
+    """The figure's first table as text: heads, rows, and how many rows are left out."""
+    tables = [rows for rows in spec.get("datasets", {}).values() if rows]
+    if not tables:
+        return [], [], 0
+    rows = max(tables, key=len)
+    heads = list(rows[0])
+    cells = [
+        ["" if row.get(head) is None else str(row.get(head)) for head in heads] for row in rows[:SHOWN_ROWS]
+    ]
+    return heads, cells, max(0, len(rows) - SHOWN_ROWS)

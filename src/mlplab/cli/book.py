@@ -1,0 +1,48 @@
+"""Commands on the book: build it, open it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+commands = typer.Typer(help="The book: all answers with their evidence.", no_args_is_help=True)
+Out = Annotated[Path, typer.Option("--out", help="The book's folder.", metavar="FOLDER")]
+HERE = Path("dist/book")
+
+
+@commands.command()
+def build(out: Out = HERE) -> None:
+    """Build the book from the published evidence, in both languages. Fails where a claim no longer holds."""
+    typer.echo(_built(out))
+
+
+@commands.command()
+def serve(
+    out: Out = HERE,
+    port: Annotated[
+        int, typer.Option("--port", help="A port; any free one by default.", show_default=False)
+    ] = 0,
+) -> None:
+    """Open the book in a browser, with search; builds it first where there is none. Ctrl-C ends it."""
+    import webbrowser
+
+    from mlplab.book.serve import serve as serve_folder
+
+    if not (out / "index.html").exists():
+        _built(out)
+
+    def tell(address: str) -> None:
+        typer.echo(f"{address}  (Ctrl-C ends it)")
+        webbrowser.open(address)
+
+    serve_folder(out, port=port, on_ready=tell)
+
+
+def _built(out: Path) -> Path:
+    from mlplab.book.bars import stage_bar
+    from mlplab.book.html import site
+
+    with stage_bar() as on_progress:
+        return site.build(out, on_progress=on_progress)

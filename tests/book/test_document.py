@@ -1,0 +1,177 @@
+"""What the book says of an exercise: with evidence, without it, and without an answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from mlplab.book import document, evidence, pandoc
+from mlplab.book.evidence import Evidence
+from mlplab.book.html import pages, site
+from mlplab.book.html.words import MEANINGS, WORDS
+from mlplab.claims.words import LANGUAGES
+
+from . import cases
+
+OPEN = "4.10.6"
+
+
+@pytest.fixture
+def is_open(monkeypatch):
+    """An exercise that nobody has answered."""
+    real = document.answer
+    monkeypatch.setattr(document, "answer", lambda n: None if n == OPEN else real(n))
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    monkeypatch.setattr(document, "answer", lambda n: cases.ANSWER)
+
+
+@pytest.fixture
+def published(answered, checkout):
+    evidence.write(cases.inquiry(), evidence.folder())
+    (made, other), broken = document.documents(cases.NUMBER, LANGUAGES)
+    assert not broken
+    assert (made.language, other.language) == LANGUAGES
+    return {"zh": made, "en": other}
+
+
+def page_of(made: document.Document) -> str:
+    html = pandoc.to_html(made.pandoc_version, made.sections) if made.sections else {}
+    return pages.answer_page(made, html, None, made)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_published_answer_has_everything(published, language):
+    made = published[language]
+    assert made.state == "published"
+    claim = made.claims[0]
+    assert claim.verdict == "holds"
+    assert "[" in claim.estimate
+    assert "95%" in claim.interval
+    assert "6" in claim.interval
+    assert claim.is_control_rejected
+    assert made.circulated[0][1] == "wrong"
+    assert made.figure is not None
+    assert made.figure.svg.startswith("<svg")
+    page = page_of(made)
+    for name in (
+        "question",
+        "short",
+        "why",
+        "evidence",
+        "circulates",
+        "limits",
+        "again",
+        "references",
+        "provenance",
+    ):
+        assert f'id="{name}"' in page
+        assert WORDS[name].of(language) in page
+    assert claim.estimate in page
+    assert "87.12 [86.98, 87.26]" in page
+    assert "mlplab answer 4.2.1 --set epochs=2" in page
+    assert "mlplab verify 4.2.1" in page
+    assert made.made_with["python"] in page
+
+
+def test_the_other_language_is_the_same_page_beside_it(published):
+    assert 'href="../en/4.2.1.html"' in page_of(published["zh"])
+    assert 'href="../zh/4.2.1.html"' in page_of(published["en"])
+
+
+def test_a_figure_carries_its_data_and_words(published):
+    page = page_of(published["en"])
+    spec = re.search(r'<script type="application/json" id="figure-4.2.1">(.*?)</script>', page, re.DOTALL)
+    assert spec
+    assert json.loads(spec[1])["datasets"]
+    assert "train_loss" in page.split("<details")[1]
+
+
+def test_an_estimate_stands_above_its_interval_and_words_to_the_left(published):
+    table = document.ShownTable("Loss", ["arm", "value", "note"], [["a", "87.12\n[86.98, 87.26]", "given"]])
+    page = page_of(dataclasses.replace(published["en"], tables=[table]))
+    assert '<td>87.12<span class="second">[86.98, 87.26]</span></td><td class="text">given</td>' in page
+
+
+def test_a_spec_cannot_close_its_script(published):
+    figure = dataclasses.replace(published["en"].figure, spec={"title": "</script><b>"})
+    page = page_of(dataclasses.replace(published["en"], figure=figure))
+    assert "</script><b>" not in page
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_without_evidence_the_page_says_so_and_gives_no_verdict(answered, language):
+    made = next(d for d in document.documents(cases.NUMBER, LANGUAGES)[0] if d.language == language)
+    assert made.state == "unpublished"
+    page = page_of(made)
+    assert WORDS["unpublished_title"].of(language) in page
+    assert WORDS["undecidable"].of(language) in page
+    assert 'class="badge holds"' not in page
+    assert 'class="badge wrong"' not in page
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_open_exercise_says_so_and_leads_to_its_section(is_open, language):
+    made = next(d for d in document.documents(OPEN, LANGUAGES)[0] if d.language == language)
+    assert made.state == "open"
+    page = page_of(made)
+    assert WORDS["open_title"].of(language) in page
+    assert made.link in page
+
+
+def test_a_claim_that_no_longer_holds_stops_the_book_and_names_the_sentence(answered):
+    held = Evidence(cases.inquiry(), {cases.ANSWER.claims[0].name: "fails", "gone": "holds"}, {}, None)
+    lines = document.broken(held)
+    assert any(
+        "“Decay raises the training loss.” was published as fails, and is holds" in line for line in lines
+    )
+    assert any("gone" in line and "no claim any more" in line for line in lines)
+    passed = Evidence(cases.inquiry(controls={"all-runs-end": "holds"}), {}, {}, None)
+    assert any("“No run diverges.”: its check no longer rejects" in line for line in document.broken(passed))
+
+
+def test_what_a_person_must_mend_comes_back_as_a_line(answered, checkout, monkeypatch):
+    evidence.folder().mkdir(parents=True)
+    (evidence.folder() / f"{cases.NUMBER}.json").write_text("{", "utf-8")
+    (line,) = site.make(cases.NUMBER).broken
+    assert line.startswith("4.2.1: ")
+    assert "cannot be read as evidence" in line
+    evidence.write(cases.inquiry(), evidence.folder())
+    monkeypatch.setitem(cases.TEXTS, "zh", cases.TEXTS["zh"].replace("很小。", "{{ nobody }}"))
+    (line,) = site.make(cases.NUMBER).broken
+    assert "quotes what nobody found" in line
+
+
+# The index, and what the notes got wrong
+
+
+def test_the_index_has_every_exercise_with_its_badge(published):
+    others = [
+        dataclasses.replace(published["en"], number=f"4.2.{i}", circulated=(), state="open") for i in (2, 3)
+    ]
+    page = pages.index_page([published["en"], *others], "en")
+    assert page.count('<li class="') == 3
+    assert page.count(WORDS["state_open"].en + "</span>") == 2
+    assert "1 of 3 exercises have published evidence." in page
+    assert 'class="badge wrong"' in page
+
+
+def test_notes_that_skip_an_exercise_are_counted_as_skipping_it(published):
+    skipped = dataclasses.replace(published["en"], circulated=())
+    assert skipped.judgements == ["skipped"]
+    page = pages.notes_page([published["en"], skipped], {}, "en")
+    assert "1 of 1 judged statements do not stand as they are." in page
+    assert page.index('id="wrong"') < page.index('id="skipped"')
+    assert "Decay costs nothing." in page
+
+
+def test_every_word_of_the_frame_is_in_both_languages():
+    for words in (*WORDS.values(), *MEANINGS.values()):
+        assert words.en
+        assert words.zh
+        assert words.en.count("{") == words.zh.count("{")

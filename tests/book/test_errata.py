@@ -1,0 +1,72 @@
+"""A correction is a small file; one that names no exercise, no claim or no date is refused."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+
+from mlplab.book import errata
+from mlplab.book.html import pages
+from mlplab.errors import InvalidInput
+
+FILE = """exercise = "4.1.1"
+date = 2027-01-31
+claim = "derivative-in-x"
+reported_by = "A. Reader"
+
+[what]
+en = "The derivative was <b>missing</b>."
+zh = "漏了导数。"
+"""
+
+
+def written(tmp_path, text: str):
+    path = tmp_path / "4.1.1-what.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_a_correction_is_read_and_shown_with_its_claim(tmp_path):
+    correction = errata.read(written(tmp_path, FILE))
+    assert correction.date == datetime.date(2027, 1, 31)
+    page = pages.errata_page([correction], {"4.1.1": "pReLU 的导数"}, "zh")
+    assert "漏了导数。" in page
+    assert "A. Reader" in page
+    assert 'href="4.1.1.html#claim-derivative-in-x"' in page
+    assert "&lt;b&gt;missing" in pages.errata_page([correction], {"4.1.1": "x"}, "en")
+
+
+def test_who_does_not_wish_to_be_named_is_not(tmp_path):
+    correction = errata.read(written(tmp_path, FILE.replace('reported_by = "A. Reader"\n', "")))
+    assert "Reported by" not in pages.errata_page([correction], {"4.1.1": "x"}, "en")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"4.1.1"', '"4.1.9"', "one of the 49"),
+        ("derivative-in-x", "no-such-claim", "derivative-in-x"),
+        ("2027-01-31", '"soon"', "must be a date"),
+        ("[what]", "[why]", "what"),
+        ('zh = "漏了导数。"', "", "zh"),
+        ("claim =", "clam =", "clam"),
+        ("date", "= date", "line 2"),
+    ],
+)
+def test_a_file_is_refused_where(tmp_path, old, new, said):
+    with pytest.raises(InvalidInput, match=said):
+        errata.read(written(tmp_path, FILE.replace(old, new, 1)))
+
+
+def test_every_correction_in_the_repository_can_be_read():
+    assert [correction.exercise for correction in errata.corrections()] == []  # none was sent yet
+
+
+def test_the_example_for_readers_is_a_correction(tmp_path):
+    example = (errata.folder() / "README.md").read_text("utf-8").split("```toml\n")[1].split("```")[0]
+    assert errata.read(written(tmp_path, example)).exercise == "4.6.1"
+
+
+def test_an_empty_list_says_so():
+    assert "No correction has been sent yet" in pages.errata_page([], {}, "en")
