@@ -128,7 +128,8 @@ def test_a_claim_that_no_longer_holds_stops_the_book_and_names_the_sentence(answ
     held = Evidence(cases.inquiry(), {cases.ANSWER.claims[0].name: "fails", "gone": "holds"}, {}, None)
     lines = document.broken(held)
     assert any(
-        "“Decay raises the training loss.” was published as fails, and is holds" in line for line in lines
+        "“Decay raises the training loss.” was published as “fails” and is now “holds”" in line
+        for line in lines
     )
     assert any("gone" in line and "no claim any more" in line for line in lines)
     passed = Evidence(cases.inquiry(controls={"all-runs-end": "holds"}), {}, {}, None)

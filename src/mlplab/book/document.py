@@ -123,7 +123,9 @@ def broken(held: Evidence | None) -> list[str]:
     for name in held.lapsed:
         now = inquiry.findings[name].verdict if name in inquiry.findings else "no claim any more"
         was = held.verdicts.get(name, "no claim then")
-        lines.append(f"{inquiry.number} “{statements.get(name, name)}” was published as {was}, and is {now}")
+        lines.append(
+            f"{inquiry.number} “{statements.get(name, name)}” was published as “{was}” and is now “{now}”"
+        )
     for name, verdict in inquiry.controls.items():
         if verdict != "fails":
             lines.append(

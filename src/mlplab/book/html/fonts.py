@@ -14,6 +14,8 @@ from mlplab.errors import import_extra
 LATIN = "".join(map(chr, range(0x20, 0x7F)))
 # What a formula shows: MathML sets a letter alone in italics, which are letters of their own.
 MATH_ITALICS = "".join(map(chr, (*range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C), 0x210E)))
+# In Chinese these are as wide as a character; the Latin font, which comes first, has narrow ones.
+PUNCTUATION = "U+2014, U+2018-2019, U+201C-201D, U+2026"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,13 @@ def write(font: Font, letters: str, folder: Path) -> str:
     cutter.populate(text=letters)
     cutter.subset(opened)
     subset.save_font(opened, str(folder / font.file), options)
+    rule = _rule(font, font.family)
+    return rule + _rule(font, "Chinese punctuation", PUNCTUATION) if font.family == "Noto Sans SC" else rule
+
+
+def _rule(font: Font, family: str, letters: str = "") -> str:
+    some = f" unicode-range: {letters};" if letters else ""
     return (
-        f'@font-face {{ font-family: "{font.family}"; src: url("fonts/{font.file}") format("woff2"); '
-        f"font-weight: {font.weight}; font-style: {font.style}; font-display: swap; }}\n"
+        f'@font-face {{ font-family: "{family}"; src: url("fonts/{font.file}") format("woff2"); '
+        f"font-weight: {font.weight}; font-style: {font.style}; font-display: swap;{some} }}\n"
     )

@@ -55,6 +55,9 @@ WORDS: dict[str, Words] = {
         "Point at a mark to read its numbers. The menu saves the figure.",
         "指向图中的标记可读出数值；菜单可保存图片。",
     ),
+    "save": Words("Save the figure", "保存图片"),
+    "save_svg": Words("Save as SVG", "存为 SVG"),
+    "save_png": Words("Save as PNG", "存为 PNG"),
     "figure_data": Words("The figure's data as a table", "以表格查看图中的数据"),
     "rows_left_out": Words("{} more rows are in the published evidence.", "其余 {} 行见已发布的证据。"),
     "scroll": Words("wide content, scrolls sideways", "内容较宽，可左右滚动"),
@@ -122,7 +125,6 @@ WORDS: dict[str, Words] = {
         "{count} of {total} judged statements do not stand as they are.",
         "在已判定的 {total} 条说法中，{count} 条不能照单全收。",
     ),
-    "why_so": Words("Why", "理由"),
     "errata_intro": Words(
         "Corrections to this book that readers sent, each with the claim that now guards it. How to send one is in "
         "CONTRIBUTING: open an issue with the exercise's number and what you see.",

@@ -88,8 +88,10 @@ async function draw(holder) {
     actions: { export: true, source: false, compiled: false, editor: false },
     tooltip: { theme: "custom" },
     downloadFileName: `mlplab-${holder.dataset.figure}`,
+    i18n: { CLICK_TO_VIEW_ACTIONS: holder.dataset.save, SVG_ACTION: holder.dataset.svg, PNG_ACTION: holder.dataset.png },
   };
   await vegaEmbed(target, spec, options);
+  target.querySelector("summary")?.setAttribute("aria-label", holder.dataset.save);
   still.replaceWith(target);
   holder.dataset.drawn = "yes";
 }
