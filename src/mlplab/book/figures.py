@@ -32,7 +32,7 @@ def save(chart: altair.TopLevelMixin, name: str) -> tuple[Path, Path]:
 
 
 # The book's letters, and what the eye needs no more of: a page has its own frame and background.
-FONTS = "Source Sans 3, Noto Sans SC, sans-serif"
+FONTS = "'Source Sans 3', 'Noto Sans SC', sans-serif"  # quoted: a name may not start a word with a digit
 CONFIG: dict[str, Any] = {
     "background": None,
     "font": FONTS,

@@ -77,10 +77,11 @@ async function draw(holder) {
   const spec = JSON.parse(document.getElementById(holder.dataset.figure).textContent);
   const room = holder.closest(".scroll").clientWidth;
   const still = holder.querySelector(".static");
-  const isNarrow = room < 560 && still.firstElementChild.clientWidth > room;
-  if (isNarrow) {
-    fitted(spec, room - 130);
-    spec.config.legend = { ...spec.config.legend, orient: "bottom", columns: 2 };
+  // A little too wide, and it is drawn smaller; much too wide, and its panels stand below each other.
+  if (Number(still.firstElementChild.getAttribute("width")) > 1.15 * room) fitted(spec, room - 130);
+  if (room < 560) {
+    const gradient = { gradientLength: Math.min(240, room - 60), labelOverlap: "greedy" };
+    spec.config.legend = { ...spec.config.legend, orient: "bottom", columns: 2, ...gradient };
   }
   const target = document.createElement("div");
   const options = {
