@@ -92,6 +92,9 @@ async function draw(holder) {
     i18n: { CLICK_TO_VIEW_ACTIONS: holder.dataset.save, SVG_ACTION: holder.dataset.svg, PNG_ACTION: holder.dataset.png },
   };
   await vegaEmbed(target, spec, options);
+  // Made smaller to fit, but never so small that its words cannot be read: what is wider scrolls.
+  const drawn = target.querySelector("svg.marks");
+  drawn.style.minWidth = `${0.8 * drawn.getAttribute("width")}px`;
   target.querySelector("summary")?.setAttribute("aria-label", holder.dataset.save);
   still.replaceWith(target);
   holder.dataset.drawn = "yes";
