@@ -59,7 +59,7 @@ def drawn(chart: altair.TopLevelMixin, language: Language) -> tuple[dict[str, An
     """
     vl_convert = import_extra("vl_convert", what="A figure", extra="book")
     _register_fonts()
-    plain = chart.to_dict()
+    plain = chart.to_dict(validate=False)  # the tests validate it; that takes longer than to draw it
     words = "; ".join(dict.fromkeys(_titles(plain)))
     spec = _shorter(plain) | {"config": CONFIG, "description": words}
     return spec, vl_convert.vegalite_to_svg(spec), words

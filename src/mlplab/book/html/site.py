@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -111,7 +112,7 @@ def _all_made(workers: int | None) -> Iterator[Made]:
         return
     # Fresh processes: a forked one would hang in torch's threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin) as pool:
         try:
             yield from pool.map(make, EXERCISES)
         except BaseException:
@@ -119,10 +120,12 @@ def _all_made(workers: int | None) -> Iterator[Made]:
             raise
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """A worker computes with one thread, and leaves Ctrl-C to the process that started it."""
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write_pages(into: Path, made: Sequence[Made], corrections: Sequence[errata.Correction]) -> list[str]:

@@ -1,0 +1,71 @@
+"""A build writes the whole book or nothing."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from mlplab.book.html import site
+from mlplab.cli import main
+from mlplab.errors import EvidenceError, InvalidInput, MissingExtra
+
+BROKEN = "4.6.1 “Swapping changes nothing.” was published as “holds” and is now “fails”"
+
+
+@pytest.fixture
+def old_book(tmp_path):
+    folder = tmp_path / "dist" / "book"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "assets/book.css").touch()
+    (folder / "index.html").write_text("old", "utf-8")
+    return folder
+
+
+def test_a_claim_that_no_longer_holds_stops_the_build_and_leaves_the_old_book(old_book, monkeypatch):
+    made = [site.Made("4.6.1", broken=[BROKEN]), site.Made("4.6.2", broken=["4.6.2: a formula"])]
+    monkeypatch.setattr(site, "_all_made", lambda workers: iter(made))
+    with pytest.raises(EvidenceError, match="is not built") as stopped:
+        site.build(old_book)
+    assert BROKEN in str(stopped.value)
+    assert "4.6.2: a formula" in str(stopped.value)
+    assert (old_book / "index.html").read_text("utf-8") == "old"
+    assert [path.name for path in old_book.parent.iterdir()] == ["book"]
+
+
+def test_a_build_that_is_stopped_leaves_the_old_book_and_nothing_half_done(old_book, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(site, "_all_made", lambda workers: iter(()))
+    monkeypatch.setattr(site, "_write_pages", stop)
+    with pytest.raises(KeyboardInterrupt):
+        site.build(old_book)
+    assert (old_book / "index.html").read_text("utf-8") == "old"
+    assert [path.name for path in old_book.parent.iterdir()] == ["book"]
+
+
+def test_a_folder_that_holds_something_else_is_not_touched(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InvalidInput, match="must be empty, new, or hold a book"):
+        site.build(tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_bad_input_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr(sys, "argv", ["mlplab", "book", "build", "--out", str(file)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "the book's folder must be" in said
+
+
+@pytest.mark.parametrize("name", ["pypandoc", "pagefind", "fontTools", "ziamath", "altair"])
+def test_without_the_extra_it_says_what_brings_it(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtra, match=r"mlplab\[book\]"):
+        site.build(tmp_path / "book")
