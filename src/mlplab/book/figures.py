@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplab.claims import Language
-from mlplab.errors import import_extra
+from mlplab.errors import MissingExtra, import_extra
 from mlplab.study import default_path
 
 if TYPE_CHECKING:
@@ -97,5 +97,12 @@ def _register_fonts() -> None:
     """So that labels have the room that they need: letters are measured in the fonts that the book brings."""
     vl_convert = import_extra("vl_convert", what="A figure", extra="book")
     for package, inner in (("fontpkg_source_sans_3", "files"), ("pylopdf_fonts_zh_cn", ".")):
-        import_extra(package, what="The book", extra="book")
-        vl_convert.register_font_directory(str(files(package).joinpath(inner)))
+        vl_convert.register_font_directory(str(home(package) / inner))
+
+
+def home(package: str) -> Path:
+    """The folder of a wheel of fonts, which is data: nothing of it runs. Raises MissingExtra where it is missing."""
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtra("The book", "book")
+    return Path(found.submodule_search_locations[0])

@@ -6,9 +6,9 @@ import html
 import io
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
+from mlplab.book import figures
 from mlplab.errors import import_extra
 
 LATIN = "".join(map(chr, range(0x20, 0x7F)))
@@ -82,11 +82,10 @@ def letters_of(pages: list[str]) -> dict[str, str]:
 def write(font: Font, letters: str, folder: Path) -> str:
     """Write the subset; returns its rule for a style sheet. Raises MissingExtra without the extra `book`."""
     import_extra("brotli", what="The book", extra="book")
-    import_extra(font.package, what="The book", extra="book")
     subset = import_extra("fontTools.subset", what="The book", extra="book")
     options = subset.Options(flavor="woff2", hinting=False, layout_features=["*"], notdef_outline=True)
     options.drop_tables += ["meta"]
-    source = files(font.package).joinpath(font.path)
+    source = figures.home(font.package) / font.path
     opened = subset.load_font(io.BytesIO(source.read_bytes()), options)
     cutter = subset.Subsetter(options)
     cutter.populate(text=letters)

@@ -17,22 +17,14 @@ from pathlib import Path
 import jinja2
 
 from mlplab.answers import EXERCISES
-from mlplab.book import errata, pandoc
+from mlplab.book import errata, figures, pandoc
 from mlplab.book.document import Document, documents
 from mlplab.book.html import fonts, pages
 from mlplab.claims.words import LANGUAGES
 from mlplab.errors import EvidenceError, InvalidInput, MLPLabError, import_extra
 
 MAX_WORKERS = 8
-NEEDED = (
-    "altair",
-    "vl_convert",
-    "pypandoc",
-    "pagefind",
-    "fontTools",
-    "brotli",
-    *(font.package for font in fonts.FONTS),
-)
+NEEDED = ("altair", "vl_convert", "pypandoc", "pagefind", "fontTools", "brotli")
 ASSETS = ("book.css", "book.js", "theme.js", "icon.svg")
 # Of the search program; pages of its own look are not used.
 SEARCH_LOOKS = ("pagefind-ui.*", "pagefind-modular-ui.*", "pagefind-component-ui.*", "pagefind-highlight.js")
@@ -64,6 +56,8 @@ def build(
     """
     for name in NEEDED:
         import_extra(name, what="The book", extra="book")
+    for font in fonts.FONTS:
+        figures.home(font.package)
     if (
         into.exists()
         and not (into / "assets/book.css").exists()
