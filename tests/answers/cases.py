@@ -15,11 +15,15 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
 # Knobs that make an answer's own experiment small. Without an entry it is run as it is, with few seeds.
 SMALL = {
+    "4.1.4": {"hidden_sizes": "8", "epochs": "1"},
     "4.2.1": {"epochs": "1"},
     "4.2.2": {"epochs": "1", "hidden_sizes": "32"},
     "4.2.3": {"epochs": "2", "hidden_sizes": "16"},
+    "4.2.5": {"epochs": "1"},
     "4.2.6": {"epochs": "3"},
     "4.3.1": {"epochs": "1", "hidden_sizes": "32"},
+    "4.3.2": {"epochs": "1", "hidden_sizes": "16"},
+    "4.3.3": {"epochs": "1", "hidden_sizes": "16"},
     "4.5.1": {"epochs": "2"},
     "4.5.5": {"hidden_sizes": "8", "epochs": "2"},
     "4.6.1": {"hidden_sizes": "8,8", "epochs": "2"},

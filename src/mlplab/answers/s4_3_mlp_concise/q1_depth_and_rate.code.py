@@ -22,6 +22,6 @@ def score(depth, rate, seeds, metric):
 for depth in (1, 2, 3):
     tried = {r: score(depth, r, range(2), "validation_accuracy")
              for r in (0.03, 0.1, 0.3, 1.0)}
-    best = max(tried, key=tried.get)
+    best = max(tried, key=lambda rate: tried[rate])
     fresh = score(depth, best, range(100, 105), "test_accuracy")
     print(f"{depth} hidden layers: rate {best}, test {fresh:.1%}")
