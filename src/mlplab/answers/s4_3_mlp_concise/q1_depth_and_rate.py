@@ -39,7 +39,7 @@ def observe(lab: Lab) -> Observations:
     base = lab.setting(chapter.scaled(start, dataset))
     sizes = {depth: (width,) * depth for depth in depths}
     grid = factorial(base, hidden_sizes=list(sizes.values()), learning_rate=RATES)
-    tried = lab.run(Study(grid, choice.choosing_seeds(lab, quick=2, full=3), dataset)).frame
+    tried = lab.run(Study(grid, choice.choosing_seeds(lab, quick=1, full=3), dataset)).frame
     tried["depth"] = [len(name.split(",")) for name in tried["hidden_sizes"]]
     rates = {int(d): float(rate) for d, rate in choice.best(tried, "learning_rate", within="depth").items()}
     arms, roles = [], []
@@ -49,7 +49,7 @@ def observe(lab: Lab) -> Observations:
             roles.append(
                 {"arm": arms[-1].name, "depth": depth, "rate": rate, "is_tuned": rate == rates[depth]}
             )
-    runs = lab.run(Study(arms, lab.seeds(quick=4, full=20), dataset))
+    runs = lab.run(Study(arms, lab.seeds(quick=3, full=20), dataset))
     kept = tried[["depth", "learning_rate", "seed", "status", "validation_accuracy"]]
     return lab.observations(runs=runs.frame, arms=pd.DataFrame(roles), choosing=kept)
 
