@@ -51,7 +51,7 @@ def observe(lab: Lab) -> Observations:
     start = turn(chapter.MLP_SETTING, initialization="xavier_uniform")
     base = lab.setting(chapter.scaled(start, dataset))
     grid = factorial(base, activation=activations, learning_rate=RATES)
-    tried = lab.run(Study(grid, choice.choosing_seeds(lab, quick=2, full=3), dataset)).frame
+    tried = lab.run(Study(grid, choice.choosing_seeds(lab, quick=1, full=3), dataset)).frame
     rates = {
         name: float(rate) for name, rate in choice.best(tried, "learning_rate", within="activation").items()
     }
@@ -60,7 +60,7 @@ def observe(lab: Lab) -> Observations:
         (arm,) = factorial(base, activation=[name], learning_rate=[rates[name]])
         arms.append(Arm(name, arm.setting, arm.levels))
         roles.append({"arm": name, "rate": rates[name], "is_kin": name in RELU_FAMILY})
-    runs = lab.run(Study(arms, lab.seeds(quick=6, full=20), dataset))
+    runs = lab.run(Study(arms, lab.seeds(quick=5, full=20), dataset))
     kept = tried[["activation", "learning_rate", "seed", "status", "validation_accuracy"]]
     return lab.observations(runs=runs.frame, arms=pd.DataFrame(roles), choosing=kept)
 
