@@ -145,7 +145,8 @@ def observe(lab: Lab) -> Observations:
         found = [
             run_option(lab, base, option, dataset, num, range(first, first + count)) for option in of_remedy
         ]
-        means = [float(results.frame["validation_accuracy"].mean()) for results in found]
+        # Of plain numbers: a strength of which a run diverged has no mean, and is not chosen.
+        means = [float(results.frame["validation_accuracy"].to_numpy().mean()) for results in found]
         best = int(np.nanargmax(means))
         chosen[name] = of_remedy[best]
         tried += [

@@ -58,17 +58,12 @@ def observe(lab: Lab) -> Observations:
         best = next(arm for arm in grid if arm.name == tuned.best("validation_accuracy", arms=names))
         arms.append(Arm(kind, best.setting, best.levels))
     runs = lab.run(Study(arms, lab.seeds(quick=6, full=20), dataset))
-    selection = pd.DataFrame(
-        [
-            {
-                "kind": arm.levels["kind"],
-                "rate": arm.levels["rate"],
-                "is_chosen": any(arm.setting == taken.setting for taken in arms),
-            }
-            | mean_interval(tuned.values("validation_accuracy", arm.name)).to_dict()
-            for arm in grid
-        ]
+    taken = {arm.setting for arm in arms}
+    described = pd.DataFrame(
+        [{"arm": arm.name, **arm.levels, "is_chosen": arm.setting in taken} for arm in grid]
     )
+    # A run that diverged leaves its arm without a mean, and in the table.
+    selection = tuned.summary("validation_accuracy").drop(columns=["kind", "rate"]).merge(described, on="arm")
     inputs = pd.DataFrame([{"in_features": dataset.in_features}])
     return lab.observations(runs=runs.frame, selection=selection, inputs=inputs)
 
@@ -206,7 +201,11 @@ def tables(observations: Observations, language: Language) -> list[Table]:
     tried = []
     for kind in ("dropout", "dropconnect"):
         of_kind = selection[selection["kind"] == kind].to_dict("records")
-        cells = [f"{row['rate']:g}: {show.percent(row['estimate'])}" for row in of_kind]
+        diverged = Words("diverged", "发散").of(language)
+        means = [
+            show.percent(row["estimate"]) if np.isfinite(row["estimate"]) else diverged for row in of_kind
+        ]
+        cells = [f"{row['rate']:g}: {mean}" for row, mean in zip(of_kind, means, strict=True)]
         tried.append([ARMS[kind].of(language), *cells])
     num = selection["num_replicates"].iloc[0]
     choice = Words(

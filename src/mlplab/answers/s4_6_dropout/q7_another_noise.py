@@ -206,7 +206,7 @@ def tables(observations: Observations, language: Language) -> list[Table]:
     for kind, (_, _, name) in TECHNIQUES.items():
         of_kind = selection[selection["kind"] == kind]
         cells = [
-            f"{row['strength']:g}: {show.percent(row['validation_accuracy'])}"
+            f"{row['strength']:g}: {validation_text(row['validation_accuracy'], language)}"
             for row in of_kind.to_dict("records")
         ]
         tried.append([name.of(language), *cells])
@@ -221,6 +221,11 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         tried,
     )
     return [ends, choice]
+
+
+def validation_text(accuracy: float, language: Language) -> str:
+    """In per cent; or that a run diverged, so that there is no mean."""
+    return show.percent(accuracy) if np.isfinite(accuracy) else Words("diverged", "发散").of(language)
 
 
 def chosen_strength(observations: Observations, kind: str) -> float:
