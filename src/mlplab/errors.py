@@ -6,6 +6,7 @@
     ├── DataError                   a data set that is damaged or mislabelled
     │   └── AbsentData              a data set that is not on this machine and could not be fetched
     ├── StoreError                  a results store that cannot be read or written
+    ├── ClusterError                a cluster that cannot be reached, or whose workers keep dying
     ├── MissingExtra                a command that needs an optional part: says which pip command brings it
     └── EvidenceError               published evidence that is missing or does not fit the answer
 
@@ -76,6 +77,10 @@ class AbsentData(DataError):
 
 class StoreError(MLPLabError):
     """A results store that cannot be opened, read or written. What it held is left untouched."""
+
+
+class ClusterError(MLPLabError):
+    """A cluster that cannot be reached, has another version of mlplab, or whose workers keep dying."""
 
 
 class EvidenceError(MLPLabError):

@@ -10,7 +10,16 @@ from typing import Annotated, NoReturn
 import typer
 
 import mlplab
-from mlplab.cli import answers, behaviour, book, data, models, shift, tuning
+from mlplab.cli import (
+    answers,
+    behaviour,
+    book,
+    data,
+    models,
+    shift,
+    studies,
+    tuning,
+)
 from mlplab.errors import MLPLabError
 
 STOPPED = 128 + signal.SIGINT
@@ -29,6 +38,8 @@ app.add_typer(shift.commands, name="shift")
 app.add_typer(models.commands)
 app.add_typer(behaviour.commands)
 app.add_typer(tuning.commands)
+app.add_typer(studies.commands)
+app.add_typer(studies.study_commands, name="study", help="Comparisons on your own tables that were begun.")
 
 
 @app.callback(invoke_without_command=True)

@@ -20,7 +20,7 @@ the options, not the class: whoever changes the class gives it a new name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -168,6 +168,22 @@ class CentredDropout(Dropout):
         kept = self.factor(x, drawn)
         assert kept is not None
         return x.mean(-2, keepdim=True) * (1 - kept)
+
+
+Learned = Mapping[str, tuple[Mapping[str, float], type[NoiseKind]]]
+
+
+def added_kinds(names: Iterable[str]) -> Learned:
+    """Options and class of those kinds that were registered elsewhere: another process must `learn` them."""
+    known = {name: KINDS[name] for name in names if name in KINDS}
+    return {name: (Noise.KINDS[name], kind) for name, kind in known.items() if kind.__module__ != __name__}
+
+
+def learn(kinds: Learned) -> None:
+    """Register what is not known yet. A class that came by reference has registered itself on its way."""
+    for name, (options, kind) in kinds.items():
+        if name not in KINDS:
+            register(name, **options)(kind)
 
 
 def noise_of(noises: list[Noise], dtype: torch.dtype, device: torch.device | str = "cpu") -> NoiseKind | None:

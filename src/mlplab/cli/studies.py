@@ -1,0 +1,310 @@
+"""Commands on a table of one's own: compare, study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlplab.cli.options import Json, Sets, print_json, progress, read_knobs
+from mlplab.errors import InvalidInput, UnknownName
+
+if TYPE_CHECKING:
+    from mlplab.study.comparison import Outcome
+    from mlplab.study.plan import Plan
+
+# Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
+commands = typer.Typer()
+study_commands = typer.Typer(no_args_is_help=True)
+
+PANEL = "Your question"
+Report = Annotated[
+    str | None, typer.Option("--report", help="Write everything into one HTML file.", metavar="FILE")
+]
+Csv = Annotated[str | None, typer.Option("--csv", help="Write a row for each run.", metavar="FILE")]
+Executor = Annotated[
+    str, typer.Option("--executor", help="This machine's cores, or a Ray cluster.", metavar="local|ray")
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="Of a Ray cluster; without it one starts here.", metavar="HOST:PORT"),
+]
+Name = Annotated[str, typer.Argument(help="Name of a study, or its TOML file.", metavar="STUDY")]
+
+
+@commands.command(rich_help_panel=PANEL)
+def compare(
+    file: Annotated[
+        str, typer.Argument(help="A table: .csv or .parquet.", metavar="FILE", show_default=False)
+    ],
+    target: Annotated[str, typer.Option(help="Column to predict.", metavar="COLUMN", show_default=False)],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            help="A factor and its levels: dropout=0,0.2,0.5; levels that hold commas are parted by |.",
+            metavar="KEY=LEVELS",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Replicates of each arm.", metavar="N")] = 10,
+    until: Annotated[
+        str | None, typer.Option(help="Add seeds to comparisons that are undecided.", metavar="decided")
+    ] = None,
+    max_seeds: Annotated[int, typer.Option(help="With --until decided: at most.", metavar="N")] = 100,
+    baseline: Annotated[
+        str | None, typer.Option(help="Arm to compare with; the first by default.", metavar="ARM")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="validation_accuracy or validation_loss.", metavar="NAME")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="The largest difference that does not matter.", metavar="X")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Told by the target where not given.", metavar="classification|regression"),
+    ] = None,
+    categorical: Annotated[
+        list[str] | None, typer.Option(help="A column of names that look like numbers.", metavar="COLUMN")
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A column not to look at.", metavar="COLUMN")
+    ] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="Rows with equal cells here stay together.", metavar="COLUMN")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Split in the order of this column.", metavar="COLUMN")
+    ] = None,
+    set_: Sets = None,
+    executor: Executor = "local",
+    address: Address = None,
+    report: Report = None,
+    csv: Csv = None,
+    as_json: Json = False,
+) -> None:
+    """Which settings are best on a table of your own, and how sure that is."""
+    from mlplab.data.own_table import Roles
+    from mlplab.study.plan import Plan
+
+    if until not in (None, "decided"):
+        raise UnknownName("--until", until, ("decided",))
+    roles = Roles(target, task, tuple(categorical or ()), tuple(leave_out or ()), groups, time)  # pyright: ignore
+    plan = Plan(
+        str(Path(file).absolute()), roles, read_knobs(set_), read_levels(vary), seeds, baseline, metric, margin,
+        until == "decided", max_seeds,
+    )  # fmt: skip
+    _carry_out(plan, executor, address, report, csv, as_json=as_json)
+
+
+@study_commands.command("run")
+def run_(
+    file: Annotated[str, typer.Argument(help="A TOML file.", metavar="FILE", show_default=False)],
+    executor: Executor = "local",
+    address: Address = None,
+    report: Report = None,
+    csv: Csv = None,
+    as_json: Json = False,
+) -> None:
+    """Carry out the comparison in a TOML file."""
+    from mlplab.study.plan import Plan
+
+    _carry_out(Plan.read(Path(file)), executor, address, report, csv, as_json=as_json)
+
+
+@study_commands.command()
+def status(as_json: Json = False) -> None:
+    """How far the studies are that were begun on this machine; also while they run elsewhere."""
+    from mlplab.study import register
+    from mlplab.study.store import Store, default_path
+
+    rows = []
+    entries = register.entries()
+    if entries and default_path().exists():
+        with Store.open_readonly() as store:
+            for entry in entries:
+                done = len(store.stored(entry.digests))
+                rows.append(
+                    {"study": entry.name, "done": done, "runs": len(entry.digests), "begun": entry.begun}
+                )
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        typer.echo(
+            "No study was begun yet: mlplab compare FILE --target COLUMN --vary KEY=LEVELS begins one."
+        )
+    else:
+        import pandas as pd
+
+        from mlplab.cli.present import print_table
+
+        print_table(pd.DataFrame(rows))
+
+
+@study_commands.command()
+def resume(
+    name: Name,
+    executor: Executor = "local",
+    address: Address = None,
+    report: Report = None,
+    csv: Csv = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with a study where it was; a finished one is shown again."""
+    _carry_out(_plan(name), executor, address, report, csv, as_json=as_json)
+
+
+@study_commands.command()
+def export(
+    name: Name,
+    out: Annotated[str, typer.Option("--out", "-o", help="A .csv file.", metavar="FILE", show_default=False)],
+) -> None:
+    """Write what is there of a study: a row for each run that has ended."""
+    from mlplab.data.own_table import load_own
+    from mlplab.study import Study
+    from mlplab.study.comparison import checked
+    from mlplab.study.results import Results
+    from mlplab.study.store import Store
+
+    check_csv("--out", out)
+    plan = _plan(name)
+    table = load_own(plan.file, plan.roles)
+    _, arms, _ = checked(plan, table)
+    with Store.open_readonly() as store:
+        most = plan.max_seeds if plan.until_decided else plan.seeds
+        frames = []
+        for arm in arms:
+            whole = Study([arm], most, table.dataset)
+            held = store.stored(whole.digests)
+            seeds = [
+                run.seed for run, digest in zip(whole.runs, whole.digests, strict=True) if digest in held
+            ]
+            if seeds:
+                frames.append(Results.of(Study([arm], seeds, table.dataset), store).frame)
+    import pandas as pd
+
+    if not frames:
+        raise InvalidInput("mlplab study export", "needs a run that has ended", name)
+    write_csv(pd.concat(frames, ignore_index=True), out)
+    typer.echo(f"{sum(map(len, frames))} runs: {out}")
+
+
+def read_levels(vary: list[str] | None) -> dict[str, list[Any]]:
+    """`dropout=0,0.2` or `hidden_sizes=64|64,32` as levels. Raises InvalidInput."""
+    import re
+
+    found: dict[str, list[Any]] = {}
+    for text in vary or []:
+        key, equals, levels = (part.strip() for part in text.partition("="))
+        if not (key and equals and levels):
+            raise InvalidInput("--vary", "must be KEY=LEVELS", text, "Write --vary dropout=0,0.2,0.5")
+        if key in found:
+            raise InvalidInput("--vary", "must name each factor once", key)
+        # Not the commas of normal(mean=0,std=1).
+        parts = levels.split("|") if "|" in levels else re.split(r",(?![^(]*\))", levels)
+        found[key] = [part.strip() for part in parts]
+    return found
+
+
+def check_csv(option: str, path: str) -> None:
+    """Before anything is trained. Raises InvalidInput."""
+    if Path(path).suffix.lower() != ".csv":
+        raise InvalidInput(option, "must end in .csv", path)
+    if not Path(path).absolute().parent.is_dir():
+        raise InvalidInput(option, "must lie in a folder that exists", path)
+
+
+def write_csv(frame: Any, path: str) -> None:
+    frame.to_csv(path, index=False)
+
+
+def _plan(name: str) -> Plan:
+    from mlplab.study import register
+    from mlplab.study.plan import Plan
+
+    return Plan.read(Path(name)) if name.endswith(".toml") else register.entry(name).plan
+
+
+def _carry_out(
+    plan: Plan, executor: str, address: str | None, report: str | None, csv: str | None, *, as_json: bool
+) -> None:
+    from mlplab.data.own_table import load_own
+    from mlplab.study import Study, register
+    from mlplab.study.comparison import checked
+    from mlplab.study.comparison import compare as carry_out
+    from mlplab.study.store import Store
+
+    if csv is not None:
+        check_csv("--csv", csv)
+    if report is not None:
+        _check_report(report)
+    table = load_own(plan.file, plan.roles)
+    _, arms, _ = checked(plan, table)
+    with progress() as on_progress, Store() as store, _executor(executor, address) as how:
+        entry = register.Entry.begin(plan, Study(arms, plan.seeds, table.dataset).digests)
+        outcome = carry_out(plan, table, store, on_progress=on_progress, **how)
+    if csv is not None:
+        write_csv(outcome.results.frame, csv)
+    if report is not None:
+        from mlplab.book.study_page import study_page
+
+        Path(report).write_text(study_page(outcome), "utf-8")
+    if as_json:
+        print_json(outcome.to_dict() | {"study": entry.name})
+        return
+    _print(outcome, entry.name)
+    for what, path in (("Runs", csv), ("Report", report)):
+        if path is not None:
+            typer.echo(f"{what:14} {path}")
+
+
+@contextmanager
+def _executor(name: str, address: str | None) -> Iterator[dict[str, Any]]:
+    """How to train, as keywords of `compare`."""
+    if name not in ("local", "ray"):
+        raise UnknownName("--executor", name, ("local", "ray"))
+    if name == "local":
+        if address is not None:
+            raise InvalidInput("--address", "goes with --executor ray", address)
+        yield {}
+        return
+    from mlplab.study.cluster import Cluster
+
+    with Cluster(address) as cluster:
+        yield {"train": cluster, "chunks_at_once": cluster.chunks_at_once}
+
+
+def _check_report(path: str) -> None:
+    from mlplab.errors import import_extra
+
+    import_extra("vl_convert", what="A report", extra="book")
+    if Path(path).suffix.lower() not in (".html", ".htm"):
+        raise InvalidInput("--report", "must end in .html", path)
+    if not Path(path).absolute().parent.is_dir():
+        raise InvalidInput("--report", "must lie in a folder that exists", path)
+
+
+def _print(outcome: Outcome, name: str) -> None:
+    import pandas as pd
+
+    from mlplab.book.study_page import ranking_cells, test_sentence
+    from mlplab.cli.present import print_table
+
+    data = outcome.table.dataset
+    counts = ", ".join(f"{part.num_examples:,} {name}" for name, part in data.parts.items())
+    typer.echo(
+        f"{data.name}: {data.task} of {outcome.plan.roles.target}; {counts} rows, {data.in_features} features"
+    )
+    for note in outcome.table.notes:
+        typer.echo(f"Note: {note}")
+    typer.echo()
+    frame = pd.DataFrame(ranking_cells(outcome))
+    if not frame["diverged"].any():
+        frame = frame.drop(columns="diverged")
+    unit = "in %" if outcome.metric.endswith("accuracy") else "(lower is better)"
+    print_table(frame, title=f"{outcome.metric.replace('_', ' ')} {unit}, against {outcome.baseline}")
+    typer.echo(f"\n{test_sentence(outcome)}")
+    typer.echo(f"\nStudy          {name} (mlplab study resume {name})")

@@ -1,0 +1,352 @@
+"""A table of one's own as a data set: typed, split so that nothing leaks, encoded by its training rows alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlplab.data.dataset import Dataset, Part, Task
+from mlplab.data.split import random_split, stratified_split
+from mlplab.data.table_file import read_table
+from mlplab.errors import DataError, InvalidInput, UnknownName
+from mlplab.rng import Stream
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARES = (0.6, 0.2, 0.2)  # training, validation, test
+MIN_ROWS = 30
+MAX_CLASSES = 1_000
+FEW = 20  # whole numbers with up to so many values are taken for classes
+MAX_LEVELS = 100  # categories of a column that are told apart; rarer ones count as one
+LOOKED_AT = 20_000  # rows in which a column that gives the target away is looked for
+TASKS: tuple[Task, ...] = ("classification", "regression")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of a table are for.
+
+    Arguments:
+      target: what is predicted.
+      task: `classification` or `regression`; None to tell by the target.
+      categorical: columns whose cells are names, though they look like numbers.
+      leave_out: columns that are not looked at.
+      groups: rows with equal cells here stay in one part: a patient, a street. Not a feature.
+      time: rows are split in its order, the latest for the test. Not a feature.
+    """
+
+    target: str
+    task: Task | None = None
+    categorical: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    groups: str | None = None
+    time: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.task is not None and self.task not in TASKS:
+            raise UnknownName("--task", self.task, TASKS)
+        if self.groups is not None and self.time is not None:
+            raise InvalidInput("--groups and --time", "cannot both set the split", (self.groups, self.time))
+        special = [name for name in (self.target, self.groups, self.time) if name is not None]
+        for name in special:
+            if name in self.leave_out:
+                raise InvalidInput(
+                    "--leave-out", f"cannot be {name!r}, which has another role", self.leave_out
+                )
+            if special.count(name) > 1:
+                raise InvalidInput("--target", "cannot also set the split", name)
+
+
+@dataclass(frozen=True, eq=False)
+class OwnTable:
+    """The data set of a table, and what its owner should know.
+
+    Arguments:
+      notes: what was left out, filled in or looks like a mistake, one line each.
+      target_std: of a regression's target in the training rows: losses are squares of errors in this unit; None for
+        classes.
+    """
+
+    dataset: Dataset
+    notes: tuple[str, ...]
+    target_std: float | None = None
+
+
+def load_own(path: str | Path, roles: Roles) -> OwnTable:
+    """The data set in a CSV or Parquet file. Raises as `read_table` and `own_table` do."""
+    path = Path(path).expanduser()
+    return own_table(read_table(path, roles.categorical), roles, name=path.stem, source=path.name)
+
+
+def own_table(table: pd.DataFrame, roles: Roles, *, name: str, source: str = "") -> OwnTable:
+    """The data set of a table.
+
+    Numbers are standardised and a missing one becomes the mean; a category becomes a column for each value, missing
+    included; both, and the standardised target of a regression, by the training rows alone. 60 % of the rows train,
+    20 % validate, 20 % are kept for the test: at random and by class, or by groups, or in the order of time.
+
+    Raises UnknownName for a column that is not there; InvalidInput for a target that is constant, all missing or has
+    too many classes; DataError for too few rows or groups.
+    """
+    for option, column in _named(roles):
+        if column not in table.columns:
+            raise UnknownName(option, column, map(str, table.columns))
+    notes: list[str] = []
+    table = _without_gaps(table, roles, notes)
+    labels, classes, task = _target(table[roles.target], roles, notes)
+    features = _features(table, roles, notes)
+    rows = _split(table, roles, labels if task == "classification" else None, notes)
+    notes += _giveaways(features.iloc[rows[0]], labels[rows[0]], task)
+    encoded = _encoded(features, rows)
+    std = None
+    if task == "regression":
+        mean, std = float(labels[rows[0]].mean()), float(labels[rows[0]].std())
+        if not std:
+            raise InvalidInput(
+                "--target", "must vary in the training rows", f"{roles.target!r} is constant there"
+            )
+        labels = ((labels - mean) / std).astype(np.float32)[:, None]
+    train, validation, test = (
+        Part(part, np.ascontiguousarray(labels[r])) for part, r in zip(encoded, rows, strict=True)
+    )
+    dataset = Dataset(
+        name=name, title=name, task=task, train=train, validation=validation, test=test,
+        out_features=len(classes) if classes else 1, feature_shape=(encoded[0].shape[1],),
+        class_names=classes, source=source,
+    )  # fmt: skip
+    return OwnTable(dataset, tuple(notes), std)
+
+
+def _named(roles: Roles) -> list[tuple[str, str]]:
+    special = [("--target", roles.target), ("--groups", roles.groups), ("--time", roles.time)]
+    named = [(option, column) for option, column in special if column is not None]
+    named += [("--categorical", column) for column in roles.categorical]
+    return named + [("--leave-out", column) for column in roles.leave_out]
+
+
+def _without_gaps(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
+    """Rows that can be used: those whose target, and whose place in the split, is known."""
+    for option, column in _named(roles)[: 1 + (roles.groups is not None) + (roles.time is not None)]:
+        gaps = table[column].isna().to_numpy()
+        if gaps.all():
+            raise InvalidInput(option, "must have values", f"{column!r} is missing in every row")
+        if gaps.any():
+            notes.append(f"{gaps.sum():,} of {len(gaps):,} rows have no {column!r}: they are left out")
+            table = table[~gaps]
+    if len(table) < MIN_ROWS:
+        raise DataError(f"The table has {len(table)} rows that can be used; at least {MIN_ROWS} are needed.")
+    return table
+
+
+def _target(
+    column: pd.Series, roles: Roles, notes: list[str]
+) -> tuple[np.ndarray, tuple[str, ...] | None, Task]:
+    import pandas as pd
+
+    is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    distinct = column.nunique()
+    if distinct == 1:
+        raise InvalidInput("--target", "must vary", f"{roles.target!r} is {column.iloc[0]!r} in every row")
+    task = roles.task
+    if task is None:
+        whole = is_number and bool((column % 1 == 0).all())
+        task = "regression" if is_number and not (whole and distinct <= FEW) else "classification"
+        if whole and task == "classification":
+            notes.append(
+                f"{roles.target!r} has {distinct} whole numbers: they are taken for classes (--task regression to"
+                " predict a number)"
+            )
+    if task == "regression":
+        if not is_number:
+            raise InvalidInput(
+                "--target", "must hold numbers for a regression", f"{roles.target!r} holds text"
+            )
+        values = column.to_numpy(dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise InvalidInput(
+                "--target", "must hold finite numbers", f"{roles.target!r} holds an infinite one"
+            )
+        return values, None, task
+    if distinct > MAX_CLASSES:
+        raise InvalidInput(
+            "--target", f"must have at most {MAX_CLASSES:,} classes", f"{distinct:,} in {roles.target!r}",
+            "--task regression predicts a number; a name that hardly comes twice cannot be predicted",
+        )  # fmt: skip
+    codes, found = pd.factorize(column, sort=True)
+    counts = np.bincount(codes)
+    if counts.min() < 3:
+        rare = found[int(counts.argmin())]
+        raise InvalidInput(
+            "--target", "must have each class at least 3 times, once for each part",
+            f"{str(rare)!r} {counts.min()} time(s)", "Leave such rows out, or name rare classes alike",
+        )  # fmt: skip
+    return codes.astype(np.int64), tuple(map(str, found)), task
+
+
+def _features(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
+    """The columns to predict from, text as text and everything else as float64."""
+    import pandas as pd
+
+    special = {roles.target, roles.groups, roles.time, *roles.leave_out}
+    kept = {}
+    for name in table.columns:
+        if name in special:
+            continue
+        column, distinct = table[name], table[name].nunique()
+        if distinct <= 1 and not (distinct == 1 and column.isna().any()):
+            notes.append(f"{name!r} {'is constant' if distinct else 'has no value at all'}: it is left out")
+            continue
+        if pd.api.types.is_datetime64_any_dtype(column):
+            column = (column - column.min()).dt.total_seconds() / 86_400
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+            numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            if np.isinf(numbers).any():
+                row = int(np.isinf(numbers).argmax())
+                raise InvalidInput(
+                    f"column {name!r}", "must hold finite numbers", f"{numbers[row]} in row {row + 1}"
+                )
+            if len(numbers) > 1 and (np.diff(numbers) == 1).all():
+                notes.append(f"{name!r} counts the rows: it is left out")
+                continue
+            kept[name] = numbers
+            continue
+        if distinct == column.notna().sum() and distinct > FEW:
+            notes.append(f"{name!r} is another text in every row: it is left out")
+            continue
+        if distinct > MAX_LEVELS:
+            notes.append(
+                f"{name!r} has {distinct:,} values: all but the {MAX_LEVELS - 1} most frequent count as one"
+            )
+        kept[name] = column.astype(object).where(column.notna(), "missing").astype(str)
+    if not kept:
+        raise DataError("The table has no column to predict from.")
+    frame = pd.DataFrame(kept, index=table.index)
+    gaps = {
+        name: int(np.isnan(values).sum()) for name, values in kept.items() if isinstance(values, np.ndarray)
+    }
+    if gapped := {name: count for name, count in gaps.items() if count}:
+        most = max(gapped, key=lambda name: gapped[name])
+        notes.append(
+            f"{sum(gapped.values()):,} missing numbers in {len(gapped)} columns (most in {most!r}) are filled with the"
+            " training rows' mean"
+        )
+    return frame
+
+
+def _split(
+    table: pd.DataFrame, roles: Roles, labels: np.ndarray | None, notes: list[str]
+) -> list[np.ndarray]:
+    num = len(table)
+    sizes = [num - 2 * round(num * SHARES[1]), round(num * SHARES[1]), round(num * SHARES[1])]
+    if roles.groups is not None:
+        rows = _by_blocks(_shuffled_codes(table[roles.groups]), num, "--groups", roles.groups)
+    elif roles.time is not None:
+        rows = _by_blocks(_moments(table[roles.time]), num, "--time", roles.time)
+        notes.append(f"the split is in the order of {roles.time!r}: the latest rows are the test")
+    elif labels is not None:
+        return stratified_split(labels, sizes)
+    else:
+        return random_split(num, sizes)
+    if labels is not None and (lost := set(labels.tolist()) - set(labels[rows[0]].tolist())):
+        raise DataError(
+            f"{len(lost)} classes never come in the training part of this split: no model could learn them."
+        )
+    return rows
+
+
+def _shuffled_codes(column: pd.Series) -> np.ndarray:
+    import pandas as pd
+
+    codes, found = pd.factorize(column, sort=True)
+    return Stream(0, "split").permutation(len(found))[codes]
+
+
+def _moments(column: pd.Series) -> np.ndarray:
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(column):
+        parsed = pd.to_datetime(column, errors="coerce", format="mixed")
+        if (bad := parsed.isna().to_numpy()).any():
+            value = column.iloc[int(bad.argmax())]
+            raise InvalidInput("--time", "must hold numbers or moments", value, "2024-05-31 is one")
+        column = parsed
+    return pd.factorize(column, sort=True)[0]
+
+
+def _by_blocks(blocks: np.ndarray, num: int, option: str, column: str) -> list[np.ndarray]:
+    """Rows of each part, in the order of their blocks; a block stays whole."""
+    counts = np.bincount(blocks)
+    ends = np.cumsum(counts)
+    cuts = [
+        int(np.searchsorted(ends, num * share, side="left")) + 1
+        for share in (SHARES[0], SHARES[0] + SHARES[1])
+    ]
+    if len(counts) < 3 or not 0 < cuts[0] < cuts[1] < len(counts):
+        raise DataError(
+            f"{option} {column!r} has {len(counts)} values: too few, or one too large, for three parts."
+        )
+    bounds = (0, *cuts, len(counts))
+    return [np.flatnonzero((blocks >= low) & (blocks < high)) for low, high in itertools.pairwise(bounds)]
+
+
+def _encoded(features: pd.DataFrame, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numeric = [name for name in features.columns if features[name].dtype.kind == "f"]
+    texts = [name for name in features.columns if name not in numeric]
+    numbers = make_pipeline(
+        StandardScaler(), SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)
+    )
+    names = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", max_categories=MAX_LEVELS, sparse_output=False, dtype=np.float32
+    )
+    encoder = ColumnTransformer([("numbers", numbers, numeric), ("names", names, texts)])
+    encoder.fit(features.iloc[rows[0]])
+    parts = [np.ascontiguousarray(encoder.transform(features.iloc[r]), dtype=np.float32) for r in rows]
+    # A column that is constant in the training rows has no scale: elsewhere it must not reach thousands.
+    return [np.clip(part, -100, 100) for part in parts]
+
+
+def _giveaways(features: pd.DataFrame, target: np.ndarray, task: Task) -> list[str]:
+    """Columns that hold the target in disguise, which nobody has when a prediction is made."""
+    features, target = features.iloc[:LOOKED_AT], target[:LOOKED_AT]
+    return [
+        f"{name!r} gives the target away: is it known when a prediction is made? If not, --leave-out {name}"
+        for name in features.columns
+        if _gives_away(features[name].to_numpy(), target, task)
+    ]
+
+
+def _gives_away(column: np.ndarray, target: np.ndarray, task: Task) -> bool:
+    from scipy.stats import spearmanr
+
+    if column.dtype.kind == "f":
+        known = ~np.isnan(column)
+        column, target = column[known], target[known]
+        if len(column) < MIN_ROWS or np.ptp(column) == 0 or np.ptp(target) == 0:
+            return False
+        if task == "regression":
+            return abs(spearmanr(column, target).statistic) > 0.9999
+        # Each class an interval of its own: as many runs of one class, along the column, as there are classes.
+        order = np.lexsort((target, column))
+        num_classes = len(np.unique(target))
+        changes = int((np.diff(target[order]) != 0).sum()) + 1
+        boundaries = np.flatnonzero(np.diff(target[order]) != 0)
+        is_clean = bool((column[order][boundaries] < column[order][boundaries + 1]).all())
+        return changes == num_classes and is_clean
+    import pandas as pd
+
+    groups = pd.Series(target).groupby(column)
+    if groups.ngroups > len(target) / 2 or groups.ngroups < 2:
+        return False
+    spread = groups.max() - groups.min()
+    return bool((spread == 0).all())

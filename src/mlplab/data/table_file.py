@@ -1,0 +1,149 @@
+"""Tables in files of one's own: CSV and Parquet, with errors that name file, line and column."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlplab.errors import DataError, MissingExtra, UnknownName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".csv", ".parquet")
+# A fixed list: what pandas takes for missing grows from release to release, and "None" can be a category.
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+# Of a column's cells: with so many numbers, the rest are slips of the pen, and not categories.
+MOSTLY = 0.9
+
+
+def read_table(path: Path, categorical: Collection[str] = ()) -> pd.DataFrame:
+    """The table in a file: numbers, truth values, moments, or text, with NaN or None where a cell is missing.
+
+    Arguments:
+      categorical: columns whose cells are names, whatever they look like.
+
+    Raises DataError for a file that cannot be read, is empty, is no CSV or Parquet, is not UTF-8, has rows of unequal
+    length, a column without a name or twice, or text in a column of numbers; UnknownName for a categorical column that
+    is not there; MissingExtra for Parquet without pyarrow.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path} must be a table that ends in {' or '.join(SUFFIXES)}.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    if not start.strip():
+        raise DataError(f"{path} is empty.")
+    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    _check_names(path, [str(name) for name in table.columns])
+    for name in categorical:
+        if name not in table.columns:
+            raise UnknownName("--categorical", name, map(str, table.columns))
+        table[name] = (
+            table[name].astype(object).where(table[name].notna(), None).map(_text, na_action="ignore")
+        )
+    if path.suffix.lower() == ".csv":
+        for name in table.columns:
+            if name not in categorical:
+                table[name] = _typed(path, table[name])
+    if not len(table):
+        raise DataError(f"{path} has a header and no rows.")
+    return table
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except ImportError as error:
+        raise MissingExtra("A Parquet file", "parquet") from error
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        raise DataError(f"{path} is no Parquet file: {_first_line(error)}.") from error
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(
+            path, encoding="utf-8-sig", keep_default_na=False, na_values=list(MISSING), low_memory=False,
+            skipinitialspace=True,
+        )  # fmt: skip
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}, line {_undecodable_line(path)} is not UTF-8. Save it as UTF-8.") from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} has no columns.") from error
+    except pd.errors.ParserError as error:
+        raise DataError(f"{path} is no valid CSV: {_first_line(error)}.") from error
+
+
+def _undecodable_line(path: Path) -> int:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                return number
+    return 1
+
+
+def _first_line(error: Exception) -> str:
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^Error tokenizing data\. C error: ", "", text).rstrip(".")
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    for place, name in enumerate(names, start=1):
+        if not name.strip() or re.fullmatch(r"Unnamed: \d+", name):
+            raise DataError(f"{path}: column {place} has no name.")
+        # pandas tells a second "x" apart as "x.1".
+        if (stem := re.fullmatch(r"(.+)\.\d+", name)) and stem[1] in names and path.suffix.lower() == ".csv":
+            header = next(csv.reader(path.open(encoding="utf-8-sig", newline="")))
+            if header.count(stem[1]) > 1:
+                raise DataError(f"{path} has the column {stem[1]!r} twice.")
+
+
+def _typed(path: Path, column: pd.Series) -> pd.Series:
+    """A column of text as it is, unless most of it are numbers: then the rest is said, or there is none."""
+    import pandas as pd
+
+    if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
+        return column
+    numbers = pd.to_numeric(column, errors="coerce")
+    present = column.notna()
+    bad = present & numbers.isna()
+    if not present.any() or numbers[present].notna().mean() < MOSTLY:
+        return column
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        good, of = f"{int((present & ~bad).sum()):,}", f"{int(present.sum()):,}"
+        raise DataError(
+            f"{path}, line {_line_of(path, row)}, column {column.name!r}: {column.iloc[row]!r} is not a number, as "
+            f"{good} of {of} cells are. Mend it, or say --categorical {column.name}."
+        )
+    return numbers
+
+
+def _line_of(path: Path, row: int) -> int:
+    """The line on which a row (from 0) ends: a cell in quotation marks may go over several."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        next(reader)
+        seen = 0
+        for cells in reader:
+            if not cells:  # pandas passes over empty lines
+                continue
+            if seen == row:
+                break
+            seen += 1
+        return reader.line_num
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

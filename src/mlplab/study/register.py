@@ -1,0 +1,81 @@
+"""Studies on tables of one's own that were begun, so that another terminal can ask how far they are.
+
+One small file for each, beside the results store: its plan, and the digests of its runs. What is done is in the store.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from mlplab.errors import StoreError, UnknownName
+from mlplab.study.plan import Plan
+from mlplab.study.store import default_path
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A study that was begun: its name, plan, the digests of the runs planned last, and when it began."""
+
+    name: str
+    plan: Plan
+    digests: tuple[str, ...]
+    begun: str
+
+    @classmethod
+    def begin(cls, plan: Plan, digests: Sequence[str]) -> Self:
+        """Note a study. One with the same plan keeps its name."""
+        name = _name(plan)
+        begun = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+        entry = cls(name, plan, tuple(digests), begun)
+        held = {"format": 1, "plan": plan.to_dict(), "digests": list(digests), "begun": begun}
+        _write(folder() / f"{name}.json", json.dumps(held, indent=1))
+        return entry
+
+
+def folder() -> Path:
+    """Where studies are noted."""
+    return default_path().parent / "studies"
+
+
+def entries() -> list[Entry]:
+    """All that were begun, by name. Raises StoreError for a file that is damaged."""
+    return [_read(path) for path in sorted(folder().glob("*.json"))]
+
+
+def entry(name: str) -> Entry:
+    """The study of that name. Raises UnknownName."""
+    path = folder() / f"{name}.json"
+    if "/" in name or not path.is_file():
+        known = [path.stem for path in sorted(folder().glob("*.json"))]
+        raise UnknownName("study", name, known, "" if known else "No study was begun yet.")
+    return _read(path)
+
+
+def _name(plan: Plan) -> str:
+    from mlplab.spec import digest
+
+    return f"{Path(plan.file).stem}-{digest(json.dumps(plan.to_dict(), sort_keys=True, default=str))[:6]}"
+
+
+def _read(path: Path) -> Entry:
+    try:
+        held = json.loads(path.read_text("utf-8"))
+        return Entry(path.stem, Plan.from_dict(held["plan"]), tuple(held["digests"]), held["begun"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path} is damaged ({error}): remove it and begin the study again.") from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as part:
+            part.write(text)
+        Path(part.name).replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
