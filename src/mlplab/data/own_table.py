@@ -152,7 +152,9 @@ def _target(
     is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     distinct = column.nunique()
     if distinct == 1:
-        raise InvalidInput("--target", "must vary", f"{roles.target!r} is {column.iloc[0]!r} in every row")
+        raise InvalidInput(
+            "--target", "must vary", f"{roles.target!r} is {str(column.iloc[0])!r} in every row"
+        )
     task = roles.task
     if task is None:
         whole = is_number and bool((column % 1 == 0).all())

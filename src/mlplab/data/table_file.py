@@ -71,16 +71,29 @@ def _read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
+        _check_rows(path)
         return pd.read_csv(
-            path, encoding="utf-8-sig", keep_default_na=False, na_values=list(MISSING), low_memory=False,
-            skipinitialspace=True,
+            path, encoding="utf-8-sig", keep_default_na=False, na_values=list(MISSING), low_memory=False
         )  # fmt: skip
     except UnicodeDecodeError as error:
         raise DataError(f"{path}, line {_undecodable_line(path)} is not UTF-8. Save it as UTF-8.") from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} has no columns.") from error
-    except pd.errors.ParserError as error:
+    except (csv.Error, pd.errors.ParserError) as error:
         raise DataError(f"{path} is no valid CSV: {_first_line(error)}.") from error
+
+
+def _check_rows(path: Path) -> None:
+    """pandas fills up a row that is cut short, takes a longer one's first cell for a name, and renames a second "x"."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        header = next((cells for cells in reader if cells), [])
+        for name in header:
+            if header.count(name) > 1:
+                raise DataError(f"{path} has the column {name!r} twice.")
+        for cells in reader:
+            if cells and len(cells) != len(header):
+                raise DataError(
+                    f"{path}, line {reader.line_num} has {len(cells)} cells; the header has {len(header)}."
+                )
 
 
 def _undecodable_line(path: Path) -> int:
@@ -102,11 +115,6 @@ def _check_names(path: Path, names: list[str]) -> None:
     for place, name in enumerate(names, start=1):
         if not name.strip() or re.fullmatch(r"Unnamed: \d+", name):
             raise DataError(f"{path}: column {place} has no name.")
-        # pandas tells a second "x" apart as "x.1".
-        if (stem := re.fullmatch(r"(.+)\.\d+", name)) and stem[1] in names and path.suffix.lower() == ".csv":
-            header = next(csv.reader(path.open(encoding="utf-8-sig", newline="")))
-            if header.count(stem[1]) > 1:
-                raise DataError(f"{path} has the column {stem[1]!r} twice.")
 
 
 def _typed(path: Path, column: pd.Series) -> pd.Series:

@@ -45,7 +45,7 @@ def looks(first: int, most: int) -> tuple[int, ...]:
     """Seeds at each look: `first`, then GROWTH times as many, up to `most`.
 
     >>> looks(6, 100)
-    (6, 10, 16, 26, 42, 68, 100)
+    (6, 10, 16, 26, 42, 67, 100)
     """
     if not 2 <= first <= most:
         raise InvalidInput("looks", "need 2 <= first <= most", (first, most))

@@ -39,8 +39,8 @@ SECONDS_TO_ANSWER = 5.0
 class Cluster:
     """Trains on a Ray cluster: `run_study(study, store, train=cluster, chunks_at_once=cluster.chunks_at_once)`.
 
-    A context manager. Each task takes one core and computes with one thread. A Ray that this process has joined already is
-    used as it is.
+    A context manager. Each task takes one core and computes with one thread. A Ray that this process has joined already
+    is used as it is.
 
     Arguments:
       address: `host:port` of the cluster's head, `ray://host:port` of its client server, `auto` for one that runs on

@@ -1,0 +1,105 @@
+"""A comparison on a table of one's own, from the file to the verdict."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlplab.book.study_page import ranking_cells, study_page
+from mlplab.data.own_table import Roles, own_table
+from mlplab.errors import InvalidInput, UnknownName
+from mlplab.study import Store
+from mlplab.study.comparison import compare
+from mlplab.study.plan import Plan
+
+
+def problem(task: str = "regression"):
+    draws = np.random.default_rng(0)
+    x = draws.normal(size=(150, 3))
+    y = x @ [1.0, -2.0, 0.5] + draws.normal(0, 0.3, 150)
+    frame = pd.DataFrame(x, columns=["a", "b", "c"]).assign(
+        y=y if task == "regression" else np.where(y > 0, "up", "down")
+    )
+    return own_table(frame, Roles("y"), name="made")
+
+
+def plan(**changed) -> Plan:
+    base = {"hidden_sizes": (8,), "epochs": 10, "batch_size": 16, "learning_rate": 0.05}
+    vary = {"weight_decay": [0.0, 3.0]}
+    return Plan("/made.csv", Roles("y"), **({"base": base, "vary": vary, "seeds": 6} | changed))
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_harmful_arm_is_found_worse_and_the_ranking_says_so(task: str, tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        outcome = compare(plan(metric="validation_loss"), problem(task), store)
+        again = compare(
+            plan(metric="validation_loss"),
+            problem(task),
+            store,
+            train=lambda runs, data: pytest.fail("trained again"),
+        )
+    ranking = outcome.ranking()
+    assert list(ranking["arm"]) == ["weight_decay=0", "weight_decay=3"]
+    assert list(ranking["verdict"]) == ["baseline", "worse"]
+    assert outcome.best == outcome.baseline
+    assert outcome.test is None
+    pd.testing.assert_frame_equal(ranking, again.ranking())
+    json.dumps(outcome.to_dict(), allow_nan=False)
+
+
+def test_the_test_part_is_asked_once_about_the_best_arm(tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        outcome = compare(plan(baseline="weight_decay=3"), problem(), store)
+    assert outcome.best == "weight_decay=0"
+    assert outcome.test.verdict == "holds"
+    assert outcome.test.estimate < 0
+    assert (
+        dict(zip(outcome.ranking()["arm"], outcome.ranking()["verdict"], strict=True))["weight_decay=0"]
+        == "better"
+    )
+
+
+def test_an_arm_that_diverges_is_ranked_last_and_not_compared(tmp_path):
+    varied = plan(vary={"learning_rate": [0.05, 1e6]}, base={"hidden_sizes": (8,), "epochs": 3})
+    with Store(tmp_path / "s.sqlite") as store:
+        outcome = compare(varied, problem(), store)
+    assert list(outcome.ranking()["verdict"]) == ["baseline", "diverged"]
+    assert outcome.comparisons == {}
+
+
+def test_seeds_are_added_until_it_is_decided(tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        outcome = compare(plan(until_decided=True, max_seeds=12), problem(), store)
+    assert outcome.ranking()["seeds"].max() <= 12
+    assert outcome.comparisons["weight_decay=3"].verdict == "holds"
+
+
+def test_the_page_holds_everything_and_asks_for_nothing(tmp_path):
+    pytest.importorskip("vl_convert")
+    with Store(tmp_path / "s.sqlite") as store:
+        outcome = compare(plan(), problem(), store)
+    page = study_page(outcome)
+    for row in ranking_cells(outcome):
+        assert row["arm"] in page
+    assert "<svg" in page
+    assert "src=" not in page
+    assert page.count("http") == page.count("http://www.w3.org")
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "says"),
+    [
+        ({"baseline": "weight_decay=2"}, UnknownName, "weight_decay=0"),
+        ({"metric": "test_loss"}, UnknownName, "validation_loss"),
+        ({"vary": {"weight_decay": [0.1]}}, InvalidInput, "at least 2 arms"),
+        ({"vary": {"weight_decay": ["a lot"]}}, InvalidInput, "could not be read"),
+        ({"vary": {"weight_decay": [0.1, 0.1]}}, InvalidInput, "differ"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_training(changed, error, says: str, tmp_path):
+    with Store(tmp_path / "s.sqlite") as store, pytest.raises(error, match=says):
+        compare(plan(**changed), problem(), store, train=lambda runs, data: pytest.fail("trained"))

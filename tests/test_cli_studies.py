@@ -1,0 +1,102 @@
+"""Commands on a table of one's own: what a newcomer types, and what they type wrong."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlplab import cli
+from mlplab.study.store import Store
+
+
+@pytest.fixture
+def mlplab(capsys, monkeypatch, tmp_path):
+    """Runs a command in this process, in a folder and with a store of its own."""
+    monkeypatch.setenv("MLPLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def ended(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["mlplab", *words])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        return exit_.value.code or 0, *capsys.readouterr()
+
+    return ended
+
+
+@pytest.fixture
+def houses(tmp_path):
+    draws = np.random.default_rng(0)
+    area, street = draws.normal(100, 30, 120), draws.choice(["Elm", "Oak"], 120)
+    frame = pd.DataFrame({"area": area, "street": street, "price": 3 * area + draws.normal(0, 20, 120)})
+    frame.to_csv(tmp_path / "houses.csv", index=False)
+    return frame
+
+
+SMALL = ("--set", "hidden_sizes=4", "--set", "epochs=3", "--seeds", "3")
+COMPARE = ("compare", "houses.csv", "--target", "price", "--vary", "weight_decay=0,0.1", *SMALL)
+
+
+def test_a_comparison_is_told_written_resumed_and_exported(mlplab, houses, tmp_path):
+    pytest.importorskip("vl_convert")
+    status, out, err = mlplab(*COMPARE, "--csv", "runs.csv", "--report", "page.html")
+    assert (status, err) == (0, "")
+    assert "weight_decay=0.1" in out
+    assert len(pd.read_csv(tmp_path / "runs.csv")) == 6
+    assert "<svg" in (tmp_path / "page.html").read_text("utf-8")
+    _, out, _ = mlplab("study", "status", "--json")
+    (entry,) = json.loads(out)
+    assert (entry["done"], entry["runs"]) == (6, 6)
+    status, out, _ = mlplab("study", "resume", entry["study"], "--json")
+    assert status == 0
+    assert json.loads(out)["study"] == entry["study"]
+    assert mlplab("study", "export", entry["study"], "-o", "again.csv")[0] == 0
+    one, other = (
+        pd.read_csv(tmp_path / name).sort_values(["arm", "seed"]) for name in ("runs.csv", "again.csv")
+    )
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
+
+
+def test_a_file_says_what_the_command_line_says(mlplab, houses, tmp_path):
+    text = '[data]\nfile="houses.csv"\ntarget="price"\n[base]\nhidden_sizes=[4]\nepochs=3\n'
+    (tmp_path / "plan.toml").write_text(f"{text}[vary]\nweight_decay=[0, 0.1]\n[compare]\nseeds=3\n", "utf-8")
+    from_file, typed = (
+        json.loads(mlplab(*words, "--json")[1]) for words in (("study", "run", "plan.toml"), COMPARE)
+    )
+    assert from_file["ranking"] == typed["ranking"]
+    with Store.open_readonly() as store:
+        assert store.count() == 6  # the second one found everything
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("compare", "none.csv", "--target", "price", "--vary", "dropout=0,0.5"), "cannot be read"),
+        (("compare", "houses.csv", "--target", "prise", "--vary", "dropout=0,0.5"), "Did you mean 'price'?"),
+        (("compare", "houses.csv", "--target", "price"), "must name a factor"),
+        (("compare", "houses.csv", "--target", "price", "--vary", "dropuot=0,1"), "Did you mean 'dropout'?"),
+        (("compare", "houses.csv", "--target", "price", "--vary", "dropout=a,b"), "could not be read"),
+        ((*COMPARE, "--until", "soon"), "'decided'"),
+        ((*COMPARE, "--executor", "cloud"), "'local', 'ray'"),
+        ((*COMPARE, "--address", "host:1"), "goes with --executor ray"),
+        ((*COMPARE, "--csv", "runs.txt"), "must end in .csv"),
+        ((*COMPARE, "--report", "nowhere/page.html"), "folder that exists"),
+        (("study", "run", "none.toml"), "cannot be read"),
+        (("study", "resume", "nothing"), "No study was begun yet."),
+        (("study", "export", "nothing", "-o", "x.txt"), "must end in .csv"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(mlplab, houses, tmp_path, words, says: str):
+    status, out, err = mlplab(*words)
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert says in err
+    assert not list(tmp_path.glob("*.html"))
+    assert not (tmp_path / "cache" / "studies").exists()
+
+
+def test_no_study_is_said(mlplab):
+    assert "No study was begun yet" in mlplab("study", "status")[1]
