@@ -309,7 +309,7 @@ def _encoded(features: pd.DataFrame, rows: Sequence[np.ndarray]) -> list[np.ndar
         StandardScaler(), SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)
     )
     names = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=MAX_LEVELS, sparse_output=False, dtype=np.float32
+        handle_unknown="infrequent_if_exist", max_categories=MAX_LEVELS, sparse_output=False
     )
     encoder = ColumnTransformer([("numbers", numbers, numeric), ("names", names, texts)])
     encoder.fit(features.iloc[rows[0]])
@@ -329,7 +329,7 @@ def _giveaways(features: pd.DataFrame, target: np.ndarray, task: Task) -> list[s
 
 
 def _gives_away(column: np.ndarray, target: np.ndarray, task: Task) -> bool:
-    from scipy.stats import spearmanr
+    from scipy.stats import rankdata
 
     if column.dtype.kind == "f":
         known = ~np.isnan(column)
@@ -337,7 +337,7 @@ def _gives_away(column: np.ndarray, target: np.ndarray, task: Task) -> bool:
         if len(column) < MIN_ROWS or np.ptp(column) == 0 or np.ptp(target) == 0:
             return False
         if task == "regression":
-            return abs(spearmanr(column, target).statistic) > 0.9999
+            return abs(np.corrcoef(rankdata(column), rankdata(target))[0, 1]) > 0.9999
         # Each class an interval of its own: as many runs of one class, along the column, as there are classes.
         order = np.lexsort((target, column))
         num_classes = len(np.unique(target))

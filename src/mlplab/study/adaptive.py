@@ -74,8 +74,8 @@ def run_until_decided(
     A comparison is decided when its claim holds or fails, or when the arm is shown to be within the margin.
     """
     others = [arm for arm in arms if arm != baseline]
-    claim.setdefault("alpha", 0.05)
-    claim["alpha"] /= max(len(others), 1) * len(planned)
+    alpha = claim.get("alpha", 0.05) / (max(len(others), 1) * len(planned))
+    claim["alpha"] = alpha
     comparisons: dict[str, stats.Comparison] = {}
     diverged: list[str] = []
     tables: dict[str, pd.DataFrame] = {}
@@ -99,9 +99,7 @@ def run_until_decided(
             break
     frame = pd.concat([tables[arm] for arm in arms if arm in tables], ignore_index=True)
     points = pd.concat([curves[arm] for arm in arms if arm in curves], ignore_index=True)
-    return Decided(
-        Results(frame, lambda: points), comparisons, tuple(diverged), tuple(planned), claim["alpha"]
-    )
+    return Decided(Results(frame, lambda: points), comparisons, tuple(diverged), tuple(planned), alpha)
 
 
 def is_decided(comparison: stats.Comparison) -> bool:
