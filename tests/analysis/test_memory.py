@@ -10,8 +10,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mlplab.analysis import memory as module
-from mlplab.analysis.memory import largest_batch, memory, savings
+from mlplab.analysis.allocator import peak_bytes
+from mlplab.analysis.memory import memory
+from mlplab.analysis.memory_budget import largest_batch
+from mlplab.analysis.memory_savings import SEGMENTS, checkpoint_blocks, checkpoint_segments, savings
 from mlplab.errors import InvalidInput, UnknownName
 
 from .models import made
@@ -54,7 +56,7 @@ def test_predicted_peak_is_within_5_percent_of_the_profilers(name: str, optimize
 
 def test_a_measured_peak_is_not_the_prediction_told_twice(monkeypatch: pytest.MonkeyPatch):
     """Known-false control: without the convolution's own memory the prediction misses."""
-    monkeypatch.setattr("mlplab.analysis.step.workspace_bytes", lambda *_: 0)
+    monkeypatch.setattr("mlplab.analysis.step.kernel_bytes", lambda *_: 0)
     model, x = made("lenet")
     found = memory(model, x, optimizer="none", measure=True)
     assert found.measured is not None
@@ -155,12 +157,61 @@ def test_ways_to_save_compute_the_same_and_save_what_they_say():
     assert (rows.loc["peak"] <= plain["peak"]).all()
 
 
+@pytest.mark.parametrize("name", ["mlp", "residual", "encoder"])
+def test_an_accumulated_micro_batch_takes_what_is_predicted(name: str):
+    """A later one: gradients are there, and are added to."""
+    model, x = made(name)
+    part = x[: len(x) // 2].clone()
+    step = lambda: model(part).mean().backward()  # noqa: E731
+    step()
+    held = (*model.parameters(), *model.buffers(), *(p.grad for p in model.parameters()), part)
+    resident = sum(t.nbytes for t in held)
+    measured = resident + peak_bytes(step, torch.device("cpu"))
+    row = savings(model, x, optimizer="none").table().set_index("name").loc["accumulation, 2 micro-batches"]
+    assert row["peak"] == pytest.approx(measured, rel=0.05)
+
+
+class InPlace(nn.Module):
+    """As torchvision's networks are: features with ReLU(inplace=True) in a Sequential, then a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True),
+            nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        )  # fmt: skip
+        self.head = nn.Linear(8 * 16, 10)
+
+    def forward(self, x):
+        return self.head(self.features(x).flatten(1))
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["nested", "sequential"])
+def test_layers_that_work_in_place_can_be_checkpointed(wrapped: bool):
+    model = InPlace()
+    net = nn.Sequential(*model.features, nn.Flatten(), model.head) if wrapped else model
+    x = torch.randn(4, 3, 8, 8)
+    found = savings(net, x, optimizer="none")
+    assert found.notes == ()
+    rows = found.table().set_index("name")["saved"]
+    assert rows[rows.index.str.startswith("checkpointing")].item() < rows["plain step"]
+    # Segments compute the same gradient: what an in-place layer writes over is not read again.
+    net.train()
+    net(x).mean().backward()
+    expected = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    again = checkpoint_segments(net, 3) if wrapped else checkpoint_blocks(net)
+    again(x).mean().backward()
+    for p, grad in zip(net.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, grad)
+
+
 def measured_checkpointing(name: str, count: int) -> int:
     """The profiler's peak of a step in segments."""
     model, x = made(name)
     resident = sum(t.nbytes for t in (*model.parameters(), *model.buffers(), x))
-    net = module.checkpoint_segments(model, count)
-    return resident + module._peak_of(lambda: net(x).mean().backward(), torch.device("cpu"))
+    net = checkpoint_segments(model, count)
+    return resident + peak_bytes(lambda: net(x).mean().backward(), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["residual", "lenet"])
@@ -168,9 +219,7 @@ def test_checkpointing_as_predicted_is_the_best_of_what_is_run(name: str):
     model, x = made(name)
     rows = savings(model, x, optimizer="none").table()
     found = rows[rows["name"].str.startswith("checkpointing")]
-    measured = min(
-        measured_checkpointing(name, count) for count in range(2, min(len(model), module.SEGMENTS) + 1)
-    )
+    measured = min(measured_checkpointing(name, count) for count in range(2, min(len(model), SEGMENTS) + 1))
     assert len(found) == 1
     assert found["peak"].item() == pytest.approx(measured, rel=0.05)
 

@@ -10,22 +10,16 @@ Chen et al. 2016, Training deep nets with sublinear memory cost, arXiv:1604.0617
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
-import json
-import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
-from torch.utils.checkpoint import checkpoint
 
+from mlplab.analysis.allocator import peak_bytes
+from mlplab.analysis.batch import as_batch
 from mlplab.analysis.step import Loss, OptimizerFactory, Role, Step, fake_step, loss_value, run_step
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.study.plots import PALETTE
@@ -45,7 +39,6 @@ COLOURS: dict[Role, str] = {
     "target": "#98a2a9", "gradient": PALETTE[3], "saved": PALETTE[1], "temporary": "#c9d2d8",
 }  # fmt: skip
 ROLES: tuple[Role, ...] = tuple(COLOURS)
-SEGMENTS = 8
 
 
 @dataclass(frozen=True)
@@ -200,183 +193,24 @@ def memory(
     Raises InvalidInput for a layer that does not accept its input, an operation that depends on numbers, an empty
     batch; UnknownName for an optimiser.
     """
-    batch, make = _batch(inputs), named_optimizer(optimizer)
+    batch, make = as_batch(inputs), named_optimizer(optimizer)
     predicting = fake_step(model, batch, training=False)
     training = fake_step(model, batch, targets, loss, optimizer=make)
     measured = _measured(model, batch, targets, loss, make) if measure else None
     return Memory(
-        prediction=_use(predicting),
-        training=_use(training),
+        prediction=use_of(predicting),
+        training=use_of(training),
         modules=_modules(model, training),
         notes=_notes(model, training),
         measured=measured,
     )
 
 
-@dataclass(frozen=True)
-class Saving:
-    """A way to train the same batch in less memory, and its peak in bytes. `extra_flop`: what it computes again."""
-
-    name: str
-    peak: int
-    saved: int
-    flop: int
-
-
-@dataclass(frozen=True)
-class Savings:
-    """Ways to spare memory; the first is the plain step."""
-
-    rows: tuple[Saving, ...]
-
-    def table(self) -> pd.DataFrame:
-        """A row for each way: peak, bytes that autograd keeps, floating-point operations, and the share spared."""
-        frame = pd.DataFrame([asdict(row) for row in self.rows])
-        frame["spared"] = 1 - frame["peak"] / frame["peak"].iloc[0]
-        return frame
-
-    def plot(self) -> altair.Chart:
-        """The peak of each way as a bar."""
-        alt = import_extra("altair", what="A figure", extra="book")
-        rows = self.table().assign(MiB=lambda t: t["peak"] / 2**20)
-        y = alt.Y("name:N", sort=list(rows["name"]), title=None, axis=alt.Axis(labelLimit=260))
-        title = "Peak memory of a training step"
-        bars = alt.Chart(rows, title=title, width=380, height=alt.Step(26)).mark_bar(color=PALETTE[0])
-        return bars.encode(x=alt.X("MiB:Q", title="Peak (MiB)"), y=y)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON."""
-        return {"savings": self.table().to_dict("records")}
-
-
-def savings(
-    model: nn.Module,
-    inputs: Tensor | tuple[Any, ...],
-    targets: Tensor | None = None,
-    loss: Loss | None = None,
-    *,
-    optimizer: str | OptimizerFactory | None = "adam",
-) -> Savings:
-    """What checkpointing, accumulation over 2, 4 and 8 micro-batches, and bfloat16 autocast would save.
-
-    Each is followed on fake tensors like the plain step. Checkpointed are the segments of a Sequential, in the number
-    (2 to SEGMENTS) that peaks lowest; elsewhere the members of its Sequential and ModuleList, or its children.
-    Accumulation counts a micro-batch beside the gradients that are there already. Raises as `memory`.
-    """
-    batch, make = _batch(inputs), named_optimizer(optimizer)
-    plain = fake_step(model, batch, targets, loss, optimizer=make)
-    rows = [_saving("plain step", plain)]
-    for parts in (2, 4, 8):
-        size = _batch_size(batch)
-        if size % parts == 0:
-            step = fake_step(
-                model, resized(batch, size // parts), _resized(targets, size // parts), loss, optimizer=make
-            )
-            rows.append(_accumulated(f"accumulation, {parts} micro-batches", step, parts))
-    again = [
-        _saving(name, fake_step(model, batch, targets, loss, optimizer=make, rebuild=way))
-        for name, way in _checkpointings(model)
-    ]
-    rows.append(min(again, key=lambda row: row.peak))
-    half = fake_step(model, batch, targets, loss, optimizer=make, autocast=torch.bfloat16)
-    rows.append(_saving("bfloat16 autocast", half))
-    return Savings(tuple(rows))
-
-
-def largest_batch(
-    model: nn.Module,
-    inputs: Tensor | tuple[Any, ...],
-    budget: int,
-    targets: Tensor | None = None,
-    loss: Loss | None = None,
-    *,
-    optimizer: str | OptimizerFactory | None = "adam",
-    training: bool = True,
-) -> int:
-    """The largest batch of which a step's predicted peak is within `budget` bytes; 0 if one example is too many.
-
-    The first axis of every tensor in `inputs` and of `targets` is the batch. Peak memory must not fall as it grows.
-    Raises InvalidInput for a budget below 1 byte, and as `memory`.
-    """
-    if isinstance(budget, bool) or budget < 1:
-        raise InvalidInput("budget", "must be a positive number of bytes", budget)
-    batch, make = _batch(inputs), named_optimizer(optimizer)
-
-    def peak(size: int) -> int:
-        given, aims = resized(batch, size), _resized(targets, size)
-        return _use(fake_step(model, given, aims, loss, training=training, optimizer=make)).peak
-
-    # BatchNorm cannot train on one example: the search starts at 2 and asks for 1 last.
-    low, high = 0, 2
-    while high < 2**40 and peak(high) <= budget:
-        low, high = high, high * 2
-        if high > 4:  # peaks grow almost in proportion: go there at once
-            slope = max((peak(low) - peak(low // 2)) / (low - low // 2), 1e-9)
-            guess = low + int((budget - peak(low)) / slope)
-            if guess > low and peak(guess) <= budget:
-                low, high = guess, max(guess + 1, high)
-            else:
-                high = max(min(high, guess), low + 1)
-                if peak(high) <= budget:
-                    continue
-    while high - low > 1:
-        middle = (low + high) // 2
-        if middle == 1:
-            return int(_fits_one(peak, budget))
-        low, high = (middle, high) if peak(middle) <= budget else (low, middle)
-    return low
-
-
-def _fits_one(peak: Callable[[int], int], budget: int) -> bool:
-    try:
-        return peak(1) <= budget
-    except InvalidInput:
-        return False
-
-
-def checkpoint_blocks(model: nn.Module) -> nn.Module:
-    """The model (itself, changed): autograd keeps only the inputs of its blocks, and the backward runs them again."""
-    for block in _blocks(model):
-        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
-    return model
-
-
-def checkpoint_segments(model: nn.Module, count: int) -> nn.Module:
-    """A Sequential as `count` segments of neighbours, all but the last checkpointed (Chen et al. 2016, section 4.3)."""
-    layers = list(model.children())
-    ends = [round(len(layers) * index / count) for index in range(count + 1)]
-    segments = [nn.Sequential(*layers[start:end]) for start, end in itertools.pairwise(ends)]
-    checkpoint_blocks(nn.Sequential(*segments[:-1]))
-    return nn.Sequential(*segments)
-
-
-def _checkpointings(model: nn.Module) -> list[tuple[str, Callable[[nn.Module], nn.Module]]]:
-    if not isinstance(model, nn.Sequential) or len(model) < 2:
-        return [("checkpointing each block", checkpoint_blocks)]
-    return [
-        (f"checkpointing {count} segments", functools.partial(checkpoint_segments, count=count))
-        for count in range(2, min(len(model), SEGMENTS) + 1)
-    ]
-
-
-def _blocks(model: nn.Module) -> list[nn.Module]:
-    if isinstance(model, nn.Sequential):
-        return list(model)
-    found: list[nn.Module] = []
-    waiting = list(model.children())
-    while waiting:
-        module = waiting.pop(0)
-        if isinstance(module, nn.Sequential | nn.ModuleList):
-            found += list(module)
-        else:
-            waiting += list(module.children())
-    return found or list(model.children())
-
-
 # From a step to bytes
 
 
-def _use(step: Step) -> Use:
+def use_of(step: Step) -> Use:
+    """The bytes of a step by role, when all together are most."""
     alive: dict[Role, int] = dict.fromkeys(ROLES, 0)
     alive |= step.bytes_by_role()
     roles: dict[int, Role] = {storage: step.role(storage) for storage in step.sizes}
@@ -463,25 +297,6 @@ def _notes(model: nn.Module, step: Step) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _saving(name: str, step: Step) -> Saving:
-    return Saving(name, _use(step).peak, step.saved_bytes, sum(op.flop for op in step.ops))
-
-
-def _accumulated(name: str, step: Step, parts: int) -> Saving:
-    """The peak of a later micro-batch: its own gradients come beside those that are there."""
-    use = _use(step)
-    gradients = use.total.get("gradient", 0)
-    held = max(
-        sum(size for role, size in held.items()) + (gradients if not last else 0)
-        for held, last in zip(use.timeline, _updating(step, len(use.timeline)), strict=True)
-    )
-    return Saving(name, max(held, use.peak), step.saved_bytes, parts * sum(op.flop for op in step.ops))
-
-
-def _updating(step: Step, length: int) -> list[bool]:
-    return [index >= len(step.ops) or step.ops[index].phase == "update" for index in range(length)]
-
-
 # Measurement
 
 
@@ -510,75 +325,13 @@ def _measured(
     net.train()
     once()
     net.zero_grad(set_to_none=True)
-    return Measured(step.saved_bytes, resident + _peak_of(once, device))
+    return Measured(step.saved_bytes, resident + peak_bytes(once, device))
 
 
 def _real(x: Any, device: torch.device) -> Any:
     if not isinstance(x, Tensor) or x.device.type != "meta":
         return x
     return torch.zeros(x.shape, dtype=x.dtype, device=device)
-
-
-def _peak_of(once: Callable[[], None], device: torch.device) -> int:
-    """The most bytes that a call asks for beyond what is there, by what the allocator is asked for."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        once()
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler announces itself on standard error
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        once()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(path))
-        events = json.loads(path.read_text("utf-8"))["traceEvents"]
-    changes = [event for event in events if event.get("name") == "[memory]"]
-    changes.sort(key=lambda event: (event["ts"], event["args"]["Ev Idx"]))
-    held: dict[int, int] = {}
-    alive = most = 0
-    for event in changes:
-        size, address = event["args"]["Bytes"], event["args"]["Addr"]
-        if size < 0:
-            # What was there before and is given back now, as garbage of another model, is none of this step's.
-            alive -= held.pop(address, 0)
-        else:
-            held[address] = size
-            alive += size
-            most = max(most, alive)
-    return most
-
-
-# The batch
-
-
-def _batch(inputs: Tensor | tuple[Any, ...]) -> tuple[Any, ...]:
-    batch = inputs if isinstance(inputs, tuple) else (inputs,)
-    tensors = [x for x in batch if isinstance(x, Tensor)]
-    if not tensors or any(not x.numel() for x in tensors):
-        raise InvalidInput("inputs", "must be a batch that is not empty", [tuple(x.shape) for x in tensors])
-    return batch
-
-
-def _batch_size(batch: tuple[Any, ...]) -> int:
-    sizes = {x.shape[0] for x in batch if isinstance(x, Tensor) and x.ndim}
-    if len(sizes) != 1:
-        raise InvalidInput("inputs", "must have one batch size, on the first axis", sorted(sizes))
-    return sizes.pop()
-
-
-def resized(batch: tuple[Any, ...], size: int) -> tuple[Any, ...]:
-    """The same inputs with `size` examples, on the meta device: shapes alone."""
-    _batch_size(batch)
-    return tuple(_resized(x, size) for x in batch)
-
-
-def _resized(x: Any, size: int) -> Any:
-    if not isinstance(x, Tensor) or not x.ndim:
-        return x
-    return torch.empty((size, *x.shape[1:]), dtype=x.dtype, device="meta")
 
 
 def named_optimizer(optimizer: str | OptimizerFactory | None) -> OptimizerFactory | None:

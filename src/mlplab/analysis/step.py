@@ -8,12 +8,13 @@ of each storage says when its memory is free again. The same watch on real tenso
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from mlplab.analysis.convolution import workspace_bytes
+from mlplab.analysis.allocator import kernel_bytes
 from mlplab.errors import InvalidInput
 
 Role = Literal["parameter", "buffer", "input", "target", "optimizer state", "saved", "gradient", "temporary"]
@@ -114,6 +115,7 @@ def fake_step(
     training: bool = True,
     optimizer: OptimizerFactory | None = None,
     autocast: torch.dtype | None = None,
+    accumulating: bool = False,
     rebuild: Callable[[nn.Module], nn.Module] = lambda model: model,
 ) -> Step:
     """Follow a training step (train mode, a second one: the optimiser has its state), or a prediction (eval mode).
@@ -122,6 +124,7 @@ def fake_step(
       model: any module; its tensors may lie on the meta device. It is not changed.
       inputs: what `forward` takes; only shapes and types of tensors matter.
       loss: (output, targets) to a scalar; by default the mean of all numbers that the model returns.
+      accumulating: gradients of an earlier step are there, and those of this one are added to them.
       rebuild: makes another module of the copy before it runs.
 
     Raises InvalidInput where a layer does not accept its input, and where an operation depends on numbers.
@@ -132,7 +135,7 @@ def fake_step(
         given = tuple(_fake(x) for x in inputs)
         aims = None if targets is None else _fake(targets)
         return run_step(
-            net, given, aims, loss, training=training, optimizer=optimizer, autocast=autocast
+            net, given, aims, loss, training=training, optimizer=optimizer, autocast=autocast, accumulating=accumulating
         )  # fmt: skip
 
 
@@ -153,6 +156,7 @@ def run_step(
     training: bool = True,
     optimizer: OptimizerFactory | None = None,
     autocast: torch.dtype | None = None,
+    accumulating: bool = False,
 ) -> Step:
     """The same on the tensors that are given: it runs the step, and changes `net`."""
     net.train(training)
@@ -166,12 +170,14 @@ def run_step(
     device = next((p.device.type for p in net.parameters()), "cpu")
     cast = torch.autocast(device, autocast) if autocast else nullcontext()
     with watch.named_errors():
-        if update is not None:  # so that its state is there
+        if update is not None or accumulating:  # so that its state, and the gradients to add to, are there
             with cast:
                 value = loss_value(net(*inputs), targets, loss)
             value.backward()
-            update.step()
-            update.zero_grad(set_to_none=True)
+            if update is not None:
+                update.step()
+            if not accumulating:
+                net.zero_grad(set_to_none=True)
             del value
         watch.leaves(inputs, targets, update)
         if not training:
@@ -254,6 +260,7 @@ class _Watch(TorchDispatchMode):
     ) -> None:
         for name, tensor in self.net.named_parameters():
             self._leaf(name, tensor, "parameter")
+            self._leaf(f"gradient of {name}", tensor.grad, "gradient")
         for name, tensor in self.net.named_buffers():
             self._leaf(name, tensor, "buffer")
         many = len(inputs) > 1
@@ -337,7 +344,7 @@ class _Watch(TorchDispatchMode):
         output = func(*args, **kwargs)
         name, number = func.overloadpacket.__name__, len(self.step.ops)
         if self.predicted:
-            self._pulse(workspace_bytes(func, args, output))
+            self._pulse(kernel_bytes(func, args))
         made = tuple(self._value(x, name, op=number) for x in tree_leaves(output) if isinstance(x, Tensor))
         count = flop_registry.get(func.overloadpacket)
         flop = int(count(*args, **kwargs, out_val=output)) if count else 0
@@ -394,9 +401,14 @@ class _Watch(TorchDispatchMode):
         with ExitStack() as stack:
             said.setLevel(logging.CRITICAL)  # it logs what it raises, and we say it in one line
             stack.callback(said.setLevel, level)
+            running: list[_Running] = []  # the innermost last
             for path, module in self.net.named_modules():
-                hook = module.register_forward_pre_hook(self._arrive(path))
-                stack.callback(hook.remove)
+                enter = functools.partial(self._arrive, running, path)
+                for hook in (
+                    module.register_forward_pre_hook(enter),
+                    module.register_forward_hook(lambda *_: running.pop() and None),
+                ):
+                    stack.callback(hook.remove)
             try:
                 yield
             except (
@@ -405,9 +417,8 @@ class _Watch(TorchDispatchMode):
                 UnsupportedOperatorException,
             ) as error:
                 op = getattr(error, "func", None) or str(error).splitlines()[0]
-                rule = (
-                    f"must not depend on the numbers of a tensor (operation {op} in layer {self._arrived!r})"
-                )
+                where = f" in {running[-1].named}" if running else ""
+                rule = f"must not depend on the numbers of a tensor (operation {op}{where})"
                 raise InvalidInput("model", rule, type(error).__name__) from error
             except InvalidInput:
                 raise
@@ -420,16 +431,25 @@ class _Watch(TorchDispatchMode):
                 NotImplementedError,
             ) as error:
                 line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-                where = (
-                    f"layer {self._arrived!r} ({self._kind})" if self._arrived else f"model ({self._kind})"
-                )
-                raise InvalidInput(where, f"must accept its input ({line})", self._shapes) from error
+                if not running:
+                    rule = f"must run on what the model returns ({line})"
+                    raise InvalidInput("loss or backward", rule, type(error).__name__) from error
+                here = running[-1]
+                raise InvalidInput(here.named, f"must accept its input ({line})", here.shapes) from error
 
-    _arrived, _kind, _shapes = "", "", ()
+    @staticmethod
+    def _arrive(running: list[_Running], path: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        shapes = [tuple(x.shape) for x in tree_leaves(inputs) if isinstance(x, Tensor)]
+        running.append(_Running(path, type(module).__name__, shapes))
 
-    def _arrive(self, path: str) -> Callable[..., None]:
-        def arrive(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            self._arrived, self._kind = path, type(module).__name__
-            self._shapes = [tuple(x.shape) for x in tree_leaves(inputs) if isinstance(x, Tensor)]
 
-        return arrive
+class _Running(NamedTuple):
+    """A module that runs. It holds no tensor, which would then stay alive."""
+
+    path: str
+    kind: str
+    shapes: list[tuple[int, ...]]
+
+    @property
+    def named(self) -> str:
+        return f"layer {self.path!r} ({self.kind})" if self.path else f"model ({self.kind})"

@@ -45,16 +45,16 @@ def memory(
     """Where the memory goes, in prediction and training, found without allocating any."""
     from mlplab.analysis import memory as tool
     from mlplab.analysis.loading import parse_bytes
+    from mlplab.analysis.memory_budget import largest_batch
+    from mlplab.analysis.memory_savings import savings as find_savings
 
     check_plot(plot)
     limit = None if budget is None else parse_bytes(budget)
     tool.named_optimizer(optimizer)
     net, inputs, targets, aim = _question(model, input_, loss, trust=trust, real=measure)
     result = tool.memory(net, inputs, targets, aim, optimizer=optimizer, measure=measure)
-    more = tool.savings(net, inputs, targets, aim, optimizer=optimizer) if savings else None
-    largest = (
-        None if limit is None else tool.largest_batch(net, inputs, limit, targets, aim, optimizer=optimizer)
-    )
+    more = find_savings(net, inputs, targets, aim, optimizer=optimizer) if savings else None
+    largest = None if limit is None else largest_batch(net, inputs, limit, targets, aim, optimizer=optimizer)
     if plot:
         save_plot(result.plot(), plot)
     if as_json:
@@ -77,7 +77,7 @@ def memory(
         print_table(more.table(), in_bytes=("peak", "saved"))
     if limit is not None:
         typer.echo(f"\nLargest batch that trains within {limit:,} bytes: {largest:,}.")
-    for note in result.notes:
+    for note in (*result.notes, *(more.notes if more else ())):
         typer.echo(f"Note: {note}")
     told(plot)
 
