@@ -35,6 +35,11 @@ def encoder() -> nn.TransformerEncoder:
     return nn.TransformerEncoder(layer, 6)
 
 
+def encoder_block() -> nn.TransformerEncoderLayer:
+    """One small layer of an encoder, with dropout."""
+    return nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+
+
 def plain_deep() -> nn.Sequential:
     """Twenty sigmoid layers of 64 units as PyTorch starts them: too deep for that start."""
     layers = [layer for _ in range(20) for layer in (nn.Linear(64, 64), nn.Sigmoid())]

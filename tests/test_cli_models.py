@@ -60,6 +60,21 @@ WORKS = {
     "signals": ("signals", PERCEPTRON, "--input", "16,784", "--seeds", "3"),
     "jacobian": ("signals", PERCEPTRON, "--input", "2,784", "--jacobian"),
     "diagnose": ("diagnose", PERCEPTRON, "--input", "32,784"),
+    "a loss without targets": ("diagnose", PERCEPTRON, "--input", "32,784", "--loss", "mean"),
+    "curvature with dropout": ("curvature", f"{MODELS}:encoder_block", "--input", "2,5,16", "--loss", "mse"),
+    "signals without a theory": ("signals", LENET, "--input", "4,1,28,28", "--seeds", "2"),
+    "pieces of a segment": ("pieces", f"{MODELS}:two_moons", "--input", "1,2"),
+    "regions in fractions": (
+        "regions",
+        f"{MODELS}:two_moons",
+        "--input",
+        "1,2",
+        "--reach",
+        "0.1",
+        "--exact",
+    ),
+    "polynomial": ("polynomial", "--degree", "4", "--sizes", "10,20", "--draws", "20"),
+    "conditioning": ("polynomial", "--conditioning", "--degree", "4"),
 }
 
 
@@ -97,6 +112,22 @@ def test_a_batch_of_the_users_own(mlplab, tmp_path: Path):
     told = mlplab("diagnose", PERCEPTRON, "--batch", str(tmp_path / "batch.npz"))
     assert told.status == 0, told.err
     assert told.out.startswith("32 examples of batch.npz")
+
+
+def test_pieces_go_from_one_example_to_another(mlplab, tmp_path: Path):
+    ends = np.array([[-1.5, 0.5], [2.5, -0.5]])
+    np.savez(tmp_path / "ends.npz", inputs=ends, targets=[0, 1])
+    told = mlplab("pieces", f"{MODELS}:two_moons", "--batch", str(tmp_path / "ends.npz"), "--json")
+    held = json.loads(told.out)
+    assert (held["start"], held["end"]) == (ends[0].tolist(), ends[1].tolist())
+    assert held["num_pieces"] == len(held["breakpoints"]) + 1 > 5
+
+
+def test_equations_are_written_as_latex(mlplab, tmp_path: Path):
+    path = tmp_path / "equations.tex"
+    told = mlplab("graph", PERCEPTRON, "--input", "2,784", "--equations", "-o", str(path))
+    assert told.status == 0, told.err
+    assert path.read_text("utf-8") == told.out
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "html"])
@@ -138,7 +169,18 @@ WRONG = {
     ),
     "no seeds": (("signals", PERCEPTRON, "--input", "2,784", "--seeds", "0"), "--seeds"),
     "a net that is not piecewise linear": (("regions", f"{MODELS}:plain_deep", "--input", "1,64"), "Sigmoid"),
-    "a slice of one input": (("regions", PERCEPTRON, "--input", "1"), "two inputs at least"),
+    "a slice of one input": (("regions", PERCEPTRON, "--input", "1"), "at least 2 inputs"),
+    "equations as a drawing": (
+        ("graph", PERCEPTRON, "--input", "2,784", "--equations", "-o", "g.svg"),
+        "must end in .tex",
+    ),
+    "no size": (("polynomial", "--sizes", "10,x"), "--sizes"),
+    "a degree below 0": (("polynomial", "--degree", "-1"), "--degree"),
+    "a reach of nothing": (("pieces", f"{MODELS}:two_moons", "--input", "1,2", "--reach", "0"), "--reach"),
+    "a drawing in no folder": (
+        ("graph", PERCEPTRON, "--input", "2,784", "-o", "no/g.dot"),
+        "folder that exists",
+    ),
     "a pickle": (("memory", "weights.pth", "--input", "2"), "pickle"),
 }
 

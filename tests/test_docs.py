@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+TOOLS = (
+    "activations", "curvature", "diagnose", "graph", "memory", "nn", "partition", "piecewise", "polynomial", "signals",
+    "symmetry",
+)  # fmt: skip
+NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?%?")
 
 
 def test_the_programs_of_the_engines_page_run():
@@ -32,3 +39,50 @@ def test_figures_of_the_engines_page_are_the_measured_ones():
     assert page["filled"](text) == text
     with pytest.raises(LookupError, match="engine-cpu"):
         page["filled"](text.replace("<!-- engine-cpu -->", ""))
+
+
+def programs(page: str) -> list[tuple[str, str]]:
+    """Commands and Python programs of a page, each with the output that it shows ("" for none)."""
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    found: list[tuple[str, str]] = []
+    for language, body in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        if language == "python" or (not language and body.startswith(("mlplab ", "python "))):
+            found.append((body, ""))
+        elif language in ("", "latex") and found and not found[-1][1]:
+            found[-1] = (found[-1][0], body)
+    return found
+
+
+def masked(text: str) -> list[str]:
+    """Lines with numbers and spaces made alike: times and roundings differ from machine to machine."""
+    lines = (" ".join(NUMBER.sub("#", line).split()) for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TOOLS)
+def test_a_tools_page_runs_as_written_and_shows_what_comes(page: str, tmp_path: Path):
+    """One process for each command, and one for the page's Python, in a folder with nothing but the examples."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "docs/images").mkdir(parents=True)
+    paths = {"PYTHONPATH": str(ROOT / "src"), "MLPLAB_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"}
+    python, shown = "", ""
+    jobs = []
+    for body, output in programs(page):
+        if body.startswith("mlplab "):
+            jobs.append(([sys.executable, "-m", *shlex.split(body)], output))
+        elif body.startswith("python "):
+            jobs.append(([sys.executable, *shlex.split(body)[1:]], output))
+        else:
+            python, shown = python + body + "\n", shown + output
+    if python:
+        jobs.append(([sys.executable, "-c", python], shown))
+    assert jobs
+    for words, output in jobs:
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ | paths
+        )
+        assert done.returncode in (0, 1), done.stderr  # 1: something was found
+        said = [line for line in done.stderr.splitlines() if not line.startswith("Fontconfig warning")]
+        assert said == []  # but for what Graphviz finds fault with in the fonts of a machine
+        assert masked(done.stdout) == masked(output), words

@@ -137,6 +137,15 @@ def test_any_module_will_do(model, shape) -> None:
     found.plot().to_dict()
 
 
+def test_layers_too_large_are_left_out_and_said() -> None:
+    model = nn.Sequential(nn.Linear(1000, 5000), nn.ReLU(), nn.Linear(5000, 3))
+    found = jacobian_spectrum(model, torch.randn(1, 1000))
+    assert found.left_out == ("0", "1")
+    assert list(found.table()["layer"]) == ["2"]
+    with pytest.raises(InvalidInput, match="5,000 outputs by 1,000 inputs at '0'"):
+        jacobian_spectrum(model, torch.randn(1, 1000), layers=["0"])
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from mlplab.analysis.curvature import Batch, Loss, LossOnBatch, gradient, hessian, spectrum_edges
+from mlplab.analysis.module_kinds import CONVOLUTIONS, LAYERS
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.study.plots import PALETTE
 
@@ -50,8 +51,6 @@ Cause = Literal[
     "ill-conditioned input",
     "learning rate too large",
 ]
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-LAYERS = (nn.Linear, *CONVOLUTIONS, nn.RNNBase)
 
 # Chosen so that healthy models are left alone: tests/analysis/test_diagnose.py counts the false alarms.
 DEPTH_RATIO = 1e3  # of gradients or signals between the first and the last layer

@@ -17,7 +17,7 @@ Gauss-Kronrod `cubature`, which finds kinks by itself; fixed Gauss-Hermite nodes
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,9 +26,8 @@ import pandas as pd
 import torch
 from scipy.integrate import cubature
 from scipy.optimize import brentq
-from torch import Tensor, nn
+from torch import Tensor
 
-from mlplab import stats
 from mlplab.engine.activations import activation_function
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.spec import Activation
@@ -36,7 +35,6 @@ from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair
-    from jaxtyping import Float
 
 Elementwise = str | Callable[[Tensor], Tensor]
 Phase = Literal["ordered", "critical", "chaotic"]
@@ -143,7 +141,7 @@ def variance_map(
 ) -> float:
     """V(q) = σ_w² E[φ(√q z)²] + σ_b²: the variance one layer on (Poole et al. 2016, eq. 3)."""
     function, root = _activation(activation), math.sqrt(q)
-    return weight_variance * _gaussian_mean(lambda z: function(root * z) ** 2) + bias_variance
+    return weight_variance * gaussian_mean(lambda z: function(root * z) ** 2) + bias_variance
 
 
 def gradient_gain(activation: Elementwise, q: float, weight_variance: float) -> float:
@@ -152,7 +150,7 @@ def gradient_gain(activation: Elementwise, q: float, weight_variance: float) -> 
     φ' is PyTorch's derivative, by autograd.
     """
     function, root = _activation(activation), math.sqrt(q)
-    return weight_variance * _gaussian_mean(lambda z: _derivative(function, root * z) ** 2)
+    return weight_variance * gaussian_mean(lambda z: _derivative(function, root * z) ** 2)
 
 
 def correlation_map(
@@ -185,194 +183,6 @@ def correlation_map(
     return mixed / variance_map(function, q, weight_variance, bias_variance)
 
 
-@dataclass(frozen=True)
-class SignalPropagation:
-    """Predicted and measured variances of a model's pre-activations and of the gradients there, over its layers.
-
-    `rows`: a row for each `Linear`, from the input on: layer, name, direction ("forward" or "backward"), predicted,
-    estimate, ci_low, ci_high. Forward: the mean square of the pre-activations. Backward: the mean square of the
-    gradient there, for a standard normal gradient at the model's end.
-    """
-
-    rows: pd.DataFrame
-    ci_prob: float
-    num_replicates: int
-
-    def table(self) -> pd.DataFrame:
-        """A row for each layer and direction."""
-        return self.rows.copy()
-
-    def plot(self, *, title: str = "Signals and gradients at the start") -> altair.HConcatChart:
-        """Measured variances as points with intervals, predicted ones as lines; logarithmic."""
-        alt = import_extra("altair", what="A figure", extra="book")
-        note = f"line: mean field; point: mean over seeds with {100 * self.ci_prob:.3g}% t interval"
-        names = {"forward": "Mean square of pre-activations", "backward": "Mean square of gradients"}
-        charts = []
-        for colour, (direction, y_title) in zip(PALETTE, names.items(), strict=False):
-            rows = self.rows[self.rows["direction"] == direction].copy()
-            rows["ci_low"] = rows["ci_low"].where(rows["ci_low"] > 0)  # a logarithm ends at 0
-            base = alt.Chart(rows, width=270, height=240).encode(
-                x=alt.X("layer:Q", title="Layer", axis=alt.Axis(tickMinStep=1, format="d"))
-            )
-            axis = alt.Axis(format="~e", tickCount=6)
-            y = alt.Y("predicted:Q", title=y_title, scale=alt.Scale(type="log"), axis=axis)
-            line = base.mark_line(color="#8a8a8a").encode(y=y)
-            bars = base.mark_rule(color=colour).encode(y="ci_low:Q", y2="ci_high:Q")
-            points = base.mark_point(color=colour, filled=True, opacity=1).encode(y="estimate:Q")
-            charts.append(alt.layer(line, bars.transform_filter("isValid(datum.ci_low)"), points))
-        heading = alt.TitleParams(title, subtitle=f"{note}, n = {self.num_replicates}", anchor="start")
-        return alt.hconcat(*charts).properties(title=heading)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON."""
-        rows = self.rows.astype(object).where(self.rows.notna(), None).to_dict("records")
-        return {"rows": rows, "ci_prob": self.ci_prob, "num_replicates": self.num_replicates}
-
-
-def signal_propagation(
-    factory: Callable[[], nn.Module],
-    inputs: Float[Tensor, "batch ..."],
-    *,
-    seeds: Iterable[int] = range(10),
-    ci_prob: float = 0.95,
-) -> SignalPropagation:
-    """Measure how variances run through a freshly drawn model, over seeds, beside the mean-field prediction.
-
-    Arguments:
-      factory: returns a new model, drawn from PyTorch's generator (seeded here, and put back afterwards): an
-        `nn.Sequential` of `Flatten`, `Linear` and elementwise activations, in any order. Dropout counts as identity.
-      inputs: a batch for it.
-
-    The prediction uses the mean squares of each layer's own weights and biases, averaged over the seeds, so that it
-    holds for any initialisation with independent weights of mean 0, at any widths. It is exact as widths grow; at
-    width n and depth L the measured values scatter by a factor of about exp(√(L/n)).
-    Raises InvalidInput for another kind of module, by its name and place, for no seeds, and for inputs that the model
-    does not accept or that are not finite.
-    """
-    chosen = list(seeds)
-    if not chosen:
-        raise InvalidInput("signal_propagation.seeds", "needs at least one seed", chosen)
-    if inputs.numel() == 0 or not inputs.is_floating_point() or not inputs.isfinite().all():
-        rule = "must be finite numbers, at least one"
-        raise InvalidInput("signal_propagation.inputs", rule, f"{tuple(inputs.shape)} {inputs.dtype}")
-    drawn = []
-    for seed in chosen:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            steps = _steps(factory())
-            drawn.append((_measured(steps, inputs), _layer_figures(steps), steps))
-    figures = np.mean([figure for _, figure, _ in drawn], axis=0)
-    predicted = _predicted(drawn[0][2], figures, float(inputs.double().pow(2).mean()))
-    rows = []
-    for part, direction in enumerate(("forward", "backward")):
-        for layer, name in enumerate(name for name, step in drawn[0][2] if isinstance(step, nn.Linear)):
-            values = np.array([measured[part][layer] for measured, _, _ in drawn])
-            found = stats.mean_interval(values, ci_prob=ci_prob)
-            row = {"layer": layer + 1, "name": name, "direction": direction}
-            row |= {"predicted": predicted[part][layer], "estimate": found.estimate}
-            rows.append(row | {"ci_low": found.ci_low, "ci_high": found.ci_high})
-    kinds = dict.fromkeys(("predicted", "estimate", "ci_low", "ci_high"), "float64")
-    return SignalPropagation(pd.DataFrame(rows).astype(kinds), ci_prob, len(chosen))
-
-
-def _steps(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The model as a list of Linear and elementwise modules, with their names."""
-    if not isinstance(model, nn.Sequential):
-        raise InvalidInput("signal_propagation.factory", "must return an nn.Sequential", type(model).__name__)
-    steps: list[tuple[str, nn.Module]] = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Sequential | nn.Flatten | nn.Identity | nn.Dropout):
-            continue
-        if not isinstance(module, nn.Linear) and not _is_elementwise(module):
-            rule = "may hold Flatten, Linear and elementwise activations"
-            raise InvalidInput("signal_propagation.factory", rule, f"{type(module).__name__} at {name!r}")
-        steps.append((name, module))
-    if not any(isinstance(step, nn.Linear) for _, step in steps):
-        raise InvalidInput("signal_propagation.factory", "must hold a Linear", type(model).__name__)
-    return steps
-
-
-def _is_elementwise(module: Callable[[Tensor], Tensor]) -> bool:
-    """Whether each number's image depends on that number alone: tried on 12 numbers in two arrangements."""
-    values = torch.linspace(-3, 3, 12, dtype=torch.float64)
-    try:
-        with torch.no_grad():
-            table = module(values.reshape(3, 4).clone())
-            column = module(values.flip(0).reshape(12, 1).clone())
-            return torch.equal(table.reshape(-1), column.reshape(-1).flip(0))
-    except (RuntimeError, ValueError, TypeError):
-        return False
-
-
-def _measured(steps: list[tuple[str, nn.Module]], inputs: Tensor) -> tuple[list[float], list[float]]:
-    """Mean squares of the pre-activations and of the gradients there, layer by layer."""
-    signal = inputs.reshape(len(inputs), -1).detach().requires_grad_()
-    places = []
-    for _, step in steps:
-        try:
-            signal = step(signal)
-        except RuntimeError as error:
-            raise InvalidInput("signal_propagation.inputs", "must fit the model", str(error)) from error
-        if isinstance(step, nn.Linear):
-            places.append(signal)
-    gradients = torch.autograd.grad(signal, places, torch.randn_like(signal))
-    return [float(p.detach().double().pow(2).mean()) for p in places], [
-        float(g.double().pow(2).mean()) for g in gradients
-    ]
-
-
-def _layer_figures(steps: list[tuple[str, nn.Module]]) -> list[tuple[float, float]]:
-    """Mean square of the weights and of the biases of each Linear."""
-    return [
-        (
-            float(step.weight.detach().double().pow(2).mean()),
-            0.0 if step.bias is None else float(step.bias.detach().double().pow(2).mean()),
-        )
-        for _, step in steps
-        if isinstance(step, nn.Linear)
-    ]
-
-
-def _predicted(
-    steps: list[tuple[str, nn.Module]], figures: np.ndarray, mean_square: float
-) -> tuple[list[float], list[float]]:
-    """Forward: q of each Linear. Backward: the second moment of the gradient there, 1 at the model's end."""
-    second, variances, parts = mean_square, [], []
-    q, layer, between = 0.0, 0, None  # `between`: what stands between this Linear and the next
-    for _, step in steps:
-        if isinstance(step, nn.Linear):
-            q = step.in_features * figures[layer][0] * second + figures[layer][1]
-            variances.append(q)
-            layer, between, second = layer + 1, None, q
-            parts.append([step, None])
-        else:
-            inner = between
-            between = step if inner is None else (lambda z, f=inner, g=step: g(f(z)))
-            function = _double(between)
-            if variances:
-                root = math.sqrt(q)
-                second = _gaussian_mean(lambda z, f=function, r=root: f(r * z) ** 2)
-                parts[-1][1] = function
-            else:
-                rule = "must start with a Linear"
-                raise InvalidInput("signal_propagation.factory", rule, type(step).__name__)
-    backward, gradient = [], 1.0
-    for layer in reversed(range(len(parts))):
-        if (function := parts[layer][1]) is not None:
-            gradient *= gradient_gain(function, variances[layer], 1.0)
-        backward.append(gradient)
-        gradient *= parts[layer][0].out_features * figures[layer][0]
-    return variances, backward[::-1]
-
-
-def _double(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """An activation with parameters, as PReLU, in its own precision; others in float64."""
-    if isinstance(function, nn.Module) and (parameters := list(function.parameters())):
-        dtype = parameters[0].dtype
-        return lambda x: function(x.to(dtype)).double()
-    return function
-
-
 def _activation(activation: Elementwise) -> Callable[[Tensor], Tensor]:
     if not isinstance(activation, str):
         return activation
@@ -391,7 +201,7 @@ def _derivative(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return torch.autograd.grad(value.sum(), at)[0]
 
 
-def _gaussian_mean(function: Callable[[Tensor], Tensor]) -> float:
+def gaussian_mean(function: Callable[[Tensor], Tensor]) -> float:
     """E[f(z)] for z ~ N(0, 1), adaptively; cut at 0, where most activations have their kink."""
 
     def weighted(z: np.ndarray) -> np.ndarray:
@@ -417,7 +227,7 @@ def _gaussian_mean(function: Callable[[Tensor], Tensor]) -> float:
 def _variance_slope(function: Callable[[Tensor], Tensor], q: float, weight_variance: float) -> float:
     """V'(q) = σ_w² E[z φ(√q z) φ'(√q z)] / √q, which needs no second derivative (by Stein's lemma)."""
     root = math.sqrt(q)
-    mean = _gaussian_mean(lambda z: z * function(root * z) * _derivative(function, root * z))
+    mean = gaussian_mean(lambda z: z * function(root * z) * _derivative(function, root * z))
     return weight_variance * mean / root
 
 

@@ -273,9 +273,10 @@ def _modules(model: nn.Module, step: Step) -> tuple[ModuleUse, ...]:
 def _temporaries(step: Step) -> dict[str, int]:
     """module -> the most bytes of temporaries alive while its operations ran."""
     most: dict[str, int] = {}
+    short = {storage for storage in step.sizes if step.role(storage) == "temporary"}
     alive = 0
     for op, storage, size in step.changes:
-        if step.role(storage) == "temporary":
+        if storage in short:
             alive += size
             if op < len(step.ops) and step.ops[op].phase != "update":
                 module = step.ops[op].module

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from mlplab.analysis.step import Loss, loss_value
+from mlplab.analysis.step import Loss
 from mlplab.errors import InvalidInput, UnknownName
 
 LOSSES: dict[str, Any] = {
@@ -47,11 +47,6 @@ def targets_like(name: str, output: Any) -> Tensor | None:
             "--loss cross_entropy", "needs an output of (batch, class, ...)", tuple(found.shape)
         )
     return torch.zeros((found.shape[0], *found.shape[2:]), dtype=torch.int64, device=found.device)
-
-
-def mean_of(output: Any, targets: Tensor | None) -> Tensor:
-    """The mean of all numbers that a model returns: the loss where none is named."""
-    return loss_value(output, targets, None)
 
 
 def random_targets(name: str, output: Any) -> Tensor:

@@ -90,8 +90,12 @@ class Step:
             return self.roles[storage]
         if storage in self.saved:
             return "saved"
-        ends = {self.values[number].storage for number in self.gradients.values()}
-        return "gradient" if storage in ends else "temporary"
+        return "gradient" if storage in self._ends else "temporary"
+
+    @functools.cached_property
+    def _ends(self) -> set[int]:
+        """Storages that hold a gradient when the step is over."""
+        return {self.values[number].storage for number in self.gradients.values()}
 
     def bytes_by_role(self) -> dict[Role, int]:
         """Bytes of the storages that are there before the step."""
@@ -198,20 +202,20 @@ def run_step(
 
 
 def loss_value(output: Any, targets: Tensor | None, loss: Loss | None) -> Tensor:
-    if loss is None:
-        numbers = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.requires_grad]
-        if not numbers:
-            raise InvalidInput(
-                "model", "must return a tensor that depends on its parameters", type(output).__name__
-            )
-        return (
-            torch.stack([x.float().mean() for x in numbers]).mean() if len(numbers) > 1 else numbers[0].mean()
-        )
-    value = loss(output, targets)
+    """The scalar to train on. Raises InvalidInput where it does not depend on the parameters."""
+    value = mean_of(output) if loss is None else loss(output, targets)
     if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise InvalidInput("loss", "must return a scalar that depends on the parameters", got)
     return value
+
+
+def mean_of(output: Any, targets: Tensor | None = None) -> Tensor:
+    """The mean of all numbers that a model returns: of several tensors, the mean of their means."""
+    numbers = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.is_floating_point()]
+    if not numbers:
+        raise InvalidInput("model", "must return a tensor of real numbers", type(output).__name__)
+    return torch.stack([x.float().mean() for x in numbers]).mean() if len(numbers) > 1 else numbers[0].mean()
 
 
 def _on_fakes(model: nn.Module, mode: FakeTensorMode) -> nn.Module:

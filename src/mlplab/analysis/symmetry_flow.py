@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
+from mlplab.analysis.module_kinds import CONVOLUTIONS
 from mlplab.analysis.symmetry_space import Carried, Mixed, Piece, Space
 from mlplab.analysis.symmetry_trace import is_leaf
 from mlplab.errors import InvalidInput
@@ -48,7 +49,6 @@ _POOLS = (
     nn.modules.pooling._AdaptiveAvgPoolNd,
     nn.modules.pooling._AdaptiveMaxPoolNd,
 )
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
 
@@ -204,7 +204,7 @@ class Flow(fx.Interpreter):
             return Carried(value.ndim - 1, ((space, 1),))
         if isinstance(module, nn.Linear):
             return self._linear(name, module, held, value.ndim)
-        if isinstance(module, _CONVOLUTIONS):
+        if isinstance(module, CONVOLUTIONS):
             return self._convolution(name, module, held, value.ndim)
         if held is None or isinstance(module, nn.Identity):
             return held

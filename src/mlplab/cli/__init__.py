@@ -15,6 +15,7 @@ from mlplab.cli import (
     behaviour,
     book,
     data,
+    functions,
     models,
     shift,
     studies,
@@ -37,6 +38,7 @@ app.add_typer(data.commands, name="data")
 app.add_typer(shift.commands, name="shift")
 app.add_typer(models.commands)
 app.add_typer(behaviour.commands)
+app.add_typer(functions.commands)
 app.add_typer(tuning.commands)
 app.add_typer(studies.commands)
 app.add_typer(studies.study_commands, name="study", help="Comparisons on your own tables that were begun.")

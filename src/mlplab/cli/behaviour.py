@@ -1,4 +1,4 @@
-"""Commands on how a model behaves: activations, symmetry, curvature, signals over depth, and what ails it."""
+"""Commands on how a model behaves: symmetry, curvature, signals over depth, and what ails it."""
 
 from __future__ import annotations
 
@@ -29,37 +29,11 @@ if TYPE_CHECKING:
 # Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
 commands = typer.Typer()
 
+EXAMPLES = 4  # of which a Jacobian is computed
+
 Objective = Annotated[
     str, typer.Option("--loss", help="cross_entropy, mse, l1, bce_with_logits, mean.", metavar="NAME")
 ]
-
-
-@commands.command(rich_help_panel=PANEL)
-def activation(
-    name: Annotated[
-        str | None, typer.Argument(help="One function, with its kinks and limits.", show_default=False)
-    ] = None,
-    plot: Plot = None,
-    as_json: Json = False,
-) -> None:
-    """Activation functions: formula, derivative, kinks, limits, and what PyTorch returns there."""
-    from mlplab.analysis.activations import catalogue, examine_activation
-
-    check_plot(plot)
-    if name is None:
-        found = catalogue()
-        if as_json or plot:
-            print_result(found, as_json=as_json, plot=plot)
-        else:
-            print_table(found.table()[["activation", "formula", "derivative", "kinks", "torch_slope"]])
-        return
-    facts = examine_activation(name)
-    if not as_json:
-        typer.echo(f"f(x)  = {facts.formula}\nf'(x) = {facts.derivative}")
-        for symbol, slope in facts.parameter_derivatives.items():
-            typer.echo(f"df/d{symbol} = {slope}")
-        typer.echo()
-    print_result(facts, as_json=as_json, plot=plot)
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -74,6 +48,10 @@ def symmetry(
     batch = random_batch([parse_input(text) for text in input_])
     found = find(load_model(model, trust=trust), batch)
     print_result(found, as_json=as_json, plot=plot)
+    if not (found.groups or found.not_judged or as_json):
+        typer.echo(
+            "No hidden units: the model returns all that it computes, and the loss tells outputs apart."
+        )
     if found.stuck:
         raise typer.Exit(1)
 
@@ -93,16 +71,20 @@ def curvature(
     as_json: Json = False,
 ) -> None:
     """Edges of the Hessian's spectrum, its trace, the largest stable rate; or what second derivatives cost."""
-    from mlplab.analysis import curvature as tool
+    from mlplab.analysis.curvature import curvature as examine
+    from mlplab.analysis.derivative_cost import derivative_cost
+    from mlplab.analysis.module_kinds import without_noise
 
     check_plot(plot)
     net, given, objective = _numbers(model, input_, batch, loss, trust=trust, as_json=as_json)
+    noise = without_noise(net)
+    if noise and not as_json:
+        typer.echo(f"Dropout is off, since a loss that is drawn anew has no curvature: {', '.join(noise)}.\n")
     if cost:
-        print_result(
-            tool.derivative_cost(net, given, objective), as_json=as_json, plot=plot, in_bytes=("peak_bytes",)
-        )
+        found = derivative_cost(net, given, objective)
+        print_result(found, as_json=as_json, plot=plot, in_bytes=("peak_bytes",))
     else:
-        print_result(tool.curvature(net, given, objective, k=edges), as_json=as_json, plot=plot)
+        print_result(examine(net, given, objective, k=edges), as_json=as_json, plot=plot)
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -113,68 +95,36 @@ def signals(
     jacobian: Annotated[
         bool, typer.Option("--jacobian", help="Singular values of the input-output Jacobian instead.")
     ] = False,
-    plot: Plot = None,
-    as_json: Json = False,
-) -> None:
-    """How signals and gradients run through a freshly drawn model, beside the mean-field prediction."""
-    from mlplab.analysis.loading import load_model, parse_input, random_batch
-
-    check_plot(plot)
-    x = random_batch([parse_input(text) for text in input_])[0]
-    if jacobian:
-        from mlplab.analysis.spectrum import jacobian_spectrum
-
-        print_result(jacobian_spectrum(load_model(model), x[:4]), as_json=as_json, plot=plot)
-        return
-    from mlplab.analysis.mean_field import signal_propagation
-
-    if seeds < 1:
-        raise InvalidInput("--seeds", "must be at least 1", seeds)
-    found = signal_propagation(lambda: load_model(model), x, seeds=range(seeds))
-    print_result(found, as_json=as_json, plot=plot)
-
-
-@commands.command(rich_help_panel=PANEL)
-def regions(
-    model: Model,
-    input_: Inputs,
-    reach: Annotated[
-        float, typer.Option(help="The slice goes from -reach to reach in both directions.")
-    ] = 1.0,
     trust: Trust = False,
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
-    """Linear regions and decision boundary of a ReLU network on a slice: a random plane beyond two inputs."""
-    import numpy as np
+    """How signals and gradients run through a freshly drawn model, beside the mean-field prediction."""
+    import torch
 
-    from mlplab.analysis.loading import load_model, parse_input
-    from mlplab.analysis.piecewise_regions import linear_regions
-    from mlplab.rng import Stream
+    from mlplab.analysis.loading import load_model, parse_input, random_batch
 
     check_plot(plot)
-    shapes = [tuple(parse_input(text).shape[1:]) for text in input_]
-    if len(shapes) != 1 or np.prod(shapes[0]) < 2:
-        raise InvalidInput(
-            "--input", "must be one shape with a batch and two inputs at least", input_, "Write 1,2"
-        )
-    origin = np.zeros(shapes[0])
-    first, second = (
-        np.eye(2) if shapes[0] == (2,) else (Stream(0, "data", layer=k).normal(shapes[0]) for k in (0, 1))
-    )
-    extent = (-reach, reach, -reach, reach)
-    found = linear_regions(load_model(model, trust=trust).eval(), origin, first, second, extent=extent)
-    if plot:
-        save_plot(found.plot(), plot)
-    if as_json:
-        print_json(found.to_dict())
+    if len(input_) != 1:
+        raise InvalidInput("--input", "must be given once: the signals of one tensor are followed", input_)
+    if seeds < 1:
+        raise InvalidInput("--seeds", "must be at least 1", seeds)
+    x = random_batch([parse_input(text) for text in input_])[0]
+    if jacobian:
+        from mlplab.analysis.spectrum import jacobian_spectrum
+
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            net = load_model(model, trust=trust).eval()  # an example at a time, without dropout
+        spectrum = jacobian_spectrum(net, x[:EXAMPLES])
+        print_result(spectrum, as_json=as_json, plot=plot)
+        if spectrum.left_out and not as_json:
+            typer.echo(f"\nToo large, and left out: {', '.join(spectrum.left_out)}.")
         return
-    places = len(found.boundary)
-    typer.echo(f"{found.num_regions:,} linear regions, {found.num_patterns:,} activation patterns")
-    typer.echo(f"decision boundary: {places:,} straight segments\n")
-    largest = found.table().sort_values("area", ascending=False).head(10)
-    print_table(largest.drop(columns=[name for name in largest if str(name).startswith(("constant", "d_d"))]))
-    told(plot)
+    from mlplab.analysis.signal_propagation import signal_propagation
+
+    found = signal_propagation(lambda: load_model(model, trust=trust), x, seeds=range(seeds))
+    print_result(found, as_json=as_json, plot=plot)
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -219,8 +169,8 @@ def _numbers(
     import torch
 
     from mlplab.analysis.loading import load_batch, load_model, parse_input, random_batch
-    from mlplab.analysis.objective import mean_of, named_loss, random_targets
-    from mlplab.analysis.step import fake_output
+    from mlplab.analysis.objective import named_loss, random_targets
+    from mlplab.analysis.step import fake_output, mean_of
 
     if (batch is None) == (not input_):
         rule = "needs --batch FILE, or --input SHAPE for random numbers"

@@ -89,7 +89,12 @@ def graph(
     loss: LossName = "mean",
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", help="Write .dot, or .svg or .html (extra [graph]).", metavar="FILE"),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write .dot, or .svg or .html (extra [graph]); equations as .tex.",
+            metavar="FILE",
+        ),
     ] = None,
     equations: Annotated[
         bool,
@@ -102,13 +107,15 @@ def graph(
     from mlplab.analysis import graph as tool
 
     if out is not None:
-        check_drawing(out)
+        check_drawing(out, suffixes=(".tex",) if equations else None)
     if equations:
         from mlplab.analysis.equations import equations as derive
         from mlplab.analysis.loading import load_model
 
         net = load_model(model, trust=trust)
         found = derive(net, loss=loss if loss != "mean" else "cross_entropy")
+        if out:
+            Path(out).write_text(found.latex() + "\n", "utf-8")
         print_json(found.to_dict()) if as_json else typer.echo(found.latex())
         return
     net, inputs, targets, aim = _question(model, input_, loss, trust=trust)
@@ -168,14 +175,18 @@ def partition(
     told(plot)
 
 
-def check_drawing(path: str) -> None:
-    """Before anything is computed. Raises InvalidInput for another suffix, MissingExtra where Graphviz is needed."""
+def check_drawing(path: str, *, suffixes: tuple[str, ...] | None = None) -> None:
+    """Before anything is computed. Raises InvalidInput for another suffix or a folder that is not there, MissingExtra
+    where Graphviz is needed."""
     from mlplab.analysis.graph_drawing import SUFFIXES
     from mlplab.errors import import_extra
 
-    if Path(path).suffix not in SUFFIXES:
-        raise InvalidInput("--out", f"must end in {', '.join(SUFFIXES)}", path)
-    if Path(path).suffix != ".dot":
+    known = suffixes or SUFFIXES
+    if Path(path).suffix not in known:
+        raise InvalidInput("--out", f"must end in {', '.join(known)}", path)
+    if not Path(path).absolute().parent.is_dir():
+        raise InvalidInput("--out", "must lie in a folder that exists", path)
+    if Path(path).suffix in (".svg", ".html"):
         import_extra("pygraphviz", what="A drawing of a graph", extra="graph")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 FIGURES = (".svg", ".png", ".pdf", ".html", ".json")
 BYTES = 1024
 WIDE = 200
+SHORT = 12  # characters: a longer fraction is told as a decimal; --json has it whole
 
 
 def print_table(frame: pd.DataFrame, *, in_bytes: tuple[str, ...] = (), title: str = "") -> None:
@@ -87,6 +89,8 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, numbers.Integral):
         return f"{int(value):,}"
+    if isinstance(value, Fraction):
+        return str(value) if len(str(value)) <= SHORT else f"{float(value):.4g}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
