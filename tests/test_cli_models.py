@@ -38,9 +38,9 @@ def mlplab(capsys, monkeypatch):
 WORKS = {
     "memory": (
         "memory",
-        LENET,
+        PERCEPTRON,
         "--input",
-        "32,1,28,28",
+        "32,784",
         "--loss",
         "cross_entropy",
         "--savings",
@@ -78,7 +78,12 @@ WORKS = {
 }
 
 
-@pytest.mark.parametrize("name", WORKS)
+SLOW = {
+    name: [pytest.mark.slow] if name == "activations" else [] for name in WORKS
+}  # SymPy derives 19 of them
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks) for name, marks in SLOW.items()])
 def test_a_command_tells_a_table_and_json(mlplab, name: str):
     told = mlplab(*WORKS[name])
     assert told.status == 0, told.err

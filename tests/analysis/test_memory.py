@@ -128,7 +128,7 @@ def test_frozen_parameters_have_no_gradient_and_no_state():
     assert {row.name: row.gradients for row in found.modules}["0"] == 0
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet", "encoder"])
+@pytest.mark.parametrize("name", ["mlp", "lenet", pytest.param("encoder", marks=pytest.mark.slow)])
 def test_the_largest_batch_fits_and_one_more_does_not(name: str):
     model, x = made(name)
     budget = 3 * memory(model, x).training.peak
@@ -145,6 +145,7 @@ def test_no_batch_fits_a_budget_below_the_parameters():
     assert largest_batch(model, x, 1000) == 0
 
 
+@pytest.mark.slow
 def test_ways_to_save_compute_the_same_and_save_what_they_say():
     model, x = made("encoder")
     rows = savings(model, x).table().set_index("name").T
@@ -157,7 +158,7 @@ def test_ways_to_save_compute_the_same_and_save_what_they_say():
     assert (rows.loc["peak"] <= plain["peak"]).all()
 
 
-@pytest.mark.parametrize("name", ["mlp", "residual", "encoder"])
+@pytest.mark.parametrize("name", ["mlp", "residual", pytest.param("encoder", marks=pytest.mark.slow)])
 def test_an_accumulated_micro_batch_takes_what_is_predicted(name: str):
     """A later one: gradients are there, and are added to."""
     model, x = made(name)
@@ -214,6 +215,7 @@ def measured_checkpointing(name: str, count: int) -> int:
     return resident + peak_bytes(lambda: net(x).mean().backward(), torch.device("cpu"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["residual", "lenet"])
 def test_checkpointing_as_predicted_is_the_best_of_what_is_run(name: str):
     model, x = made(name)

@@ -86,6 +86,7 @@ def test_measured_and_expected_variance_agree_and_fall_as_one_over_the_batch_siz
         assert variance.measured.num_replicates == 400
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_trace():
     """At least 88 of 100 intervals of 95% cover: the seeds are fixed, and squares are skewed, so not all of 95."""
     model, (x, y) = network(), problem(12)

@@ -118,6 +118,7 @@ def test_too_few_distinct_inputs_are_refused_and_svd_takes_the_least_norm():
     assert fit.to_dict()["condition_number"] is None
 
 
+@pytest.mark.slow
 def test_what_float64_cannot_resolve_rationals_solve(problem):
     x, y = problem
     with pytest.raises(InvalidInput, match="rank 20 for unique weights; got 17"):
