@@ -334,3 +334,39 @@ def test_bad_input_gets_one_line(call, says: str):
         call()
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(2),
+        nn.MaxPool2d(3, 2, padding=1),
+        nn.MaxPool2d(2, 2, ceil_mode=True),
+        nn.MaxPool2d(2, 1, dilation=2),
+    ],
+    ids=["plain", "padded", "ceiling", "dilated"],
+)
+def test_max_pooling_is_followed(pool: nn.Module):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 2), pool, nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)).double()
+    start, end = torch.randn(2, 1, 6, 6, dtype=torch.float64)
+    net(start[None])
+    found = breakpoints(net, start, end)
+    t = np.linspace(0, 1, 501)
+    points = start.numpy() + t[:, None, None, None] * (end - start).numpy()
+    with torch.no_grad():
+        expected = net(torch.from_numpy(points)).numpy()
+    np.testing.assert_allclose(found.function(t), expected, atol=1e-12)
+    assert found.num_pieces > 3
+    fractions = breakpoints(net, start, end, exact=True)
+    np.testing.assert_allclose(fractions.breakpoints.astype(float), found.breakpoints, atol=1e-12)
+
+
+class Branches(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+def test_what_cannot_be_traced_is_told_by_its_line():
+    with pytest.raises(InvalidInput, match=r"return x if x.sum\(\) > 0 else -x \(test_piecewise.py:\d+\)"):
+        from_network(Branches())

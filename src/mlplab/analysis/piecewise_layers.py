@@ -20,6 +20,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from mlplab.analysis.piecewise_activation import Kinked, pieces
+from mlplab.analysis.tracing import reason
 from mlplab.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ _BY_BASIS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool1d, nn.AvgPool2d, nn.Ada
 _HINTS = {
     "Softmax": "Leave it out: the largest logit is the largest probability",
     "LogSoftmax": "Leave it out: the largest logit is the largest probability",
-    "MaxPool2d": "It is piecewise linear, but its kinks lie between pairs of inputs, which are not followed",
-    "MaxPool1d": "It is piecewise linear, but its kinks lie between pairs of inputs, which are not followed",
 }
 
 
@@ -116,10 +115,7 @@ def read(net: nn.Module | Callable, shape: tuple[int, ...], *, exact: bool, owne
     try:
         traced = fx.symbolic_trace(net)
     except Exception as error:  # whatever the user's forward raises on a symbolic tensor
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidInput(
-            owner, "needs a network that torch.fx can trace", type(net).__name__, reason
-        ) from error
+        raise InvalidInput(owner, "needs a network that torch.fx can trace", reason(error)) from error
     with torch.no_grad():
         return _Reader(traced, shape, exact, owner).program()
 
@@ -183,6 +179,8 @@ class _Reader:
             self._keep(node.name, source, (int(np.prod(shape)),))
         elif (found := pieces(module, shape)) is not None:
             self._kinked(node.name, source, shape, where, *found)
+        elif isinstance(module, nn.MaxPool1d | nn.MaxPool2d):
+            self._max_pool(node.name, source, module, shape, where)
         elif isinstance(module, (nn.Linear, *_NORMS, *_BY_BASIS)):
             self._affine(node.name, source, module, shape, where)
         else:
@@ -228,6 +226,34 @@ class _Reader:
         weight = as_numbers(weight, True) if self.exact else weight
         self.steps.append(Affine(source, name, weight, as_numbers(bias, self.exact)))
         self._keep(name, name, shape)
+
+    def _max_pool(self, name: str, source: str, module: Any, shape: tuple[int, ...], where: str) -> None:
+        """max(a, b) = a + relu(b - a), over the places of the window one after another."""
+        windows, out = _windows(module, shape, self.owner, where)
+        size, count = int(np.prod(shape)), len(windows[0])
+        zero = as_numbers(np.zeros(count), self.exact)
+
+        def picked(places: np.ndarray, target: str) -> str:
+            weight = sparse.csr_matrix((np.ones(count), (np.arange(count), places)), shape=(count, size))
+            self.steps.append(Affine(source, target, self._weight(weight), zero))
+            return target
+
+        most = picked(windows[0], f"{name}.0")
+        for index, places in enumerate(windows[1:], 1):
+            mark = f"{name}.{index}"
+            other, minus = (
+                picked(places, f"{mark}.other"),
+                self._weight(-sparse.eye_array(count, format="csr")),
+            )
+            self.steps.append(Affine(most, f"{mark}.minus", minus, zero))
+            self.steps.append(Sum((other, f"{mark}.minus"), f"{mark}.gap"))
+            self._kinked(f"{mark}.more", f"{mark}.gap", out, where, [0], [0, 1], [0, 0])
+            self.steps.append(Sum((most, f"{mark}.more"), mark))
+            most = mark
+        self._keep(name, most, out)
+
+    def _weight(self, weight: Any) -> Any:
+        return as_numbers(weight.toarray(), True) if self.exact else weight
 
     def _call(self, node: Any) -> None:
         name = (
@@ -324,3 +350,32 @@ def _matrix(
         blocks.append(sparse.csr_array(module(basis.reshape(count, *shape)).reshape(count, -1).numpy()))
     matrix = sparse.csr_matrix(sparse.vstack(blocks).T)
     return matrix, origin.reshape(-1).numpy(), tuple(origin.shape[1:])
+
+
+def _windows(
+    module: Any, shape: tuple[int, ...], owner: str, where: str
+) -> tuple[list[np.ndarray], tuple[int, ...]]:
+    """For each place of a pooling window, which input each output looks at there; and the shape of the output."""
+    spatial = len(shape) - 1
+    try:
+        out = tuple(module(torch.zeros(1, *shape)).shape[1:])
+    except RuntimeError as error:
+        rule = f"{type(module).__name__} ({where}) does not take an input of this shape"
+        raise InvalidInput(owner, rule, shape, str(error).splitlines()[0]) from error
+
+    def each(value: Any) -> tuple[int, ...]:
+        return tuple(value) if isinstance(value, tuple) else (value,) * spatial
+
+    kernel, stride, padding, dilation = map(
+        each, (module.kernel_size, module.stride, module.padding, module.dilation)
+    )
+    # Padding is no input: -1 there, and ample room behind for windows that stick out (ceil_mode).
+    room = [(0, 0), *((p, k * d) for p, k, d in zip(padding, kernel, dilation, strict=True))]
+    places = np.pad(np.arange(int(np.prod(shape))).reshape(shape), room, constant_values=-1)
+    looked = []
+    for offset in np.ndindex(*kernel):
+        steps = zip(offset, dilation, stride, out[1:], strict=True)
+        cut = tuple(slice(o * d, o * d + s * (n - 1) + 1, s) for o, d, s, n in steps)
+        looked.append(places[(slice(None), *cut)].reshape(-1))
+    inside = np.max(looked, axis=0)  # some input of the window, in place of padding
+    return [np.where(row < 0, inside, row) for row in looked], out

@@ -46,7 +46,8 @@ class SignalPropagation:
     def plot(self, *, title: str = "Signals and gradients at the start") -> altair.HConcatChart:
         """Measured variances as points with intervals, predicted ones as lines; logarithmic."""
         alt = import_extra("altair", what="A figure", extra="book")
-        note = f"line: mean field; point: mean over seeds with {100 * self.ci_prob:.3g}% t interval"
+        theory = "line: mean field; " if self.rows["predicted"].notna().any() else ""
+        note = f"{theory}point: mean over seeds with {100 * self.ci_prob:.3g}% t interval"
         names = {"forward": "Mean square of pre-activations", "backward": "Mean square of gradients"}
         charts = []
         for colour, (direction, y_title) in zip(PALETTE, names.items(), strict=False):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from mlplab.analysis.tracing import reason
 from mlplab.errors import InvalidInput
 
 
@@ -58,8 +59,6 @@ def traced(model: nn.Module, batch: Tensor | tuple[Any, ...]) -> fx.GraphModule:
         else:
             graph = fx.GraphModule(copied, _Tracer().trace(copied))
     except Exception as error:
-        line = " ".join(str(error).split())
-        raise InvalidInput(
-            "symmetry model", "must be traceable by torch.fx", line, "See docs/symmetry.md"
-        ) from error
+        rule = "must be traceable by torch.fx"
+        raise InvalidInput("symmetry model", rule, reason(error), "See docs/symmetry.md") from error
     return graph.eval()
