@@ -115,6 +115,12 @@ class Lab:
         if self._data_name:
             raise InvalidInput("--data", f"does not apply: {exercise} draws its own problem", self._data_name)
 
+    def own_simulation(self, exercise: str) -> None:
+        """Refuse data and knobs for an answer that draws its own problem and has no training to turn knobs of."""
+        self.own_problem(exercise)
+        for name, value in self._untaken.items():
+            raise InvalidInput(f"--set {name}", f"does not apply: {exercise} trains nothing", value)
+
     def run(self, study: Study, *, train: Train = engine.train) -> Results:
         """Results of a study; what the store does not hold yet is trained, by `train`."""
         for name, value in self._untaken.items():
