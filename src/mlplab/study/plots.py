@@ -295,7 +295,9 @@ def level_plot(
         powers = np.arange(np.floor(np.log10(values.min().min())), np.ceil(np.log10(values.max().max())) + 1)
         ticks = (10.0 ** powers[:: -(-len(powers) // 8)]).tolist()
         scale = alt.Scale(type="log", domain=[10.0 ** powers[0], 10.0 ** powers[-1]])
-        axis = alt.Axis(values=ticks, format="~e" if powers[0] < -3 else "~g", **_LIGHT_GRID)
+        axis = alt.Axis(
+            values=ticks, format="~g" if powers[0] >= -3 and powers[-1] <= 6 else "~e", **_LIGHT_GRID
+        )
     kept = table[["group", "level", "estimate", "ci_low", "ci_high", "num_replicates"]]
     base = alt.Chart(
         kept, title=_title(alt, title, [_note("mean", table, language)]), width=width, height=height
