@@ -125,6 +125,14 @@ def test_an_answer_that_draws_its_own_problem_refuses_another():
         Lab(data_name="digits").own_problem("4.5.1")
 
 
+def test_an_answer_that_simulates_refuses_knobs_too():
+    Lab("full", seeds=3).own_simulation("4.4.2")
+    with pytest.raises(InvalidInput, match=r"--set epochs does not apply: 4\.4\.2 trains nothing"):
+        Lab(knobs={"epochs": "3"}).own_simulation("4.4.2")
+    with pytest.raises(InvalidInput, match="--data does not apply"):
+        Lab(data_name="digits").own_simulation("4.4.2")
+
+
 # Data: a stand-in is named, published evidence has none, and damage is never papered over.
 
 
