@@ -23,7 +23,7 @@ CONSTANTS = re.compile(
     r"(?<![\d.,])[01](?!\d|[.,]\d|\s*(?:%|‰|points?\b|percent|per cent|seeds?\b|epochs?\b|times\b|个|轮|倍|成))"
     # A whole number below 10 that divides, raises or multiplies a symbol: λ/2, 2^n, 2σ; in LaTeX 2\sigma, x_{2} too.
     r"|(?<=[/^_])\d(?![\d.])|(?<![\d.])\d(?=\^|[A-Za-zα-ω])(?![a-z]{2})"
-    r"|(?<![\d.])\d(?=\\(?!%|times|text)[A-Za-z,])|(?<=\{)\d(?=\})"
+    r"|(?<![\d.])\d(?=/?\\(?!%|times|text)[A-Za-z,])|(?<![\d.])\d(?=/[a-zα-ω](?![a-z]))|(?<=\{)\d(?=\})"
 )
 
 # Dollars as pandoc takes them: no space inside, no digit behind.
