@@ -410,7 +410,7 @@ ANSWER = Answer(
             kind="proof",
             statement=Words(
                 "pReLU is linear on both sides of 0, and its two sides meet there.",
-                "pReLU 在 0 的两侧都是线性的，并在 0 处相接。",
+                "pReLU 在 0 的两侧都是线性的，两侧在那里相接。",
             ),
             check=is_continuous_and_linear_beside_0,
             subject=lambda o: prelu,

@@ -32,7 +32,7 @@ SECTION_DEGREE, SECTION_RATE, NUM_EXAMPLES, NOISE_STD = 19, 0.01, 100, 0.1
 RESOLVED_DEGREE = 10  # float64 tells all five bases from singular
 DEGREES = (1, 3, 5, 8, 10, 12, 15, 19)
 STEPS = (1, 10, 100, 1_000, 10_000, 100_000)
-LAST = 10_000  # about the section's number of updates, rounded up to a power of ten
+EARLY, LAST = 100, 10_000  # about the section's number of updates, rounded up to a power of ten
 # name -> basis, whether x is first mapped from [-max |x|, max |x|] to [-1, 1], words
 BASES: dict[str, tuple[Basis, bool, Words]] = {
     "power": ("monomial", False, Words("x^i, as it is", "x^i，不做缩放")),
@@ -195,6 +195,11 @@ def facts(observations: Observations) -> dict[str, Any]:
         "resolved_degree": RESOLVED_DEGREE,
         "section_rate": SECTION_RATE,
         "steps": LAST,
+        "early": {
+            "steps": EARLY,
+            "factorial": _left_after(observations, "factorial", EARLY),
+            "legendre": _left_after(observations, "legendre", EARLY),
+        },
         "negative": observations.rows("inputs")[0]["negative"],
         "typical": {
             quantity: {
@@ -204,6 +209,12 @@ def facts(observations: Observations) -> dict[str, Any]:
             for quantity in ("largest_feature", "rate", "condition", "left")
         },
     }
+
+
+def _left_after(observations: Observations, basis: str, steps: int) -> float:
+    table = observations["curves"]
+    chosen = (table["quantity"] == "left") & (table["basis"] == basis) & (table["level"] == steps)
+    return float(table.loc[chosen, "estimate"].iloc[0])
 
 
 def tables(observations: Observations, language: Language) -> list[Table]:
@@ -271,8 +282,8 @@ def _panel(observations: Observations, quantity: str, x: Words, language: Langua
         words = Words(f"the section's rate, {SECTION_RATE:g}", f"本节的学习率 {SECTION_RATE:g}")
         line = alt.Chart(pd.DataFrame({"y": [SECTION_RATE], "text": [words.of(language)]}))
         rule = line.mark_rule(color=plots.INK, strokeDash=[2, 3]).encode(y="y:Q")
-        text = line.mark_text(align="left", dy=-7, color=plots.INK, fontSize=10)
-        chart = alt.layer(chart, rule, text.encode(y="y:Q", x=alt.value(4), text="text:N"))
+        text = line.mark_text(align="right", dy=-7, color=plots.INK, fontSize=10)
+        chart = alt.layer(chart, rule, text.encode(y="y:Q", x=alt.value(266), text="text:N"))
     return chart.properties(title=title)
 
 
