@@ -1,0 +1,409 @@
+"""4.5.2 Is the λ that is best on a validation set the optimal one, and does it matter?
+
+Ridge regression is solved exactly for every λ and its risk is known exactly, so that the λ which validation data choose
+can be held beside the best one there is. Validation and test data have one distribution here: what is left is chance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mlplab import data
+from mlplab.answers import show
+from mlplab.answers.answer import Answer, Table
+from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
+from mlplab.data import Dataset
+from mlplab.errors import import_extra
+from mlplab.rng import Stream
+from mlplab.stats import mean_interval, paired
+from mlplab.study import plots
+
+if TYPE_CHECKING:
+    import altair
+
+LAMBDAS = 10.0 ** np.linspace(-3, 3, 61)
+STEP = 0.1  # of log10 λ between neighbours
+# The section's problem hardly depends on λ (exercise 4.5.1). In the other one noise and signal are of one size.
+PROBLEMS: dict[str, tuple[dict[str, Any], Words]] = {
+    "section": ({}, Words("the section's problem", "本节的问题")),
+    "noisy": (
+        {"num_train": 100, "noise_std": 0.1},
+        Words("more noise: 100 examples, noise 0.1", "噪声更大：100 个样本，噪声 0.1"),
+    ),
+}
+DECIDED = "noisy"
+SIZES = (20, 100, 1000)  # of the validation set
+METHODS = {
+    **{f"validation-{size}": Words(f"{size} validation examples", f"{size} 个验证样本") for size in SIZES},
+    "10-fold": Words("10-fold, no further data", "10 折，不用额外数据"),
+}
+SMALL_SET, LARGE_SET = f"validation-{SIZES[0]}", f"validation-{SIZES[-1]}"
+
+
+def observe(lab: Lab) -> Observations:
+    """Choose λ in each way on many draws of both problems, and hold it beside the best."""
+    lab.own_simulation("4.5.2")
+    seeds = lab.seeds(quick=40, full=200)
+    rows, curves = [], []
+    for name, (parameters, _) in PROBLEMS.items():
+        for seed in seeds:
+            problem = data.load("linear-high-dim", num_test=max(SIZES), draw=seed, **parameters)
+            if seed == seeds[0]:
+                lab.use(problem)
+                curves += _curves(name, problem)
+            rows += _rows(name, seed, problem)
+    return lab.observations(runs=pd.DataFrame(rows), curves=pd.DataFrame(curves))
+
+
+def ridge_path(x: np.ndarray, y: np.ndarray, lambdas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (λ, d) and intercepts (λ,) that minimise the mean of half the squared error plus λ/2 |w|²."""
+    centre, middle = x.mean(0), y.mean()
+    left, sizes, right = np.linalg.svd(x - centre, full_matrices=False)
+    shrunk = sizes / (sizes**2 + len(x) * lambdas[:, None])
+    weights = (shrunk * (left.T @ (y - middle))) @ right
+    return weights, middle - weights @ centre
+
+
+def losses(x: np.ndarray, y: np.ndarray, weights: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+    """Half the squared error of each example and λ: (example, λ)."""
+    return np.square(x @ weights.T + intercepts - y[:, None]) / 2
+
+
+def risks(problem: Dataset, weights: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+    """The expected loss on a new example, exactly: inputs are N(0, I)."""
+    wrong = weights - problem.truth["weights"].ravel()
+    offset = intercepts - problem.truth["bias"].item()
+    return ((wrong**2).sum(1) + offset**2 + problem.truth["noise_std"].item() ** 2) / 2
+
+
+def arrays(part: data.Part) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets in float64."""
+    return part.features.astype(np.float64), part.targets[:, 0].astype(np.float64)
+
+
+def _validation(problem: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    assert problem.validation is not None
+    return arrays(problem.validation)
+
+
+def _rows(name: str, seed: int, problem: Dataset) -> list[dict[str, Any]]:
+    x, y = arrays(problem.train)
+    path = ridge_path(x, y, LAMBDAS)
+    risk, best = risks(problem, *path), int(np.argmin(risks(problem, *path)))
+    held_out = losses(*_validation(problem), *path)
+    means = {f"validation-{size}": held_out[:size].mean(0) for size in SIZES}
+    means["10-fold"] = cross_validated(x, y, seed)
+    orders = {"order": path_at(best), "order_elsewhere": 10 * path_at(best)}
+    powers = {name: _rounded(growth(problem, around)) for name, around in orders.items()}
+    rows = []
+    for method, mean in means.items():
+        chosen = int(np.argmin(mean))
+        rows.append(
+            {
+                "arm": f"{name} {method}",
+                "seed": seed,
+                "status": "finished",
+                "log_lambda": round(float(np.log10(LAMBDAS[chosen])), 3),
+                "steps_off": chosen - best,
+                "regret": _rounded(risk[chosen] / risk[best] - 1),
+                "optimism": _rounded((risk[chosen] - mean[chosen]) / risk[best]),
+            }
+            | powers
+        )
+    return rows
+
+
+def path_at(index: int) -> float:
+    """The λ at a place of the grid."""
+    return float(LAMBDAS[index])
+
+
+def growth(problem: Dataset, around: float) -> float:
+    """How fast the risk leaves its value at `around` with the distance in log λ: the power, 2 at a minimum, else 1.
+
+    At the grid's best the true minimum lies up to half a step away; a search on a finer grid finds it first.
+    """
+    x, y = arrays(problem.train)
+    fine = around * 10.0 ** np.linspace(-STEP, STEP, 201)
+    risk = risks(problem, *ridge_path(x, y, fine))
+    centre = float(fine[np.argmin(risk)]) if 0 < np.argmin(risk) < 200 else around
+    at = centre * 10.0 ** np.array([0, 0.1, 0.2, -0.1, -0.2])
+    found = risks(problem, *ridge_path(x, y, at))
+    gaps = np.abs(found - found[0])
+    return float(np.log2((gaps[2] + gaps[4]) / (gaps[1] + gaps[3])))
+
+
+def cross_validated(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+    """Mean loss of each λ over 10 folds."""
+    order = Stream(seed, "split").permutation(len(x))
+    total = np.zeros(len(LAMBDAS))
+    for fold in np.array_split(order, 10):
+        rest = np.setdiff1d(order, fold)
+        total += losses(x[fold], y[fold], *ridge_path(x[rest], y[rest], LAMBDAS)).sum(0)
+    return total / len(x)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _curves(name: str, problem: Dataset) -> list[dict[str, Any]]:
+    """One draw: its exact risk, and the losses of five small validation sets."""
+    path = ridge_path(*arrays(problem.train), LAMBDAS)
+    held_out = losses(*_validation(problem), *path)
+    size = SIZES[0]
+    lines = {"risk": risks(problem, *path)}
+    lines |= {f"set {k + 1}": held_out[k * size : (k + 1) * size].mean(0) for k in range(5)}
+    return [
+        {"problem": name, "line": line, "lambda": _rounded(at), "loss": _rounded(value)}
+        for line, held in lines.items()
+        for at, value in zip(LAMBDAS, held, strict=True)
+    ]
+
+
+# Checks
+
+
+def values(observations: Observations, quantity: str, method: str, problem: str = DECIDED) -> np.ndarray:
+    """A quantity of every draw."""
+    return observations.runs.values(quantity, f"{problem} {method}")
+
+
+def distances(observations: Observations, method: str) -> np.ndarray:
+    """How far the chosen λ is from the best, in powers of ten, for each draw."""
+    return STEP * np.abs(values(observations, "steps_off", method))
+
+
+def is_away(sizes: np.ndarray) -> Finding:
+    """Is the mean distance greater than one step of the grid?"""
+    share = float(np.mean(sizes > STEP / 2))
+    return Finding.of(paired(sizes, claim="greater", threshold=STEP), share=share, step=STEP)
+
+
+def is_positive(differences: np.ndarray) -> Finding:
+    """Is the mean over draws greater than zero?"""
+    return Finding.of(paired(differences, claim="greater"))
+
+
+def is_small(regrets: np.ndarray) -> Finding:
+    """Is the mean regret less than a tenth of the best risk?"""
+    return Finding.of(paired(regrets, claim="less", threshold=0.1))
+
+
+def is_second_order(powers: np.ndarray) -> Finding:
+    """Is the mean power equivalent to 2?"""
+    return Finding.of(paired(powers, claim="equivalent", threshold=2.0, margin=0.1))
+
+
+def facts(observations: Observations) -> dict[str, Any]:
+    """What sentences quote."""
+    return {
+        "num_draws": observations.num_seeds,
+        "small": SIZES[0],
+        "large": SIZES[-1],
+        "regret": {
+            problem: {
+                method.replace("-", "_"): mean_interval(values(observations, "regret", method, problem))
+                for method in METHODS
+            }
+            for problem in PROBLEMS
+        },
+        "kfold": mean_interval(values(observations, "regret", "10-fold")),
+    }
+
+
+def tables(observations: Observations, language: Language) -> list[Table]:
+    """Chosen λ and regret of each way to choose."""
+    found = []
+    for problem, (_, words) in PROBLEMS.items():
+        rows = []
+        for method, name in METHODS.items():
+            chosen = np.quantile(10 ** values(observations, "log_lambda", method, problem), [0.1, 0.5, 0.9])
+            spread = " / ".join(show.number(float(value), 2) for value in chosen)
+            regret = mean_interval(values(observations, "regret", method, problem))
+            optimism = mean_interval(values(observations, "optimism", method, problem))
+            rows.append(
+                [name.of(language), spread, show.percent_interval(regret), show.percent_interval(optimism)]
+            )
+        title = Words(
+            f"{words.en}: over draws, with 95% t intervals", f"{words.zh}：对各次抽取统计，附 95% t 区间"
+        )
+        heads = (
+            Words("chosen by", "选择方式"),
+            Words("chosen λ: 10 / 50 / 90% quantile", "所选 λ 的 10 / 50 / 90% 分位数"),
+            Words("regret, % of the best risk", "遗憾（最小风险的 %）"),
+            Words("risk above the validation loss, %", "风险超出验证损失（%）"),
+        )
+        found.append(Table(title, heads, rows))
+    return found
+
+
+def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
+    """Risk and validation losses of one draw; what is chosen; what it costs."""
+    alt = import_extra("altair", what="A figure", extra="book")
+    row = (_one_draw(alt, observations, language) | _chosen(alt, observations, language)).resolve_scale(
+        color="independent", strokeDash="independent"
+    )
+    return (row & _regret(observations, language)).resolve_scale(
+        color="independent", strokeDash="independent"
+    )
+
+
+def _one_draw(alt: Any, observations: Observations, language: Language) -> Any:
+    rows = observations["curves"]
+    rows = rows[(rows["problem"] == DECIDED) & (rows["lambda"] >= 0.01) & (rows["lambda"] <= 100)]
+    kinds = (
+        Words("risk", "风险").of(language),
+        Words(f"loss on {SIZES[0]} validation examples", f"{SIZES[0]} 个验证样本上的损失").of(language),
+    )
+    rows = rows.assign(kind=np.where(rows["line"] == "risk", *kinds))
+    lowest = rows.loc[rows.groupby("line")["loss"].idxmin()]
+    x = alt.X("lambda:Q", scale=alt.Scale(type="log"), title="λ", axis=alt.Axis(format="~g", tickCount=5))
+    y = alt.Y(
+        "loss:Q",
+        title=Words("half squared error", "均方误差的一半").of(language),
+        scale=alt.Scale(zero=False),
+    )
+    colour = alt.Color("kind:N", sort=list(kinds), scale=alt.Scale(domain=list(kinds), range=list(plots.PALETTE[:2])),
+                       legend=alt.Legend(title=None, orient="bottom", columns=1, symbolType="stroke"))  # fmt: skip
+    title = Words("One draw, five validation sets", "一次抽取，五个验证集").of(language)
+    base = alt.Chart(rows, width=290, height=240, title=title)
+    width = alt.condition(f"datum.kind == '{kinds[0]}'", alt.value(3), alt.value(1))
+    lines = base.mark_line().encode(x=x, y=y, color=colour, detail="line:N", strokeWidth=width)
+    return lines + alt.Chart(lowest).mark_point(filled=True, size=50, opacity=1).encode(
+        x=x, y=y, color=colour
+    )
+
+
+def _chosen(alt: Any, observations: Observations, language: Language) -> Any:
+    names = {method: METHODS[method].of(language) for method in (SMALL_SET, LARGE_SET, "10-fold")}
+    bins = np.arange(-2.05, 2.1, 0.3)
+    parts = []
+    for method, name in names.items():
+        off = STEP * values(observations, "steps_off", method)
+        counts, edges = np.histogram(np.clip(off, bins[0], bins[-1]), bins)
+        parts.append(
+            pd.DataFrame({"x": (edges[1:] + edges[:-1]) / 2, "share": counts / len(off), "name": name})
+        )
+    dashes = [list(dash) for dash in plots.DASHES[: len(names)]]
+    legend = alt.Legend(title=None, orient="bottom", columns=1, symbolType="stroke")
+    domain = list(names.values())
+    n = observations.num_seeds
+    return (
+        alt.Chart(
+            pd.concat(parts), width=290, height=240,
+            title=Words(f"The λ that is chosen, over {n} draws", f"所选的 λ（{n} 次抽取）").of(language),
+        )
+        .mark_line(interpolate="step", strokeWidth=2)
+        .encode(
+            x=alt.X("x:Q", title=Words("powers of ten above the best λ", "比最优 λ 高多少个数量级").of(language)),
+            y=alt.Y("share:Q", title=Words("share of draws", "抽取的比例").of(language), axis=alt.Axis(format="%")),
+            color=alt.Color("name:N", sort=domain, legend=legend,
+                            scale=alt.Scale(domain=domain, range=list(plots.PALETTE[: len(names)]))),
+            strokeDash=alt.StrokeDash("name:N", sort=domain, legend=legend,
+                                      scale=alt.Scale(domain=domain, range=dashes)),
+        )
+    )  # fmt: skip
+
+
+def _regret(observations: Observations, language: Language) -> altair.LayerChart:
+    rows = [
+        {"group": words.of(language), "level": name.of(language)}
+        | mean_interval(values(observations, "regret", method, problem)).to_dict()
+        for problem, (_, words) in PROBLEMS.items()
+        for method, name in METHODS.items()
+    ]
+    return plots.level_plot(
+        pd.DataFrame(rows),
+        level_title=Words("λ chosen by", "λ 的选择方式").of(language),
+        value_title=Words("regret (share of the best risk)", "遗憾（占最小风险的比例）").of(language),
+        title=Words("What the choice costs", "选择的代价").of(language),
+        log_scale=True,
+        language=language,
+        width=620,
+        height=200,
+    )
+
+
+ANSWER = Answer(
+    observe=observe,
+    claims=(
+        Claim(
+            name="the-chosen-is-not-the-optimal",
+            kind="experiment",
+            statement=Words(
+                f"With {SIZES[0]} validation examples of the test distribution, the chosen λ is away from the best.",
+                f"用 {SIZES[0]} 个与测试同分布的验证样本，所选的 λ 偏离最优值。",
+            ),
+            check=is_away,
+            subject=lambda o: distances(o, SMALL_SET),
+            # Chosen with so many examples the λ is within a step of the best: the check must see that.
+            falsehood=lambda o: distances(o, LARGE_SET),
+        ),
+        Claim(
+            name="more-validation-data-come-nearer",
+            kind="experiment",
+            statement=Words(
+                f"{SIZES[-1]} validation examples choose a λ nearer to the best than {SIZES[0]} do.",
+                f"用 {SIZES[-1]} 个验证样本选出的 λ，比用 {SIZES[0]} 个更接近最优值。",
+            ),
+            check=is_positive,
+            subject=lambda o: distances(o, SMALL_SET) - distances(o, LARGE_SET),
+            falsehood=lambda o: distances(o, LARGE_SET) - distances(o, SMALL_SET),
+        ),
+        Claim(
+            name="the-regret-is-small",
+            kind="experiment",
+            statement=Words(
+                f"Even so, {SIZES[0]} validation examples cost less than a tenth of the best risk on average.",
+                f"即便如此，{SIZES[0]} 个验证样本的平均代价不到最小风险的十分之一。",
+            ),
+            check=is_small,
+            subject=lambda o: values(o, "regret", SMALL_SET),
+            falsehood=lambda o: recentred(values(o, "regret", SMALL_SET), 0.3),
+        ),
+        Claim(
+            name="the-regret-is-second-order",
+            kind="experiment",
+            statement=Words(
+                "Near the best λ the regret grows with the power 2 of the distance in log λ.",
+                "在最优 λ 附近，遗憾随 log λ 的距离按 2 次幂增长。",
+            ),
+            check=is_second_order,
+            subject=lambda o: values(o, "order", SMALL_SET),
+            falsehood=lambda o: values(o, "order_elsewhere", SMALL_SET),
+        ),
+        Claim(
+            name="the-minimum-is-optimistic",
+            kind="experiment",
+            statement=Words(
+                "The lowest validation loss is below the risk of the λ that it chooses.",
+                "最低的验证损失低于它所选 λ 的风险。",
+            ),
+            check=is_positive,
+            subject=lambda o: values(o, "optimism", SMALL_SET),
+            falsehood=lambda o: -values(o, "optimism", SMALL_SET),
+        ),
+    ),
+    circulated=(
+        Circulated(
+            Words("What is found is near-optimal, not optimal.", "找出来的是较优解，并不是最优值。"),
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-chosen-is-not-the-optimal",
+        ),
+        Circulated(
+            Words(
+                "The reason is that the validation set's distribution differs from the true one.",
+                "原因是验证集上的分布和真实分布有一定区别。",
+            ),
+            {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
+            by="the-chosen-is-not-the-optimal",
+        ),
+    ),
+    tables=tables,
+    figure=figure,
+    facts=facts,
+)
