@@ -101,7 +101,7 @@ endif
 constraints:  ## resolve constraints.txt anew: the newest versions but for torch
 	@rm -rf build/constraints
 	@"$(or $(PYTHON),python3.11)" -m venv build/constraints
-	@build/constraints/bin/python -m pip install -q torch==$(TORCH) -e '.[book,graph,lint,ray,test,tune,web]'
+	@build/constraints/bin/python -m pip install -q torch==$(TORCH) -e '.[book,graph,lint,parquet,ray,shift,test,tune,web]'
 	@{ sed '/^$$/q' constraints.txt; \
 	   build/constraints/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+.*//'; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt && rm -rf build/constraints
