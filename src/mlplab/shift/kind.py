@@ -213,7 +213,8 @@ def _inputs_differ(x_source: np.ndarray, x_target: np.ndarray, classifier: Any, 
 
 def _labels_differ(y: pd.Series, labels: np.ndarray, is_target: np.ndarray, is_class: bool) -> float:
     if not is_class:
-        return float(ks_2samp(labels[is_target, 0], labels[~is_target, 0])[1])
+        alike: Any = ks_2samp(labels[is_target, 0], labels[~is_target, 0])
+        return float(alike.pvalue)
     counts = np.stack([labels[~is_target].sum(0), labels[is_target].sum(0)])
     if counts.shape[1] == 1:
         return 1.0

@@ -115,7 +115,7 @@ class RatioEstimator(BaseEstimator):
         if isinstance(X, pd.DataFrame) and (isinstance(y, pd.DataFrame) or _is_mixed(X)):
             source, target = self._tables(X, y)
         else:
-        given: Any = X
+            given: Any = X
             validated: Any = validate_data(self, given, dtype=np.float64)
             source, target = map(Rows, self._arrays(validated, y))
         for name, rows in (("source", source), ("target", target)):

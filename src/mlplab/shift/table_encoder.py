@@ -34,11 +34,19 @@ class TableEncoder:
     def fit(self, source: pd.DataFrame, target: pd.DataFrame) -> TableEncoder:
         """Learn what the columns hold.
 
-        Raises InvalidInput, naming the column, where one is missing from the target or is not in the source, holds
+        Raises InvalidInput, naming the column, where one is missing from the target, holds
         numbers in one and text in the other, or holds an infinite value, and where no column is left.
         """
         self.columns = list(map(str, source.columns))
-        kinds, theirs = _kinds("source", source), _kinds("target", self._same_columns("target", target))
+        for name in map(str, target.columns):
+            if name not in self.columns:
+                text = f"Column {name!r} is not in the source: it is not looked at."
+                self.notes[f"extra-column {name}"] = text
+        self._same_columns("source", source)
+        kinds, theirs = (
+            _kinds("source", source),
+            _kinds("target", self._same_columns("target", target)[self.columns]),
+        )
         if differing := [name for name in kinds if theirs[name] != kinds[name] != "empty" != theirs[name]]:
             name = differing[0]
             raise InvalidInput(
@@ -90,7 +98,7 @@ class TableEncoder:
 
     def transform(self, table: pd.DataFrame, owner: str = "table") -> Float[np.ndarray, "row feature"]:
         """The features of a table with the same columns. Raises InvalidInput as `fit` does."""
-        table = _named(self._same_columns(owner, table))[self.columns]
+        table = self._same_columns(owner, table)[self.columns]
         kinds, found = _kinds(owner, table), []
         for name in self.columns:
             if kinds[name] not in ("empty", self.kinds[name]):
@@ -125,10 +133,7 @@ class TableEncoder:
             raise InvalidInput(
                 f"{owner}", f"must have the column {lacking[0]!r} of the source", names, remedy
             )
-        if beside:
-            remedy = "Leave it out: labels, for example, are no features"
-            raise InvalidInput(f"{owner}", "must have no column that the source lacks", beside, remedy)
-        return table
+        return _named(table)
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
@@ -174,9 +179,8 @@ def _kind(owner: str, name: str, values: pd.Series) -> str:
 
 def _numbers(kind: str, values: pd.Series) -> Float[np.ndarray, "row"]:
     if kind == "date":
-        moments = pd.to_datetime(values)
-        days = moments.astype("int64").to_numpy(dtype=np.float64) / 86.4e12
-        return np.where(moments.isna(), np.nan, days)
+        since = pd.to_datetime(values, utc=True) - pd.Timestamp(0, tz="UTC")
+        return (since / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
     return values.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
 
 
