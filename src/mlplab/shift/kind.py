@@ -7,7 +7,7 @@ Each kind says what has stayed: p(y|x) under a covariate shift, p(x|y) under a l
 
 Both are tests of conditional independence, of the sample's name D from what is asked about, given z. A classifier g
 learns on one half of the rows to name the sample from (x, y); on the other half the products (g - E[g|z])(D -
-E[D|z]) have mean 0 if the hypothesis holds, for any g. Halves change places. Without labels no test can do this, and
+E[D|z]) have mean 0 if the hypothesis holds, for any g. Without labels no test can do this, and
 none is pretended.
 
 Sources: Shah and Peters 2020, The hardness of conditional independence testing and the generalised covariance measure,
@@ -137,9 +137,9 @@ def kind_of_shift(
     labels, is_class = _as_features(y)
     p_labels = _labels_differ(y, labels, is_target, is_class)
     both = np.concatenate([x, labels], axis=1)
-    named = _names_of_sample(both, is_target, classifier, seed)
-    given_x = _conditional(named, is_target, x, False, classifier, seed)
-    given_y = _conditional(named, is_target, labels, is_class, classifier, seed)
+    judge, named = _names_of_sample(both, is_target, classifier, seed)
+    given_x = _conditional(named, judge, is_target, x, False, classifier, seed)
+    given_y = _conditional(named, judge, is_target, labels, is_class, classifier, seed)
     return _judged(p_inputs, p_labels, given_x, given_y, int(known.sum()), alpha)
 
 
@@ -224,29 +224,33 @@ def _labels_differ(y: pd.Series, labels: np.ndarray, is_target: np.ndarray, is_c
 
 def _names_of_sample(
     both: np.ndarray, is_target: Bool[np.ndarray, "row"], classifier: Any, seed: int
-) -> Float[np.ndarray, "row"]:
-    """How much each row's (x, y) looks like the target, by a classifier that learnt on the other half; standardised."""
-    found = np.empty(len(both))
-    halves = _halves(is_target, seed)
-    for learn, judge in (halves, halves[::-1]):
-        odds = _best(both[learn], is_target[learn], classifier, seed).log_odds(both[judge])
-        found[judge] = (odds - odds.mean()) / max(odds.std(), 1e-12)
-    return found
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of one half, and how much each (x, y) of them looks like the target to a classifier of the other half.
+
+    Halves must not change places: what chance made alike in both would then count twice, and the level be missed.
+    """
+    learn, judge = _halves(is_target, seed)
+    odds = _best(both[learn], is_target[learn], classifier, seed).log_odds(both[judge])
+    return judge, (odds - odds.mean()) / max(odds.std(), 1e-12)
 
 
 def _conditional(
-    named: np.ndarray, is_target: np.ndarray, given: np.ndarray, is_class: bool, classifier: Any, seed: int
+    named: np.ndarray,
+    judge: np.ndarray,
+    is_target: np.ndarray,
+    given: np.ndarray,
+    is_class: bool,
+    classifier: Any,
+    seed: int,
 ) -> float:
     """One-sided p of the hypothesis that, given these columns, nothing else tells the samples apart."""
     if is_class:
-        group = given.argmax(1)
-        of_sample = is_target - _group_mean(is_target.astype(np.float64), group)
+        group = given[judge].argmax(1)
+        of_sample = is_target[judge] - _group_mean(is_target[judge].astype(np.float64), group)
         of_name = named - _group_mean(named, group)
     else:
-        of_sample = is_target - _shares(given, is_target, classifier, seed)
-        of_name = np.empty(len(named))
-        for half in _halves(is_target, seed):  # each half has its own g
-            of_name[half] = named[half] - _expected(given[half], named[half], seed)
+        of_sample = (is_target - _shares(given, is_target, classifier, seed))[judge]
+        of_name = named - _expected(given[judge], named, seed)
     products = of_sample * of_name
     spread = products.std(ddof=1)
     if spread < 1e-12:
