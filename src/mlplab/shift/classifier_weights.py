@@ -6,8 +6,8 @@ boosted trees are too sure, a strong penalty too shy, and a ratio needs the odds
 √n times their mean, where the error of one row's weight would otherwise be that of the whole (Ionides 2008).
 
 Sources: Bickel, Brückner and Scheffer 2007, Discriminative learning for differing training and test distributions
-  (ICML); Platt 1999 (calibration by a logistic curve); Ionides 2008, Truncated importance sampling, J. Comp. Graph.
-  Stat. 17, 295.
+(ICML); Platt 1999 (calibration by a logistic curve); Ionides 2008, Truncated importance sampling, J. Comp. Graph.
+Stat. 17, 295.
 """
 
 from __future__ import annotations

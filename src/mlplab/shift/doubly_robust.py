@@ -6,8 +6,8 @@ source:
     mean over the target of m(x)  +  Σ w (l - m(x)) / Σ w  over the source.
 
 Errors of the weights and of the regression enter only as their product: where both are roughly right, the estimate
-  is as good as if both were known, and its interval, from the spread of the two terms, covers. Neither judges a row
-  that it was trained on. A mean weighted by estimated weights alone has no such protection.
+is as good as if both were known, and its interval, from the spread of the two terms, covers. Neither judges a row
+that it was trained on. A mean weighted by estimated weights alone has no such protection.
 
 Sources: Robins, Rotnitzky and Zhao 1994, JASA 89, 846; Reddi, Póczos and Smola 2015, Doubly robust covariate shift
 correction (AAAI); Chernozhukov et al. 2018, Double/debiased machine learning, Econometrics J. 21, C1.

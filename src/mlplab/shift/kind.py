@@ -1,9 +1,9 @@
 """Which kind of shift: covariate, label or concept. Only labels of the target can tell.
 
 Each kind says what has stayed: p(y|x) under a covariate shift, p(x|y) under a label shift; under a concept shift
-  neither need have. So each kind is a hypothesis that labelled rows of both samples can reject: given x, does y
-  still tell the samples apart? Given y, does x? What is not rejected stays possible. A true covariate shift, say, is
-  ruled out with probability at most alpha: there is one truth, so nothing has to be adjusted for several tests.
+neither need have. So each kind is a hypothesis that labelled rows of both samples can reject: given x, does y
+still tell the samples apart? Given y, does x? What is not rejected stays possible. A true covariate shift, say, is
+ruled out with probability at most alpha: there is one truth, so nothing has to be adjusted for several tests.
 
 Both are tests of conditional independence, of the sample's name D from what is asked about, given z. A classifier g
 learns on one half of the rows to name the sample from (x, y); on the other half the products (g - E[g|z])(D -

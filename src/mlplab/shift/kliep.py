@@ -7,7 +7,7 @@ maximum the derivative along θ itself, 1 - E_source[θ'φ], is 0. SciPy's L-BFG
 greatest mean log ratio on parts of the target that were held out.
 
 Source: Sugiyama, Suzuki, Nakajima, Kashima, von Bünau and Kawanabe 2008, Direct importance estimation for covariate
-  shift adaptation, Ann. Inst. Stat. Math. 60, 699. (There: gradient steps, each followed by a projection.)
+shift adaptation, Ann. Inst. Stat. Math. 60, 699. (There: gradient steps, each followed by a projection.)
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ a landmark at each row the kernel is exact; with fewer, the cost is that of n·l
 made.
 
 Sources: Huang, Smola, Gretton, Borgwardt and Schölkopf 2007, Correcting sample selection bias by unlabeled data
-  (NIPS 19); Gretton, Smola, Huang, Schmittfull, Borgwardt and Schölkopf 2009, Covariate shift by kernel mean
-  matching; Williams and Seeger 2001 (Nyström); Goulart and Chen 2024, Clarabel.
+(NIPS 19); Gretton, Smola, Huang, Schmittfull, Borgwardt and Schölkopf 2009, Covariate shift by kernel mean
+matching; Williams and Seeger 2001 (Nyström); Goulart and Chen 2024, Clarabel.
 """
 
 from __future__ import annotations
