@@ -1,4 +1,4 @@
-"""Commands on data that may have shifted: find a shift."""
+"""Commands on data that may have shifted: find a shift, and weigh rows against it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,8 @@ from mlplab.errors import InvalidInput, import_extra
 
 # Modules that load pandas are imported where a command needs them: `mlplab --help` answers at once.
 commands = typer.Typer(
-    help="Data that may have shifted: find out where, and how sure it is.", no_args_is_help=True
+    help="Data that may have shifted: find out where, and correct for it.", no_args_is_help=True
 )
-
-
-@commands.callback()
-def _group() -> None:
-    """A group, even with a single command in it."""
 
 
 @commands.command("check")
@@ -85,3 +80,52 @@ def _check_report(path: str) -> None:
         raise InvalidInput("--report", "must lie in a folder that exists", path)
     for module in ("altair", "vl_convert"):
         import_extra(module, what="A report", extra="book")
+
+
+@commands.command("weights")
+def weights(
+    source: Annotated[str, typer.Argument(help="Rows to be weighed: .csv or .parquet.", metavar="SOURCE")],
+    target: Annotated[str, typer.Argument(help="Rows that they shall stand for.", metavar="TARGET")],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Write the weights: .parquet or .csv.", metavar="FILE")
+    ],
+    method: Annotated[
+        str, typer.Option(help="How they are found.", metavar="classifier|ulsif|rulsif|kliep|kmm")
+    ] = "classifier",
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(help="Column that is no feature, such as the label. May be repeated.", metavar="COLUMN"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Weigh each row of a table, so that it stands for another. Status 0: done; 1: done, but it will hurt; 2: error."""
+    from mlplab.book.bars import stage_bar
+    from mlplab.shift.weigh import check_output, weigh_files, write_weights
+
+    check_output(out)
+    with stage_bar() as on_stage:
+        found = weigh_files(source, target, method=method, ignore=ignore or [], on_stage=on_stage)
+    write_weights(found.correction, out)
+    correction = found.correction
+    if as_json:
+        print_json(found.to_dict() | {"out": out})
+    else:
+        (before, rows), (now, more) = found.source, found.target
+        typer.echo(f"Weights of {before} ({rows:,} rows) towards {now} ({more:,})")
+        for note in found.notes:
+            typer.echo(f"Note: {note}")
+        for name, text in correction.warnings.items():
+            typer.echo(f"Warning: [{name}] {text}")
+        typer.echo()
+        columns = [
+            "method",
+            "effective_sample_size",
+            "largest_weight",
+            "largest_share",
+            "pareto_k",
+            "num_clipped",
+        ]
+        print_table(correction.table()[[*columns, "uncovered"]])
+        typer.echo(f"\nWeights: {out}")
+    if correction.will_hurt:
+        raise typer.Exit(1)

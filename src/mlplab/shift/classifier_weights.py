@@ -85,8 +85,12 @@ class ClassifierWeights(RatioEstimator):
         # A row that trained some of the classifiers is weighed by the one that it did not train.
         held_out = np.exp(self._fitted.unseen + self._prior)
         of_source[self._taught[0]], of_target[self._taught[1]] = np.split(held_out, [len(self._taught[0])])
-        clip = self._cap(len(source))
-        return corrected(of_source, type(self).__name__, target_ratios=of_target, clip=clip)
+        return self.correction_of(of_source, of_target)
+
+    def correction_of(self, source_ratios: np.ndarray, target_ratios: np.ndarray) -> Correction:
+        """As that of `RatioEstimator`, and cut."""
+        clip = self._cap(len(source_ratios))
+        return corrected(source_ratios, type(self).__name__, target_ratios=target_ratios, clip=clip)
 
     def _cap(self, num_rows: int) -> float | None:
         if self.clip is None:

@@ -92,6 +92,17 @@ def load(
             mixed[found.column] = found.told
 
 
+def pieces(
+    path: str | Path, *, text_columns: Collection[str] = (), on_share: OnShare = lambda share: None
+) -> Iterator[pd.DataFrame]:
+    """Every row of a file that `load` has read, in order, some at a time. Raises DataError where it has changed."""
+    path = Path(path)
+    is_csv = path.suffix.lower() == ".csv"
+    found = _csv_chunks(path, set(text_columns), on_share) if is_csv else _parquet_chunks(path, on_share)
+    for piece in found:
+        yield piece.rename(columns=str)
+
+
 def _load(path: Path, text_columns: set[str], mixed: dict[str, str], on_share: OnShare) -> Loaded:
     is_csv = path.suffix.lower() == ".csv"
     chunks = _csv_chunks(path, text_columns, on_share) if is_csv else _parquet_chunks(path, on_share)

@@ -92,6 +92,12 @@ class RatioEstimator(BaseEstimator):
         rows: Any = validate_data(self, X, dtype=np.float64, reset=False)
         return Rows(rows)
 
+    def correction_of(
+        self, source_ratios: Float[np.ndarray, "row"], target_ratios: Float[np.ndarray, "row"]
+    ) -> Correction:
+        """Ratios of the source's rows, as `predict` gives them, made weights; those of the target tell of overlap."""
+        return corrected(source_ratios, type(self).__name__, target_ratios=target_ratios)
+
     def _fit(self, source: np.ndarray, target: np.ndarray, random: np.random.RandomState) -> None:
         raise NotImplementedError
 
@@ -99,7 +105,7 @@ class RatioEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _correct(self, source: Rows, target: Rows) -> Correction:
-        return corrected(self._ratios(source), type(self).__name__, target_ratios=self._ratios(target))
+        return self.correction_of(self._ratios(source), self._ratios(target))
 
     def _ratios(self, rows: Rows) -> np.ndarray:
         return np.concatenate([self._ratio(chunk) for chunk in rows.chunks()])

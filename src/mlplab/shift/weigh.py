@@ -1,0 +1,144 @@
+"""Weights for every row of a source file, so that it stands for a target file, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlplab.errors import InvalidInput, UnknownName, import_extra
+from mlplab.shift import tables
+from mlplab.shift.classifier_weights import ClassifierWeights
+from mlplab.shift.correction import Correction
+from mlplab.shift.files import Loaded, load, pieces
+from mlplab.shift.kliep import KLIEP
+from mlplab.shift.kmm import KMM
+from mlplab.shift.least_squares import RULSIF, ULSIF
+from mlplab.shift.ratio import RatioEstimator
+
+OnStage = Callable[[str, float], None]  # what is being done, and the share of all that is done
+METHODS: dict[str, type[RatioEstimator]] = {
+    "classifier": ClassifierWeights,
+    "ulsif": ULSIF,
+    "rulsif": RULSIF,
+    "kliep": KLIEP,
+    "kmm": KMM,
+}
+SUFFIXES = (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The weights of a file's rows in order, their diagnosis, and what was noticed on the way."""
+
+    source: tuple[str, int]
+    target: tuple[str, int]
+    correction: Correction
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON: all but the weights themselves."""
+        files = {"source": self.source, "target": self.target}
+        told = {role: {"name": name, "rows": rows} for role, (name, rows) in files.items()}
+        return told | self.correction.to_dict() | {"notes": list(self.notes)}
+
+
+def weigh_files(
+    source: str | Path,
+    target: str | Path,
+    *,
+    method: str = "classifier",
+    ignore: Sequence[str] = (),
+    on_stage: OnStage = lambda words, share: None,
+) -> Weighed:
+    """Weigh each row of a .csv or .parquet file by p(target)/p(source).
+
+    The method learns from at most 50,000 rows of each file, drawn at random; then each row is weighed as it is read
+    again. Rows that taught a classifier are weighed by those that did not see them only where the file is no larger.
+
+    Arguments:
+      method: a name of METHODS.
+      ignore: columns that are no features, such as labels and names of rows.
+
+    Raises UnknownName for a method or a column that is not there, DataError and InvalidInput for files that cannot be
+    read or do not fit each other.
+    """
+    if method not in METHODS:
+        raise UnknownName("--method", method, METHODS)
+    first = load(source, on_share=lambda share: on_stage(f"reading {Path(source).name}", 0.2 * share))
+    texts = {name for name in first.frame if tables.is_text(first.frame[name])}
+    second = load(
+        target,
+        text_columns=texts,
+        on_share=lambda share: on_stage(f"reading {Path(target).name}", 0.2 + 0.2 * share),
+    )
+    for name in ignore:
+        if name not in first.frame and name not in second.frame:
+            raise UnknownName("--ignore", name, first.frame.columns)
+    before, now = (frame.drop(columns=list(ignore), errors="ignore") for frame in (first.frame, second.frame))
+    if lacking := [name for name in before if name not in now]:
+        remedy = f"Is it no feature, as a label is? Say --ignore {lacking[0]}"
+        rule = f"must have the column {lacking[0]!r} of {first.path.name}"
+        raise InvalidInput(second.path.name, rule, list(now), remedy)
+    on_stage(f"finding weights by {method}", 0.4)
+    estimator = METHODS[method]().fit(before, now)
+    correction = estimator.correction_
+    if len(before) < first.num_rows:
+        correction = _every_row(estimator, first, now, texts | set(first.mixed), on_stage)
+    told = [str(notice) for notice in (*first.notices, *second.notices)]
+    told += [str(notice) for notice in tables.shared_rows(first.hashes, second.hashes)]
+    # Of shared rows the files' own hashes, of all rows, tell more than those of the sample.
+    told += [text for name, text in estimator.notes_.items() if name not in ("shared-rows", "identical")]
+    on_stage("done", 1.0)
+    files = ((loaded.path.name, loaded.num_rows) for loaded in (first, second))
+    return Weighed(*files, correction, tuple(told))
+
+
+def _every_row(
+    estimator: RatioEstimator, source: Loaded, now: pd.DataFrame, text_columns: set[str], on_stage: OnStage
+) -> Correction:
+    if not callable(getattr(estimator, "predict", None)):
+        remedy = "Take another method, or a sample of the rows"
+        rule = f"weighs at most {len(source.frame):,} rows"
+        raise InvalidInput("--method kmm", rule, f"{source.num_rows:,}", remedy)
+    found = [
+        estimator.predict(piece)
+        for piece in pieces(
+            source.path,
+            text_columns=text_columns,
+            on_share=lambda share: on_stage(f"weighing {source.path.name}", 0.7 + 0.3 * share),
+        )
+    ]
+    return estimator.correction_of(np.concatenate(found), estimator.predict(now))
+
+
+def check_output(path: str | Path) -> None:
+    """Before anything is computed. Raises InvalidInput for a file that cannot be written, MissingExtra for Parquet."""
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InvalidInput("--out", f"must end in {' or '.join(SUFFIXES)}", str(path))
+    if not path.absolute().parent.is_dir():
+        raise InvalidInput("--out", "must lie in a folder that exists", str(path))
+    if path.suffix.lower() == ".parquet":
+        import_extra("pyarrow", what="A Parquet file", extra="parquet")
+
+
+def write_weights(correction: Correction, path: str | Path) -> None:
+    """A row for each source row, in order: `row`, from 1, and `weight`, of mean 1. All of it or nothing is written."""
+    path = Path(path)
+    check_output(path)
+    table = pd.DataFrame({"row": np.arange(1, correction.num_rows + 1), "weight": correction.weights})
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        if path.suffix.lower() == ".parquet":
+            table.to_parquet(partial, index=False)
+        else:
+            table.to_csv(partial, index=False)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
