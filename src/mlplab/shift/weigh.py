@@ -71,7 +71,7 @@ def weigh_files(
     if method not in METHODS:
         raise UnknownName("--method", method, METHODS)
     first = load(source, on_share=lambda share: on_stage(f"reading {Path(source).name}", 0.2 * share))
-    texts = {name for name in first.frame if tables.is_text(first.frame[name])}
+    texts = {str(name) for name in first.frame if tables.is_text(first.frame[name])}
     second = load(
         target,
         text_columns=texts,
@@ -95,8 +95,8 @@ def weigh_files(
     # Of shared rows the files' own hashes, of all rows, tell more than those of the sample.
     told += [text for name, text in estimator.notes_.items() if name not in ("shared-rows", "identical")]
     on_stage("done", 1.0)
-    files = ((loaded.path.name, loaded.num_rows) for loaded in (first, second))
-    return Weighed(*files, correction, tuple(told))
+    files = [(loaded.path.name, loaded.num_rows) for loaded in (first, second)]
+    return Weighed(files[0], files[1], correction, tuple(told))
 
 
 def _every_row(
