@@ -245,6 +245,7 @@ def test_no_overlap_is_said():
     apart = ClassifierWeights("logistic").fit(stream.normal((300, 2)), 6 + stream.normal((300, 2)))
     assert {"no-overlap", "few-rows"} <= set(apart.correction_.warnings)
     assert apart.correction_.will_hurt
+    assert apart.correction_.risk(np.arange(300.0)).advice == "do not correct"
     near = ClassifierWeights("logistic").fit(stream.normal((300, 2)), 0.3 + stream.normal((300, 2)))
     assert not near.correction_.will_hurt
 

@@ -8,7 +8,7 @@ Sources: Shimodaira 2000, J. Stat. Planning Inference 90, 227; Kish 1965, Survey
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +106,15 @@ class Correction:
     def risk(self, losses: Float[Any, "row"], *, ci_prob: float = 0.95) -> Risk:
         """The mean loss on the target, by the weighted source rows, with its interval (`risk.weighted_risk`).
 
+        The advice is not to correct where the weights `will_hurt`, whatever the losses say.
+
         Arguments:
           losses: of each source row, in the order of the weights, of a model that was not trained on it.
 
         Raises InvalidInput for losses that are not one finite number a row, and a ci_prob not in (0, 1).
         """
-        return weighted_risk(self.weights, losses, ci_prob=ci_prob)
+        found = weighted_risk(self.weights, losses, ci_prob=ci_prob)
+        return replace(found, advice="do not correct") if self.will_hurt else found
 
     def table(self) -> pd.DataFrame:
         """One row: what the weights are worth."""

@@ -4,10 +4,11 @@ Kullback-Leibler.
 The ratio is a sum of Gaussian kernels with coefficients θ >= 0. It maximises the target's mean log ratio, with mean
 1 over the source. Here: max E_target[log θ'φ] - E_source[θ'φ] over θ >= 0, which has the same solution, since at its
 maximum the derivative along θ itself, 1 - E_source[θ'φ], is 0. SciPy's L-BFGS-B finds it. The width is that of the
-greatest mean log ratio on parts of the target that were held out.
+greatest mean log ratio on parts of both samples that were held out.
 
 Source: Sugiyama, Suzuki, Nakajima, Kashima, von Bünau and Kawanabe 2008, Direct importance estimation for covariate
-shift adaptation, Ann. Inst. Stat. Math. 60, 699. (There: gradient steps, each followed by a projection.)
+shift adaptation, Ann. Inst. Stat. Math. 60, 699. (There: gradient steps, each followed by a projection, and only the
+target is held out.)
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class KLIEP(RatioEstimator):
       num_centres: kernels, at most.
       random_state: picks centres and folds.
 
-    After `fit`: `width_`, `likelihood_` (mean log ratio of the held-out target rows), and what `RatioEstimator` has.
+    After `fit`: `width_`, `likelihood_` (mean log ratio of held-out rows), and what `RatioEstimator` has.
     """
 
     def __init__(
@@ -58,12 +59,10 @@ class KLIEP(RatioEstimator):
         some = target[random.permutation(len(target))[:TARGET_ROWS]]
         of_source = source[random.permutation(len(source))[:TARGET_ROWS]]
         far, near = self.kernels_.squared_distances(of_source), self.kernels_.squared_distances(some)
-        folds = np.arange(len(some)) % FOLDS
         tried = []
         for width in widths:
-            phi = kernels(near, width * self.kernels_.median)
-            mean = kernels(far, width * self.kernels_.median).mean(0)
-            tried.append((_held_out(phi, mean, folds), width))
+            of_target, at_source = (kernels(d, width * self.kernels_.median) for d in (near, far))
+            tried.append((_held_out(of_target, at_source), width))
         self.likelihood_, self.width_ = max(tried)
         mean = self.kernels_.at(source, self.width_).mean(0)
         self.coefficients_ = most_likely(kernels(near, self.width_ * self.kernels_.median), mean)
@@ -95,11 +94,19 @@ def most_likely(
     return np.where(reaches, best / best.sum() / scale, 0.0)
 
 
-def _held_out(phi: np.ndarray, source_mean: np.ndarray, folds: np.ndarray) -> float:
+def _held_out(target: np.ndarray, source: np.ndarray) -> float:
+    """Mean log ratio of target rows less the log of its mean over source rows, both held out.
+
+    The paper holds out the target alone. Then narrow kernels win that stand where chance put few of the source's rows:
+    the ratio is too large there, and only other source rows can tell.
+    """
     total = 0.0
     for fold in range(FOLDS):
-        held, rest = phi[folds == fold], phi[folds != fold]
-        if len(held) and len(rest):
-            ratio = np.maximum(held @ most_likely(rest, source_mean), LEAST_RATIO)
-            total += float(np.log(ratio).sum())
-    return total / len(phi)
+        in_target, in_source = (np.arange(len(rows)) % FOLDS == fold for rows in (target, source))
+        if not (in_target.any() and in_source.any() and (~in_target).any() and (~in_source).any()):
+            continue
+        theta = most_likely(target[~in_target], source[~in_source].mean(0))
+        ratio = np.maximum(target[in_target] @ theta, LEAST_RATIO)
+        mean = max(float((source[in_source] @ theta).mean()), LEAST_RATIO)
+        total += float(np.log(ratio).mean()) - np.log(mean)
+    return total / FOLDS
