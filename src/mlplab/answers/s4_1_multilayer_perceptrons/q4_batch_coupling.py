@@ -241,7 +241,7 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
 def _influences(language: Language) -> altair.TopLevelMixin:
     alt = import_extra("altair", what="A figure", extra="book")
     x = torch.from_numpy(Stream(3, "data").normal((8, 1)))
-    names = {"ReLU": functional.relu, Words("batch normalisation", "批量规范化").of(language): normalise}
+    names = {"tanh": torch.tanh, Words("batch normalisation", "批量规范化").of(language): normalise}
     rows = []
     for name, function in names.items():
         jacobian = torch.autograd.functional.jacobian(function, x)
