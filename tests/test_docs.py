@@ -86,3 +86,13 @@ def test_a_tools_page_runs_as_written_and_shows_what_comes(page: str, tmp_path: 
         said = [line for line in done.stderr.splitlines() if not line.startswith("Fontconfig warning")]
         assert said == []  # but for what Graphviz finds fault with in the fonts of a machine
         assert masked(done.stdout) == masked(output), words
+
+
+def test_figures_of_the_page_on_shift_are_the_measured_ones():
+    """`python benchmarks/shift.py page` writes them."""
+    code = (
+        "import sys; sys.path.insert(0, 'benchmarks'); import shift; "
+        "text = shift.PAGE.read_text('utf-8'); assert shift.filled(text) == text"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

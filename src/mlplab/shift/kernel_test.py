@@ -161,7 +161,7 @@ class MMDDetector(Detector):
         inner = np.exp(-squared / (2 * width**2))
         own = np.where(off, inner, 0).sum(axis=1) / (len(chosen) - 1)
         critical, scatter = float(np.quantile(null, 1 - self.alpha)), float(null.var())
-        sizes, probabilities = np.linspace(0, 2, 21), []
+        sizes, probabilities = np.concatenate([np.linspace(0, 1, 16), np.linspace(1.2, 2.4, 7)]), []
         for size in sizes:
             step = size * spread
             moved = squared - 2 * step * (along[:, None] - along) + step**2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 NAMES = (
     "identical", "shared-rows", "constant", "all-missing", "unseen-category", "extra-column", "type-changed",
-    "identifier", "mixed-types", "many-categories", "sampled", "few-rows", "single-class", "diverged",
+    "identifier", "mixed-types", "many-categories", "sampled", "single-class",
 )  # fmt: skip
 
 
@@ -23,6 +23,9 @@ class Notice:
     name: str
     text: str
     column: str | None = None
+
+    def __post_init__(self) -> None:
+        assert self.name in NAMES, self.name
 
     def __str__(self) -> str:
         return f"[{self.name}] {self.text}"

@@ -106,6 +106,7 @@ def power_figure(power: Power) -> altair.LayerChart:
     line = chart.mark_line(color=PALETTE[0]).encode(
         x=alt.X(
             "size:Q",
+            axis=alt.Axis(tickCount=5),
             title=_folded(power.measure),
             scale=alt.Scale(domain=[low, high], nice=False, clamp=True),
         ),

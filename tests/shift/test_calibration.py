@@ -1,0 +1,42 @@
+"""The level is what it says: false alarms over 4,000 repeats, and a test that is known to be false is caught."""
+
+from __future__ import annotations
+
+import runpy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlplab import stats
+from mlplab.rng import Stream
+
+CONTENDERS = Path(__file__).parents[2] / "benchmarks" / "shift_contenders.py"
+MOST = 0.057  # of 4,000 repeats at .05: two standard errors above
+
+
+def false_alarms(name: str, repeats: int) -> int:
+    """Rejections at .05 where both samples of 50 rows are N(0, I) in 10 dimensions."""
+    test, found = runpy.run_path(str(CONTENDERS))["CONTENDERS"][name], 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for seed in range(repeats):
+            points = Stream(seed, "data").normal((100, 10))
+            found += bool(test(points[:50], points[50:], seed) <= 0.05)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["C2ST logistic", "MMD", "features", "BBSD scores"])
+def test_false_alarms_are_at_most_what_the_level_says(name: str):
+    assert false_alarms(name, 4_000) / 4_000 <= MOST
+
+
+@pytest.mark.slow
+def test_pooled_out_of_fold_scores_are_caught_by_the_same_calibration():
+    """Known to be false: about .10. The lower end of the interval of 1,000 repeats already lies above the bound."""
+    share = stats.proportion_interval(false_alarms("false: pooled folds", 1_000), 1_000)
+    assert share.ci_low is not None
+    assert share.ci_low > MOST
+    assert np.isfinite(share.estimate)
