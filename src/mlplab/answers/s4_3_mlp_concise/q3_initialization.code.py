@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from mlplab.analysis.mean_field import signal_propagation
+from mlplab.analysis.signal_propagation import signal_propagation
 
 STARTS = {
     "N(0, 0.01^2)": lambda w: nn.init.normal_(w, std=0.01),

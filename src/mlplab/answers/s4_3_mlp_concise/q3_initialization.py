@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mlplab.analysis.mean_field import mean_field, signal_propagation, variance_map
+from mlplab.analysis.mean_field import mean_field, variance_map
+from mlplab.analysis.signal_propagation import signal_propagation
 from mlplab.answers import chapter, show
 from mlplab.answers.answer import Answer, Table
 from mlplab.answers.choice import scored

@@ -1,26 +1,23 @@
 """An ensemble on few images: the mean prediction against its members."""
 
 import torch
+from torch import nn
 
 from mlplab.data import load
 
 torch.manual_seed(0)
-data = load("digits")
-few = 200
-train, test = data.part("train"), data.part("test")
-x = torch.from_numpy(train.features[:few])
-y = torch.from_numpy(train.targets[:few])
+train, test = map(load("digits").part, ("train", "test"))
+x = torch.from_numpy(train.features[:200])
+y = torch.from_numpy(train.targets[:200])
 test_x, test_y = map(torch.from_numpy, (test.features, test.targets))
 
 
 def trained_member() -> torch.Tensor:
     """Probabilities of a network with a start of its own."""
-    net = torch.nn.Sequential(
-        torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10)
-    )
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
     for _ in range(200):
-        loss = torch.nn.functional.cross_entropy(net(x), y)
+        loss = nn.functional.cross_entropy(net(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
