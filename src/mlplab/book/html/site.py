@@ -111,7 +111,9 @@ def _all_made(workers: int | None) -> Iterator[Made]:
         try:
             yield from pool.map(make, EXERCISES)
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()  # nothing that it has is kept, and whoever pressed Ctrl-C waits
             raise
 
 
