@@ -60,7 +60,8 @@ def test_a_file_is_refused_where(tmp_path, old, new, said):
 
 
 def test_every_correction_in_the_repository_can_be_read():
-    assert [correction.exercise for correction in errata.corrections()] == []  # none was sent yet
+    files = list(errata.folder().glob("*.toml"))
+    assert len(errata.corrections()) == len(files)
 
 
 def test_the_example_for_readers_is_a_correction(tmp_path):
