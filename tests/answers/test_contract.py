@@ -18,7 +18,7 @@ import pytest
 import mlplab
 from mlplab import answers
 from mlplab.answers import EXERCISES, answered
-from mlplab.book import evidence, texts
+from mlplab.book import evidence, pandoc, texts
 from mlplab.book.inquiry import conclude
 from mlplab.book.texts import HEADINGS, render
 from mlplab.book.unicode_math import to_unicode
@@ -191,6 +191,16 @@ def test_tables_and_figure_are_drawn_in_both_languages(number, language, folder)
 def test_every_formula_can_be_read_in_a_terminal(number, language):
     for formula in formulas(answers.text(number, language)):
         assert not re.search(r"[\\$]", to_unicode(formula)), formula
+
+
+@either_language
+def test_every_formula_can_be_set_on_a_page(language):
+    """All at once: pandoc takes longest to start, and names the one that it cannot read."""
+    found = [formula for number in ANSWERED for formula in formulas(answers.text(number, language))]
+    version, parts = pandoc.parse(
+        {"all": "\n\n".join(f"$${formula.strip()}$$" for formula in found)}, language
+    )
+    assert pandoc.to_html(version, parts)["all"].count("<math") == len(found)
 
 
 # Its claims (law 3: every checker is shown a falsehood)
