@@ -31,6 +31,7 @@ def _percent(value: float) -> str:
 FILTERS = {
     "number": show.number,
     "number_interval": show.number_interval,
+    "percent_interval": show.percent_interval,
     "percent_plain": _percent,
     "points_interval": show.points_interval,
     "points_plain": lambda value: show.number(100 * value, 2),

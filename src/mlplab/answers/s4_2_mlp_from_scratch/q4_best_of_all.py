@@ -1,0 +1,311 @@
+"""4.2.4 The best result over all hyperparameters jointly, and how much of it is left with fresh seeds.
+
+Hyperband searches rate, depth and width several times over, each time with another seed, on validation images alone.
+Each winner is trained again with fresh seeds; the best of them by that is trained once more with other seeds, beside
+the section's setting, and only now is the test set looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mlplab.answers import chapter, show
+from mlplab.answers.answer import Answer, Table
+from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
+from mlplab.data import Dataset
+from mlplab.errors import import_extra
+from mlplab.knobs import turn
+from mlplab.spec import Setting
+from mlplab.stats import mean_interval, paired
+from mlplab.study import Arm, Study, plots
+from mlplab.study.space import Space
+from mlplab.study.tuning import Bench
+from mlplab.study.tuning.halving import bracket_size, cost, highest_bracket, hyperband, rungs
+from mlplab.study.tuning.training import StoredTraining, without_test
+from mlplab.study.tuning.tuning import search_score
+
+if TYPE_CHECKING:
+    import altair
+
+# Differences in accuracy of less than 0.3 points do not matter here: another seed moves it by more.
+MARGIN = 0.003
+# Validation and test images are different ones: their accuracies differ by chance, by a point at most.
+SAME = 0.01
+EPOCHS = 18  # at most; Hyperband's shorter trainings take a third and a ninth of it
+RATES, SHAPES = "loguniform(0.01,1)", "64|128|256|512|256,256|256,256,256"
+FRESH, FINAL = 1_000, 2_000  # where seeds begin that no search has used, and those that nobody has
+ARMS = {
+    "winner": Words("winner of the searches", "搜索的胜者"),
+    "section": Words("the section's setting", "本节的设置"),
+    "longer": Words("the section's, trained as long", "本节的设置，训练同样久"),
+}
+
+
+def observe(lab: Lab) -> Observations:
+    """Search several times; train the winners again with fresh seeds; compare the best with the section's setting."""
+    dataset = lab.dataset("fashion-mnist", embedded="digits")
+    section = chapter.MLP_SETTING
+    if dataset.name == "digits":  # a fiftieth of the images: smaller batches, or there are too few updates
+        section = turn(section, batch_size=32)
+    epochs = lab.take("epochs", turn(section, epochs=EPOCHS))
+    section = lab.setting(section)
+    space = Space(
+        turn(section, initialization="kaiming_normal", epochs=epochs),
+        learning_rate=RATES,
+        hidden_sizes=SHAPES,
+    )
+    found = [search(lab, space, dataset, seed) for seed in range(lab.choose(quick=3, full=6))]
+    winners = list({bench.winner.setting: bench.winner for bench in found}.values())
+    seeds = range(FRESH, FRESH + lab.choose(quick=3, full=4))
+    fresh = lab.run(Study(winners, seeds, without_test(dataset)))
+    rows = []
+    for number, bench in enumerate(found, start=1):
+        again = fresh.values("validation_accuracy", bench.winner.name)
+        score = search_score(bench.trials, bench.winner)
+        row = {"search": number, "winner": bench.winner.name, "score": score, "num_trials": len(bench.trials)}
+        rows.append(
+            row
+            | {
+                "num_fresh": len(seeds),
+                "fresh": float(np.mean(again)),
+                "std": float(np.std(again, ddof=1)),
+                "spent": bench.spent,
+            }
+        )
+    best = max(winners, key=lambda arm: _worth(fresh.values("validation_accuracy", arm.name)))
+    arms = [
+        Arm("winner", best.setting),
+        Arm("section", section),
+        Arm("longer", turn(section, epochs=max(epochs, section.training.epochs + 1))),
+    ]
+    runs = lab.run(Study(arms, [FINAL + seed for seed in lab.seeds(quick=6, full=20)], dataset))
+    values = [{"arm": arm.name, "setting": _written(arm.setting)} for arm in arms]
+    return lab.observations(runs=runs.frame, searches=pd.DataFrame(rows), arms=pd.DataFrame(values))
+
+
+def search(lab: Lab, space: Space, dataset: Dataset, seed: int) -> Bench:
+    """One pass of Hyperband over all its brackets; what it draws and trains on hangs on the seed."""
+    epochs = space.base.training.epochs
+    ladders = (rungs(bracket_size(s, epochs), s, epochs) for s in range(highest_bracket(epochs) + 1))
+    training = StoredTraining(lab.run, dataset, "validation_accuracy", keep_states=True)
+    bench = Bench(space, training, epochs=epochs, budget=sum(map(cost, ladders)))
+    hyperband(bench, seed)
+    return bench
+
+
+def _worth(values: np.ndarray) -> float:
+    """The mean; a setting that diverges on a seed is worth nothing."""
+    return float(values.mean()) if np.isfinite(values).all() else -math.inf
+
+
+def _written(setting: Setting) -> str:
+    sizes = "-".join(map(str, setting.model.hidden_sizes))
+    training = setting.training
+    return f"{sizes}, η = {setting.optimizer.learning_rate:g}, {setting.model.initialization[0]}, {training.epochs}"
+
+
+def gain(observations: Observations, over: str) -> np.ndarray:
+    """Test accuracy of the winner minus that of another arm, by seed."""
+    return observations.runs.differences("test_accuracy", "winner", over)
+
+
+def optimism(observations: Observations) -> np.ndarray:
+    """What each search saw of its winner less the mean over fresh seeds, both on validation images."""
+    table = observations["searches"]
+    return (table["score"] - table["fresh"]).to_numpy(dtype=float)
+
+
+def gap(observations: Observations) -> np.ndarray:
+    """Validation minus test accuracy of the winner, by fresh seed."""
+    runs = observations.runs
+    return runs.values("validation_accuracy", "winner") - runs.values("test_accuracy", "winner")
+
+
+def is_greater(differences: np.ndarray) -> Finding:
+    """Is the mean above zero? It fails, too, where it is shown to be too small to matter."""
+    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
+
+
+def is_flattered(differences: np.ndarray) -> Finding:
+    """Is the mean over searches above zero?"""
+    return Finding.of(paired(differences, claim="greater"))
+
+
+def is_same(differences: np.ndarray) -> Finding:
+    """Two one-sided tests: is the mean within what other images may do?"""
+    return Finding.of(paired(differences, claim="equivalent", margin=SAME), margin=SAME)
+
+
+def tables(observations: Observations, language: Language) -> list[Table]:
+    """The three arms on test images; the searches and what was left of them."""
+    settings = {row["arm"]: row["setting"] for row in observations.rows("arms")}
+    rows = []
+    for arm, words in ARMS.items():
+        means = [
+            mean_interval(observations.runs.values(metric, arm))
+            for metric in ("test_accuracy", "validation_accuracy")
+        ]
+        cells = [show.stacked(show.percent_interval(mean)) for mean in means]
+        rows.append([words.of(language), settings[arm], *cells])
+    title = Words(
+        "Accuracy in %, fresh seeds: mean with its 95% t interval",
+        "准确率（%），全新的种子：均值与 95% t 区间",
+    )
+    heads = [
+        Words("setting", "设置"),
+        Words("units, rate, start, epochs", "单元数、学习率、初始化、轮数"),
+        Words("test", "测试集"),
+        Words("validation", "验证集"),
+    ]
+    found = [
+        [str(row["search"]), row["winner"], *(show.percent(row[name]) for name in ("score", "fresh"))]
+        for row in observations.rows("searches")
+    ]
+    searches = Words("Winners of the searches: validation accuracy in %", "各次搜索的胜者：验证集准确率（%）")
+    columns = [
+        Words("search", "搜索"),
+        Words("winner", "胜者"),
+        Words("in the search", "搜索中"),
+        Words("fresh seeds", "全新的种子"),
+    ]
+    return [Table(title, heads, rows), Table(searches, columns, found)]
+
+
+def facts(observations: Observations) -> dict[str, Any]:
+    """The arms' accuracies, the winner, and what the searches cost."""
+    searches = observations["searches"]
+    settings = {row["arm"]: row["setting"] for row in observations.rows("arms")}
+    runs = observations.runs
+    test = {arm: mean_interval(runs.values("test_accuracy", arm)) for arm in ARMS}
+    spread = runs.values("validation_accuracy", "winner")
+    return {
+        "winner": settings["winner"],
+        "section": settings["section"],
+        "test": test,
+        "num_searches": len(searches),
+        "num_trials": int(searches["num_trials"].sum()),
+        "spent": int(searches["spent"].sum()),
+        "least_score": float(searches["score"].min()),
+        "most_score": float(searches["score"].max()),
+        "seed_std": float(np.std(spread, ddof=1)) if len(spread) > 1 else 0.0,
+        "first_fresh": FRESH,
+    }
+
+
+def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
+    """The arms on test images, beside what the searches saw and what was left of it."""
+    summary = observations.runs.summary("test_accuracy")
+    left = plots.interval_plot(
+        summary,
+        value_title=Words("test accuracy", "测试准确率").of(language),
+        title=Words("Fresh seeds, one look at the test images", "全新的种子，只看一次测试集").of(language),
+        labels={arm: words.of(language) for arm, words in ARMS.items()},
+        value_format=".1%",
+        language=language,
+        width=300,
+    )
+    return left | _searches(observations, language)
+
+
+def _searches(observations: Observations, language: Language) -> altair.LayerChart:
+    """A row for each search: the score of its winner, and what fresh seeds left of it."""
+    alt: Any = import_extra("altair", what="A figure", extra="book")
+    names = {
+        "score": Words("in the search", "搜索中").of(language),
+        "fresh": Words("fresh seeds", "全新的种子").of(language),
+    }
+    table = observations["searches"][["search", "score", "fresh", "winner"]]
+    points = table.melt(
+        id_vars=["search", "winner"], value_vars=list(names), var_name="seen", value_name="accuracy"
+    )
+    points["seen"] = points["seen"].map(names)
+    num_fresh = int(observations["searches"]["num_fresh"].iloc[0])
+    subtitle = Words(
+        f"A search: one seed. Fresh seeds: mean, n = {num_fresh}",
+        f"搜索中：一个种子；全新的种子：均值，n = {num_fresh}",
+    )
+    title = Words("What a search saw, and what was left", "搜索时看到的，与剩下的")
+    colours = alt.Scale(domain=list(names.values()), range=[plots.PALETTE[1], plots.PALETTE[0]])
+    y = alt.Y("search:O", title=Words("search", "第几次搜索").of(language))
+    x_title = Words("validation accuracy of its winner", "胜者的验证集准确率").of(language)
+    axis = alt.Axis(format=".1%")
+    rules = alt.Chart(table).mark_rule(color=plots.GREY).encode(x="score:Q", x2="fresh:Q", y=y)
+    dots = (
+        alt.Chart(points)
+        .mark_point(filled=True, size=70, opacity=1)
+        .encode(
+            x=alt.X("accuracy:Q", title=x_title, scale=alt.Scale(zero=False), axis=axis),
+            y=y,
+            color=alt.Color("seen:N", title=None, scale=colours),
+            shape=alt.Shape("seen:N", title=None, scale=alt.Scale(domain=list(names.values()))),
+            tooltip=["winner:N", "seen:N", alt.Tooltip("accuracy:Q", format=".2%")],
+        )
+    )
+    heading = alt.TitleParams(
+        title.of(language), subtitle=subtitle.of(language), anchor="start", subtitleColor="#555555"
+    )
+    return alt.layer(rules, dots).properties(width=300, height=alt.Step(26), title=heading)
+
+
+ANSWER = Answer(
+    observe=observe,
+    claims=(
+        Claim(
+            name="search-beats-the-section",
+            kind="experiment",
+            statement=Words(
+                "The winner of the searches has a higher test accuracy than the section's setting.",
+                "搜索的胜者的测试准确率高于本节的设置。",
+            ),
+            check=is_greater,
+            subject=lambda o: gain(o, "section"),
+            falsehood=lambda o: recentred(gain(o, "section"), -0.01),
+            unit="points",
+        ),
+        Claim(
+            name="search-beats-longer-training",
+            kind="experiment",
+            statement=Words(
+                "It also has a higher test accuracy than the section's setting trained for as many epochs.",
+                "与训练同样多轮的本节设置相比，它的测试准确率也更高。",
+            ),
+            check=is_greater,
+            subject=lambda o: gain(o, "longer"),
+            falsehood=lambda o: recentred(gain(o, "longer"), -0.01),
+            unit="points",
+        ),
+        Claim(
+            name="a-search-flatters-its-winner",
+            kind="experiment",
+            statement=Words(
+                "The validation accuracy by which a search chooses its winner is above the winner's with fresh seeds.",
+                "搜索据以选出胜者的验证集准确率，高于胜者换用全新种子后的验证集准确率。",
+            ),
+            check=is_flattered,
+            subject=optimism,
+            falsehood=lambda o: -np.abs(optimism(o)) - 0.01,
+            unit="points",
+        ),
+        Claim(
+            name="fresh-validation-agrees-with-test",
+            kind="experiment",
+            statement=Words(
+                "With fresh seeds, the winner's validation and test accuracy differ by less than a point.",
+                "换用全新的种子，胜者的验证集准确率与测试准确率相差不到一个百分点。",
+            ),
+            check=is_same,
+            subject=gap,
+            falsehood=lambda o: recentred(gap(o), 0.03),
+            unit="points",
+        ),
+    ),
+    circulated=(Circulated(Words("The notes skip this exercise.", "笔记跳过了这道题。"), "skipped"),),
+    tables=tables,
+    figure=figure,
+    facts=facts,
+    vary="--set batch_size=128",
+)
