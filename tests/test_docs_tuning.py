@@ -1,0 +1,31 @@
+"""The page on tuning says what is so: its programs run, and its figures are those of the kept results."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_figures_of_the_tuning_page_are_the_measured_ones():
+    page = runpy.run_path(str(ROOT / "benchmarks/page.py"))
+    text = page["TUNING_PAGE"].read_text(encoding="utf-8")
+    assert page["filled"](text, page["TUNING_PARTS"]) == text
+
+
+@pytest.mark.slow
+def test_the_programs_of_the_tuning_page_run():
+    programs = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/tuning.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert len(programs) == 2
+    for code in programs:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
