@@ -7,6 +7,7 @@ compared with the best there is.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.stats import compare_arms, mean_interval, proportion_interval
 from mlplab.study import Arm, Results, Study, plots
+from mlplab.study.space import Levels
 from mlplab.study.tuning import STRATEGIES, Bench, Space
 from mlplab.study.tuning.halving import highest_bracket
 
@@ -119,10 +121,9 @@ def part_of(dataset: Dataset) -> Dataset:
 
 def grid(space: Space) -> list[Arm]:
     """Every setting of a space of levels."""
-    assert space.size is not None
-    arms, _ = space.draws(0, 0, space.size)
-    assert len(arms) == space.size
-    return sorted(arms, key=lambda arm: arm.name)
+    lists = [dimension.levels for dimension in space.dimensions.values() if isinstance(dimension, Levels)]
+    points = itertools.product(*lists)
+    return [space.arm(dict(zip(space.dimensions, point, strict=True))) for point in points]
 
 
 class Board:
