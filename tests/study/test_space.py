@@ -96,6 +96,8 @@ def test_a_small_space_is_drawn_without_doubles_until_it_is_empty():
     arms, number = space.draws(0, 0, 4)
     more, _ = space.draws(0, number, 10, without=arms)
     assert len({arm.setting for arm in [*arms, *more]}) == 6
+    large = Space(BASE, batch_size="uniform(1,250)")
+    assert len(large.draws(0, 0, 250)[0]) > 245, "the last ones are not given up early"
     assert Space(BASE, dropout="uniform(0,0.5)").size is None
     assert Space(BASE, batch_size="uniform(8,64)").size == 57
 

@@ -152,13 +152,14 @@ class Space:
         seen = {arm.setting for arm in without}
         found: list[Arm] = []
         number = start
-        repeated = 0
+        repeated = 0  # in a row
         while len(found) < count and repeated < TRIES:
             arm = self.draw(seed, number)
             number += 1
             if arm.setting in seen:
                 repeated += 1
                 continue
+            repeated = 0
             seen.add(arm.setting)
             found.append(arm)
         return found, number
