@@ -20,6 +20,7 @@ SMALL = {
     "4.2.2": {"epochs": "1", "hidden_sizes": "32"},
     "4.2.3": {"epochs": "2", "hidden_sizes": "16"},
     "4.2.5": {"epochs": "1"},
+    "4.2.4": {"epochs": "3"},
     "4.2.6": {"epochs": "3"},
     "4.3.1": {"epochs": "1", "hidden_sizes": "32"},
     "4.3.2": {"epochs": "1", "hidden_sizes": "16"},
