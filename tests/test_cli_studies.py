@@ -98,5 +98,24 @@ def test_bad_input_gets_one_line_and_status_2(mlplab, houses, tmp_path, words, s
     assert not (tmp_path / "cache" / "studies").exists()
 
 
+def test_a_table_of_ones_own_can_be_searched(mlplab, houses):
+    words = (
+        "tune",
+        "houses.csv",
+        "--search",
+        "learning_rate=0.01,0.1",
+        "--budget",
+        "4",
+        "--seeds",
+        "2",
+        *SMALL[:4],
+    )
+    status, out, err = mlplab(*words, "--target", "price", "--strategy", "random")
+    assert status == 0, err
+    assert "Winner" in out
+    assert "name the column to predict" in mlplab(*words)[2]
+    assert "goes with a table" in mlplab("tune", "digits", *words[2:], "--target", "price")[2]
+
+
 def test_no_study_is_said(mlplab):
     assert "No study was begun yet" in mlplab("study", "status")[1]

@@ -11,6 +11,7 @@ from mlplab.cli.present import check_plot, print_table, save_plot, told
 from mlplab.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from mlplab.data import Dataset
     from mlplab.stats import Comparison, Interval
     from mlplab.study.tuning import Tuning
 
@@ -23,7 +24,12 @@ SHOWN = 10  # settings of the ranking
 @commands.command(rich_help_panel="Your question")
 def tune(
     data: Annotated[
-        str, typer.Argument(help="Name of a data set (mlplab data list).", metavar="DATA", show_default=False)
+        str,
+        typer.Argument(
+            help="Name of a data set (mlplab data list), or a .csv or .parquet table.",
+            metavar="DATA",
+            show_default=False,
+        ),
     ],
     search: Annotated[
         list[str] | None,
@@ -42,6 +48,9 @@ def tune(
     seeds: Annotated[
         int, typer.Option(help="Fresh seeds that the winner is trained with.", metavar="N")
     ] = 10,
+    target: Annotated[
+        str | None, typer.Option(help="Column of a table to predict.", metavar="COLUMN")
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(help="validation_accuracy or validation_loss.", metavar="NAME")
     ] = None,
@@ -51,7 +60,6 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search for the best setting on validation data, train it anew with fresh seeds, look at the test data once."""
-    from mlplab import data as datasets
     from mlplab import knobs
     from mlplab.spec import Setting
     from mlplab.study import Store
@@ -59,7 +67,7 @@ def tune(
 
     check_plot(plot)
     asked = read_search(search)
-    dataset = datasets.load(data)
+    dataset = _dataset(data, target)
     base = Setting() if dataset.task == "classification" else knobs.turn(Setting(), loss="squared_error")
     space = tool.Space(knobs.turn(base, **read_knobs(set_)), **asked)
     with progress() as on_progress, Store() as store:
@@ -74,6 +82,24 @@ def tune(
         return
     _print(found)
     told(plot)
+
+
+def _dataset(name: str, target: str | None) -> Dataset:
+    """A named data set, or that of a table of one's own, whose notes are told."""
+    from mlplab import data as datasets
+    from mlplab.data.own_table import Roles, load_own
+    from mlplab.data.table_file import SUFFIXES
+
+    is_file = name.lower().endswith(SUFFIXES)
+    if is_file != (target is not None):
+        rule = "must name the column to predict" if is_file else "goes with a table of your own"
+        raise InvalidInput("--target", rule, target, "Write --target COLUMN" if is_file else "")
+    if target is None:
+        return datasets.load(name)
+    table = load_own(name, Roles(target))
+    for note in table.notes:
+        typer.echo(f"Note: {note}", err=True)
+    return table.dataset
 
 
 def read_search(search: list[str] | None) -> dict[str, str]:
