@@ -34,7 +34,10 @@ def test_it_serves_until_ctrl_c_and_ends_cleanly(book):
         assert address.startswith("http://127.0.0.1:")
         assert urllib.request.urlopen(address, timeout=30).read().decode() == "<h1>书</h1>"
         running.send_signal(signal.SIGINT)
-        assert running.wait(30) == 0
+        try:
+            assert running.wait(30) == 0
+        finally:
+            running.kill()  # or the test would wait for it for ever
         assert running.stderr.read() == ""
 
 
