@@ -11,4 +11,4 @@ for rows, columns in ((1, 4), (3, 2), (5, 1)):
     E = 1e-6 * torch.randn_like(X)  # a small change, of the same shape
     changed = torch.logdet(torch.eye(rows, dtype=X.dtype) + (X + E) @ (X + E).T)
     print("X", tuple(X.shape), "gradient", tuple(G.shape))
-    print("  change of f", (changed - f).item(), "tr(G'E)", (G * E).sum().item())
+    print("f changes by", (changed - f).item(), "tr(G'E)", (G * E).sum().item())
