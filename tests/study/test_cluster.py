@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from mlplab.engine import train
-from mlplab.engine.noises import NoiseKind, register
+from mlplab.engine.noises import KINDS
 from mlplab.errors import ClusterError, InvalidInput, StoreError
 from mlplab.knobs import turn
 from mlplab.spec import Noise
@@ -32,24 +33,14 @@ LONG = Study(
 )
 
 
-@register("deadly")
-class Deadly(NoiseKind):
-    """Ends the process that draws it, as a lack of memory does."""
-
-    draws = "normals"
-
-    def term(self, x, drawn):
-        os._exit(1)
-
-
-@register("gentle", shift=0.5)
-class Gentle(NoiseKind):
-    """A noise of somebody's own, which a worker must be told of."""
-
-    draws = "normals"
-
-    def term(self, x, drawn):
-        return self.shift * drawn
+@pytest.fixture
+def own_noises():
+    """`deadly` and `gentle`, known for one test: other tests count the kinds that there are."""
+    import_module(f"{__package__}.own_noises")
+    yield
+    for name in ("deadly", "gentle"):
+        del KINDS[name], Noise.KINDS[name]
+    sys.modules.pop(f"{__package__}.own_noises")
 
 
 def test_a_cluster_that_is_not_there_is_said_in_one_line():
@@ -156,7 +147,7 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_kills_every_worker_comes_to_an_end_in_one_line(cluster, tmp_path):
+def test_a_run_that_kills_every_worker_comes_to_an_end_in_one_line(cluster, own_noises, tmp_path):
     study = Study(factorial(BASE.replace(noise=(Noise("deadly"),)), learning_rate=[0.1]), 1, dataset())
     with (
         Store(tmp_path / "runs.sqlite") as store,
@@ -167,7 +158,7 @@ def test_a_run_that_kills_every_worker_comes_to_an_end_in_one_line(cluster, tmp_
 
 
 @pytest.mark.slow
-def test_a_noise_of_ones_own_is_known_to_the_workers(cluster, tmp_path):
+def test_a_noise_of_ones_own_is_known_to_the_workers(cluster, own_noises, tmp_path):
     study = Study(factorial(BASE.replace(noise=(Noise("gentle"),)), learning_rate=[0.1, 0.2]), 2, dataset())
     here, there = (
         table(study, tmp_path / f"{name}.sqlite", train=how)

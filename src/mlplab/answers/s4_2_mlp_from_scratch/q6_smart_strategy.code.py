@@ -21,5 +21,6 @@ for epochs in (1, 3, 9, 27):
     ends.sort(key=lambda end: -end.metrics["validation_accuracy"])
     states = {runs[end.run]: end.state for end in ends if end.state}
     print(f"{epochs:2} epochs: {len(standing):2} settings, best", end=" ")
-    print(f"{ends[0].metrics['validation_accuracy']:.3f}", runs[ends[0].run].name)
+    accuracy = ends[0].metrics["validation_accuracy"]
+    print(f"{accuracy:.3f}", runs[ends[0].run].name)
     standing = [runs[end.run] for end in ends[: max(len(standing) // 3, 1)]]

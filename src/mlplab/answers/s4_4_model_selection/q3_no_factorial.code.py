@@ -1,4 +1,4 @@
-"""How large a learning rate is stable in each basis, and how well-conditioned."""
+"""How large a rate is stable in each basis, and how well conditioned it is."""
 
 import numpy as np
 

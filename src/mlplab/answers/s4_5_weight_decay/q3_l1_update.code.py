@@ -1,4 +1,4 @@
-"""The lasso by proximal steps: the same weights as scikit-learn, exact zeros."""
+"""The lasso by proximal steps: scikit-learn's weights, with exact zeros."""
 
 import numpy as np
 from sklearn.linear_model import Lasso

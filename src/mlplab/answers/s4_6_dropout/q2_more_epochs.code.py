@@ -13,7 +13,8 @@ base = turn(
     epochs=100,
     probes=("train_part",),  # the training part in evaluation mode
 )
-runs = [Run(turn(base, dropout=rates), data.fingerprint, seed=0) for rates in [(0.2, 0.5), (0, 0)]]
+arms = [turn(base, dropout=rates) for rates in [(0.2, 0.5), (0, 0)]]
+runs = [Run(arm, data.fingerprint, seed=0) for arm in arms]
 print("dropout   epoch  training loss  validation loss")
 for end in train(runs, data):
     if isinstance(end, Result):
