@@ -32,7 +32,7 @@ test: .venv/.test  ## every test that is not marked slow or gpu
 
 # pytest's exit status 5: no test is marked slow.
 slow: .venv/.test  ## the tests marked slow
-	@$(VENV_PYTHON) -m pytest -m "slow and not gpu" $(ARGS) || test $$? -eq 5
+	@$(VENV_PYTHON) -m pytest -n $(JOBS) --dist loadfile -m "slow and not gpu" $(ARGS) || test $$? -eq 5
 
 bench: .venv/.test  ## the engine beside its peers and targets, about ten minutes: make bench ARGS="--cases c"
 	@$(VENV_PYTHON) benchmarks/engine.py $(ARGS)
