@@ -1,0 +1,1 @@
+"""Section 4.8: numerical stability and initialisation."""
