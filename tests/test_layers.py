@@ -107,6 +107,7 @@ def undeclared(source: str) -> list[str]:
     return sorted(package for package in packages if core.isdisjoint(map(str.lower, homes.get(package, []))))
 
 
+@pytest.mark.slow
 def test_a_plain_install_brings_whatever_is_imported():
     """A package that comes along with another today may stay away tomorrow."""
     found = {

@@ -340,9 +340,9 @@ def test_bad_input_gets_one_line(call, says: str):
     "pool",
     [
         nn.MaxPool2d(2),
-        nn.MaxPool2d(3, 2, padding=1),
-        nn.MaxPool2d(2, 2, ceil_mode=True),
-        nn.MaxPool2d(2, 1, dilation=2),
+        pytest.param(nn.MaxPool2d(3, 2, padding=1), marks=pytest.mark.slow),
+        pytest.param(nn.MaxPool2d(2, 2, ceil_mode=True), marks=pytest.mark.slow),
+        pytest.param(nn.MaxPool2d(2, 1, dilation=2), marks=pytest.mark.slow),
     ],
     ids=["plain", "padded", "ceiling", "dilated"],
 )
