@@ -48,6 +48,8 @@ def programs(page: str) -> list[tuple[str, str]]:
     for language, body in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         if language == "python" or (not language and body.startswith(("mlplab ", "python "))):
             found.append((body, ""))
+        elif body.startswith("$ "):  # a session of several processes, which tests of its own run
+            continue
         elif language in ("", "latex") and found and not found[-1][1]:
             found[-1] = (found[-1][0], body)
     return found
