@@ -50,6 +50,11 @@ def folder() -> Path:
     return inside if inside.is_dir() else Path(mlplab.__file__).parents[2] / "evidence"
 
 
+def published_numbers() -> set[str]:
+    """The exercises that have evidence, which is not read."""
+    return {path.stem for path in folder().glob("*.json")}
+
+
 def published(number: str) -> Evidence | None:
     """The evidence of an exercise; None where none was published. Raises EvidenceError for a damaged file."""
     path = folder() / f"{number}.json"

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlplab.answers import EXERCISES, answered, code
 from mlplab.book import figures
-from mlplab.book.evidence import Evidence
+from mlplab.book.evidence import Evidence, published_numbers
 from mlplab.book.inquiry import Inquiry
 from mlplab.book.texts import render
 from mlplab.claims import Language
@@ -46,13 +46,14 @@ def as_dict(
 
 def list_as_dict(language: Language) -> list[dict[str, Any]]:
     """All exercises with their state."""
-    done = set(answered())
+    done, published = set(answered()), published_numbers()
     return [
         {
             "exercise": number,
             "title": asked.title.of(language),
             "link": asked.section.link(language),
             "answered": number in done,
+            "published": number in done and number in published,
         }
         for number, asked in EXERCISES.items()
     ]

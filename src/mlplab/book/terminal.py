@@ -16,7 +16,7 @@ from rich.text import Text
 from mlplab.answers import EXERCISES, Table, answered, code, exercise
 from mlplab.book import labels
 from mlplab.book.document import estimate_text
-from mlplab.book.evidence import Evidence
+from mlplab.book.evidence import Evidence, published_numbers
 from mlplab.book.inquiry import Inquiry
 from mlplab.book.terminal_markdown import CODE_THEME, Markdown
 from mlplab.book.texts import HEADINGS, render
@@ -90,7 +90,7 @@ def full_answer(
 
 def list_of_exercises(language: Language) -> RenderableType:
     """All 49 exercises with their state."""
-    done = answered()
+    done, published = answered(), published_numbers()
     table = RichTable(
         box=box.SIMPLE_HEAD, title=f"{len(done)} / {len(EXERCISES)} {labels.ANSWERED.of(language)}"
     )
@@ -98,10 +98,12 @@ def list_of_exercises(language: Language) -> RenderableType:
     table.add_column(labels.TITLE.of(language))
     table.add_column(labels.STATE.of(language), no_wrap=True)
     for number, asked in EXERCISES.items():
+        state, style = labels.OPEN, "dim"
         if number in done:
-            table.add_row(number, asked.title.of(language), Text(labels.ANSWERED.of(language), style="green"))
-        else:
-            table.add_row(number, asked.title.of(language), Text(labels.OPEN.of(language), style="dim"))
+            state, style = (
+                (labels.ANSWERED, "green") if number in published else (labels.UNPUBLISHED, "yellow")
+            )
+        table.add_row(number, asked.title.of(language), Text(state.of(language), style=style))
     return table
 
 
