@@ -10,7 +10,7 @@ import pandas as pd
 
 from mlplab import engine, stats
 from mlplab.data.own_table import OwnTable
-from mlplab.errors import InvalidInput, UnknownName
+from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.study import plots
 from mlplab.study.adaptive import looks, run_until_decided
 from mlplab.study.design import Arm, Study
@@ -110,7 +110,7 @@ class Outcome:
 
     def plot(self) -> altair.TopLevelMixin:
         """Differences from the baseline, and the learning curves of all arms."""
-        alt = plots.import_extra("altair", what="A figure", extra="book")
+        alt = import_extra("altair", what="A figure", extra="book")
         title = self.metric.replace("_", " ")
         format_ = ".1%" if self.sign > 0 else ""
         parts = []
