@@ -13,7 +13,7 @@ import pytest
 import mlplab
 from mlplab import cli
 from mlplab.answers import EXERCISES, answered
-from mlplab.book import evidence, inquiry, terminal, verification
+from mlplab.book import audit, evidence, inquiry, terminal, verification
 from mlplab.errors import EvidenceError
 from mlplab.study import default_path
 
@@ -153,6 +153,17 @@ def test_verification_ends_with_status_1_where_a_verdict_does_not_stand(run, mon
     assert run("verify", "4.1.1") == Ended(status, "words\n", "")
 
 
+@pytest.mark.parametrize(("states", "status"), [(["stands", "unpublished"], 0), (["stands", "failed"], 1)])
+def test_an_audit_ends_with_status_1_where_an_answer_does_not_stand(run, monkeypatch, states, status):
+    looked = []
+    lines = [audit.Audited("4.1.1", state) for state in states]
+    monkeypatch.setattr(audit, "audit", lambda effort, **_: looked.append(effort) or iter(lines))
+    told = run("verify", "--all", "--json")
+    assert (told.status, [one["state"] for one in json.loads(told.out)]) == (status, states)
+    assert run("verify", "--all", "--full").status == status
+    assert looked == ["quick", "full"]
+
+
 # Law 6: one line, status 2, nothing on standard output
 
 WITHOUT_ANSWER = next((number for number in EXERCISES if number not in answered()), "")
@@ -208,6 +219,9 @@ BAD = {
     "language": (["answer", "4.6.1", "--lang", "fr"], "--lang must be one of 'zh', 'en'; got 'fr'"),
     "language of the list": (["list", "--lang", "fr"], "--lang must be one of"),
     "effort": (["answer", "4.6.1", "--effort", "medium"], "--effort must be one of 'quick', 'full'"),
+    "nothing to verify": (["verify"], "the number of an exercise, or --all; got 'neither'"),
+    "one and all to verify": (["verify", "4.1.1", "--all"], "got 'both'"),
+    "two efforts": (["verify", "--all", "--full", "--effort", "quick"], "takes --full or --effort"),
     "effort of verification": (["verify", "4.6.1", "--effort", "medium"], "--effort must be one of"),
     "data set to show": (["data", "show", "digit"], "Did you mean 'digits'"),
     "data set to fetch": (["data", "fetch", "fashion"], "Did you mean 'fashion-mnist'"),

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from mlplab.book import processes
 from mlplab.book.html import site
 from mlplab.cli import main
 from mlplab.errors import EvidenceError, InvalidInput, MissingExtra
@@ -24,7 +25,7 @@ def old_book(tmp_path):
 
 def test_a_claim_that_no_longer_holds_stops_the_build_and_leaves_the_old_book(old_book, monkeypatch):
     made = [site.Made("4.6.1", broken=[BROKEN]), site.Made("4.6.2", broken=["4.6.2: a formula"])]
-    monkeypatch.setattr(site, "_all_made", lambda workers: iter(made))
+    monkeypatch.setattr(processes, "each", lambda *_, workers: iter(made))
     with pytest.raises(EvidenceError, match="is not built") as stopped:
         site.build(old_book)
     assert BROKEN in str(stopped.value)
@@ -37,7 +38,7 @@ def test_a_build_that_is_stopped_leaves_the_old_book_and_nothing_half_done(old_b
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(site, "_all_made", lambda workers: iter(()))
+    monkeypatch.setattr(processes, "each", lambda *_, workers: iter(()))
     monkeypatch.setattr(site, "_write_pages", stop)
     with pytest.raises(KeyboardInterrupt):
         site.build(old_book)

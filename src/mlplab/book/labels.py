@@ -44,7 +44,19 @@ EVIDENCE = Words("Evidence", "证据")
 CODE = Words("Code", "代码")
 CONTRADICTED = Words("does not stand: {}", "站不住：{}")
 UNGUARDED = Words("the check let its known-false control pass: {}", "检验放过了已知为假的对照：{}")
+DIFFERING = Words("otherwise on this other data: {}", "换了数据，结果不同：{}")
 STANDS = Words("The published verdicts stand.", "已发布的判定成立。")
+AUDITED = {
+    "stands": Words("stands", "成立"),
+    "does not stand": Words("does not stand", "不成立"),
+    "unpublished": Words("nothing published", "尚未发布证据"),
+    "failed": Words("could not be run", "无法运行"),
+}
+AUDIT = Words(
+    "{stood} of {published} published answers stand; {unpublished} exercises have nothing published. {seconds} s.",
+    "已发布的 {published} 个解答中有 {stood} 个成立；{unpublished} 道练习尚未发布证据。用时 {seconds} 秒。",
+)
+CHECKED = Words("{} claims", "{} 个论断")
 
 # The book
 INTERVAL = Words("{prob} {method} interval, {n} replicates", "{prob} {method}区间，{n} 次重复")

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from mlplab.answers import EXERCISES, Table, answered, code, exercise
 from mlplab.book import labels
+from mlplab.book.audit import Audited
 from mlplab.book.document import estimate_text
 from mlplab.book.evidence import Evidence, published_numbers
 from mlplab.book.inquiry import Inquiry
@@ -127,9 +128,42 @@ def verification(outcome: Verification, language: Language) -> RenderableType:
     ):
         if names:
             parts.append(Text(words.of(language).format(", ".join(names)), style="red"))
+    if outcome.differing:
+        parts.append(Text(labels.DIFFERING.of(language).format(", ".join(outcome.differing)), style="yellow"))
     if outcome.stands:
         parts.append(Text(labels.STANDS.of(language), style="green"))
     return Group(*parts)
+
+
+def audited(one: Audited, language: Language) -> Text:
+    """A line for an exercise that was verified among all, and what does not stand in it below."""
+    style, shape = {"stands": ("green", SHAPES["holds"]), "unpublished": ("dim", " ")}.get(
+        one.state, ("red", SHAPES["fails"])
+    )
+    line = Text(f"{one.number:<7}{shape} {labels.AUDITED[one.state].of(language)}", style=style)
+    if one.num_claims:
+        line.append(f"  {labels.CHECKED.of(language).format(one.num_claims)}, {one.seconds:.0f} s", "dim")
+    if one.problem:
+        line.append(f": {one.problem}")
+    for words, names in (
+        (labels.CONTRADICTED, one.contradicted),
+        (labels.LAPSED, one.lapsed),
+        (labels.UNGUARDED, one.unguarded),
+        (labels.DIFFERING, one.differing),
+    ):
+        if names:
+            line.append(f"\n         {words.of(language).format(', '.join(names))}", "default")
+    return line
+
+
+def audit(all_: Sequence[Audited], seconds: float, language: Language) -> Text:
+    """How many stand of all that is published, and what it took."""
+    states = [one.state for one in all_]
+    stood, unpublished = states.count("stands"), states.count("unpublished")
+    words = labels.AUDIT.of(language).format(
+        stood=stood, published=len(all_) - unpublished, unpublished=unpublished, seconds=round(seconds)
+    )
+    return Text(words, style="green" if stood == len(all_) - unpublished else "red")
 
 
 def _both(now: Inquiry, evidence: Evidence | None) -> list[tuple[Inquiry, labels.Words]]:

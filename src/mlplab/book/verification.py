@@ -33,17 +33,35 @@ class Verification:
         """Claims that do not stand.
 
         After full effort: any whose verdict is another one. After a quick look: those that were decided the other
-        way, since fewer seeds may leave a claim undecided that more have settled.
+        way, since fewer seeds may leave a claim undecided that more have settled; but for experiments on other data.
         """
-        return [name for name in self.published.verdicts if self._contradicts(name)]
+        return [name for name in self._decided_otherwise if name not in self.differing]
 
-    def _contradicts(self, name: str) -> bool:
-        if name not in self.again.findings:
-            return False  # the claim is no more: `published.lapsed` says so
-        before, now = self.published.verdicts[name], self.again.findings[name].verdict
-        if self.effort == "quick" and "undecided" in (before, now):
-            return False
-        return before != now
+    @property
+    def differing(self) -> list[str]:
+        """Experiments that came out the other way in a quick look at other data than was published.
+
+        Embedded images are not those of the published study: on them, another verdict contradicts nothing.
+        """
+        if self.effort == "full" or self._data(self.published.inquiry) == self._data(self.again):
+            return []
+        experiments = {claim.name for claim in self.again.answer.claims if claim.kind == "experiment"}
+        return [name for name in self._decided_otherwise if name in experiments]
+
+    @property
+    def _decided_otherwise(self) -> list[str]:
+        both = {name: self.again.findings.get(name) for name in self.published.verdicts}
+        return [
+            name
+            for name, now in both.items()
+            if now is not None  # the claim is no more: `published.lapsed` says so
+            and now.verdict != (before := self.published.verdicts[name])
+            and not (self.effort == "quick" and "undecided" in (before, now.verdict))
+        ]
+
+    @staticmethod
+    def _data(inquiry: Inquiry) -> set[tuple[str, ...]]:
+        return {used.fingerprints for used in inquiry.observations.data}
 
     @property
     def unguarded(self) -> list[str]:
@@ -64,6 +82,7 @@ class Verification:
             "contradicted": self.contradicted,
             "lapsed": self.published.lapsed,
             "unguarded": self.unguarded,
+            "differing": self.differing,
             "published": dict(self.published.verdicts),
             "again": self.again.to_dict(),
             "made_with": dict(self.published.made_with),

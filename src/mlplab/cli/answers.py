@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from mlplab.cli.options import (
@@ -18,6 +20,26 @@ from mlplab.cli.options import (
     read_knobs,
     read_language,
 )
+from mlplab.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mlplab.claims import Effort
+    from mlplab.claims.words import Language
+
+OptionalNumber = Annotated[
+    str | None, typer.Argument(help="Number of an exercise, e.g. 4.6.1.", metavar="[ID]", show_default=False)
+]
+All = Annotated[bool, typer.Option("--all", help="All exercises, with a quick look at each.")]
+Full = Annotated[bool, typer.Option("--full", help="All that was published, at its full size.")]
+OptionalEffort = Annotated[
+    str | None,
+    typer.Option(
+        "--effort",
+        help="A quick look, or what is published: full for one exercise, quick for --all.",
+        metavar="quick|full",
+        show_default=False,
+    ),
+]
 
 # Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
 commands = typer.Typer()
@@ -68,18 +90,61 @@ def list_(lang: Lang = "en", as_json: Json = False) -> None:
 
 
 @commands.command()
-def verify(number: Number, effort: EffortOption = "full", lang: Lang = "en", as_json: Json = False) -> None:
-    """Run published evidence again, from nothing, and say whether its verdicts stand. Status 1 where one does not."""
+def verify(
+    number: OptionalNumber = None,
+    all_: All = False,
+    full: Full = False,
+    effort: OptionalEffort = None,
+    lang: Lang = "en",
+    as_json: Json = False,
+) -> None:
+    """Run published evidence again, from nothing, and say whether its verdicts stand. Status 1 where one does not.
+
+    One exercise is run as it was published; --all takes a quick look at each, and --full repeats every study.
+    """
     from mlplab.book import terminal, verification
 
     language = read_language(lang)
+    if (number is None) != all_:
+        raise InvalidInput(
+            "verify",
+            "takes the number of an exercise, or --all",
+            "both" if all_ else "neither",
+            "Write mlplab verify --all",
+        )
+    if full and effort not in (None, "full"):
+        raise InvalidInput("verify", "takes --full or --effort", f"both, --effort {effort}", "Leave one out")
+    how = read_effort(effort or ("full" if full or not all_ else "quick"))
+    if number is None:
+        _verify_all(how, language, as_json)
+        return
     with progress() as on_progress:
-        outcome = verification.verify(number, read_effort(effort), on_progress=on_progress)
+        outcome = verification.verify(number, how, on_progress=on_progress)
     if as_json:
         print_json(outcome.to_dict())
     else:
         terminal.console().print(terminal.verification(outcome, language))
     if not outcome.stands:
+        raise typer.Exit(1)
+
+
+def _verify_all(effort: Effort, language: Language, as_json: bool) -> None:
+    import time
+
+    from mlplab.book import audit, terminal
+
+    console = terminal.console()
+    start, found = time.perf_counter(), []
+    with progress() as on_progress:
+        for one in audit.audit(effort, on_progress=on_progress):
+            found.append(one)
+            if not as_json:
+                console.print(terminal.audited(one, language))
+    if as_json:
+        print_json([one.to_dict() for one in found])
+    else:
+        console.print(terminal.audit(found, time.perf_counter() - start, language))
+    if any(one.state in ("does not stand", "failed") for one in found):
         raise typer.Exit(1)
 
 

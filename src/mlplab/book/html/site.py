@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -17,13 +13,12 @@ from pathlib import Path
 import jinja2
 
 from mlplab.answers import EXERCISES
-from mlplab.book import errata, figures, pandoc
+from mlplab.book import errata, figures, pandoc, processes
 from mlplab.book.document import Document, documents
 from mlplab.book.html import fonts, pages
 from mlplab.claims.words import LANGUAGES
 from mlplab.errors import EvidenceError, InvalidInput, MLPLabError, import_extra
 
-MAX_WORKERS = 8
 NEEDED = ("altair", "vl_convert", "pypandoc", "pagefind", "fontTools", "brotli")
 ASSETS = ("book.css", "book.js", "theme.js", "icon.svg")
 # Of the search program; pages of its own look are not used.
@@ -68,7 +63,7 @@ def build(
         raise InvalidInput("the book's folder", "must be empty, new, or hold a book", str(into))
     corrections = errata.corrections()
     made: list[Made] = []
-    for one in _all_made(workers):
+    for one in processes.each(make, list(EXERCISES), workers=workers):
         made.append(one)
         on_progress(f"answers {len(made)}/{len(EXERCISES)}", ANSWERS * len(made) / len(EXERCISES))
     if broken := [line for one in made for line in one.broken]:
@@ -98,31 +93,6 @@ def make(number: str) -> Made:
     except MLPLabError as error:
         return Made(number, broken=[f"{number}: {str(error).rstrip('.')}"])
     return Made(number, found, html, broken)
-
-
-def _all_made(workers: int | None) -> Iterator[Made]:
-    count = min(workers or os.cpu_count() or 1, MAX_WORKERS)
-    if count == 1:
-        yield from map(make, EXERCISES)
-        return
-    # Fresh processes: a forked one would hang in torch's threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin) as pool:
-        try:
-            yield from pool.map(make, EXERCISES)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.terminate()  # nothing that it has is kept, and whoever pressed Ctrl-C waits
-            raise
-
-
-def _begin() -> None:
-    """A worker computes with one thread, and leaves Ctrl-C to the process that started it."""
-    import torch
-
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write_pages(into: Path, made: Sequence[Made], corrections: Sequence[errata.Correction]) -> list[str]:

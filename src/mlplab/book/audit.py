@@ -1,0 +1,82 @@
+"""All published evidence, made again: a line for each exercise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from mlplab.answers import EXERCISES
+from mlplab.book import evidence, processes, verification
+from mlplab.claims import Effort
+from mlplab.errors import MLPLabError
+from mlplab.study import Progress
+
+# `failed`: it could not be run at all; `problem` says why.
+State = Literal["stands", "does not stand", "unpublished", "failed"]
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What became of one exercise.
+
+    Arguments:
+      contradicted, lapsed, unguarded, differing: names of claims, as in `verification.Verification`.
+      num_claims: how many claims were checked.
+      seconds: what it took.
+      problem: the line of the error that stopped it.
+    """
+
+    number: str
+    state: State
+    contradicted: Sequence[str] = ()
+    lapsed: Sequence[str] = ()
+    unguarded: Sequence[str] = ()
+    differing: Sequence[str] = ()
+    num_claims: int = 0
+    seconds: float = 0.0
+    problem: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return asdict(self)
+
+
+def audit(effort: Effort, *, on_progress: Callable[[Progress], None] | None = None) -> Iterator[Audited]:
+    """Every exercise verified, in the order of the book, as each is done.
+
+    A quick look spreads the answers over the cores, one thread each; full effort takes one answer after another, since
+    each fills the machine. None stops the others. If it is stopped, full effort goes on where it was.
+
+    Arguments:
+      on_progress: told of training at full effort; answers that run side by side tell nothing.
+    """
+    if effort == "quick":
+        return processes.each(look, list(EXERCISES))
+    return (_audited(number, effort, on_progress) for number in EXERCISES)
+
+
+def look(number: str) -> Audited:
+    """One exercise at quick effort, in a process of its own."""
+    return _audited(number, "quick", None)
+
+
+def _audited(number: str, effort: Effort, on_progress: Callable[[Progress], None] | None) -> Audited:
+    if number not in evidence.published_numbers():
+        return Audited(number, "unpublished")
+    start = time.perf_counter()
+    try:
+        outcome = verification.verify(number, effort, on_progress=on_progress)
+    except MLPLabError as error:  # errors do not travel between processes
+        return Audited(number, "failed", problem=str(error), seconds=time.perf_counter() - start)
+    return Audited(
+        number,
+        "stands" if outcome.stands else "does not stand",
+        contradicted=outcome.contradicted,
+        lapsed=outcome.published.lapsed,
+        unguarded=outcome.unguarded,
+        differing=outcome.differing,
+        num_claims=len(outcome.again.findings),
+        seconds=time.perf_counter() - start,
+    )
