@@ -42,6 +42,8 @@ PROBES = {
 }
 # In trained networks, deviations of less than 1 per cent from the identity are what a last batch of 80 images leaves.
 TOLERANCE = 0.01
+# Cross-entropy of a guess among ten classes, in nats.
+GUESS = math.log(10)
 
 
 def observe(lab: Lab) -> Observations:
@@ -140,6 +142,27 @@ def log_ratios(observations: Observations, probe: str) -> list[np.ndarray]:
     ]
 
 
+def broken_seeds(observations: Observations) -> dict[str, list[int]]:
+    """By arm, the seeds whose network diverged or ended worse than a guess: with a training loss above ln 10."""
+    runs = observations["runs"]
+    lost = ~(runs["train_loss"] <= GUESS)  # a diverged run has none
+    return {arm: sorted(map(int, runs.loc[lost & (runs["arm"] == arm), "seed"])) for arm in ARMS}
+
+
+def steady_ratios(observations: Observations) -> list[dict[str, float] | None]:
+    """Of the seeds that broke in neither arm, the ratio of `log_ratios` in evaluation with its interval, by layer."""
+    broken = {seed for seeds in broken_seeds(observations).values() for seed in seeds}
+    seeds = sorted(set(map(int, observations["runs"]["seed"])))
+    kept = [seed not in broken for seed in seeds]
+    if sum(kept) < 2:
+        return [None] * num_layers(observations)
+    found = [mean_interval(of_layer[kept]) for of_layer in log_ratios(observations, "quiet")]
+    return [
+        {"ratio": math.exp(of.estimate), "low": math.exp(of.ci_low), "high": math.exp(of.ci_high)}
+        for of in found
+    ]
+
+
 def in_every_layer(direction: Literal["greater", "less"]) -> Callable[[Sequence[np.ndarray]], Finding]:
     """A check: does it hold in every layer? It fails if it fails in one; the layer that decides is told."""
 
@@ -196,6 +219,8 @@ def facts(observations: Observations) -> dict[str, Any]:
             for i in layers
         ],
         "tolerance": TOLERANCE,
+        "num_broken": {arm: len(seeds) for arm, seeds in broken_seeds(observations).items()},
+        "steady": steady_ratios(observations),
     }
 
 
