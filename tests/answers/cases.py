@@ -35,6 +35,7 @@ SMALL = {
     "4.6.6": {"hidden_sizes": "8,8", "epochs": "2"},
     "4.6.7": {"hidden_sizes": "8,8", "epochs": "2"},
     "4.8.2": {"epochs": "5"},
+    "4.8.4": {"hidden_sizes": "16,16"},
 }
 
 
