@@ -105,7 +105,8 @@ def louder(dataset: Dataset) -> Dataset:
 def best_rate(runs: Results) -> float:
     """The rate with the best mean validation accuracy; a run that diverged guesses."""
     frame = runs.frame.assign(score=scored(runs.frame["validation_accuracy"]))
-    return float(frame.groupby("learning_rate")["score"].mean().idxmax())
+    means = frame.groupby("learning_rate")["score"].mean()
+    return float(means.index.to_numpy()[means.to_numpy().argmax()])
 
 
 def _named(runs: Results, method: str, scale: float) -> pd.DataFrame:

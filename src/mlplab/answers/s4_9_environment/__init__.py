@@ -1,0 +1,1 @@
+"""Section 4.9: environment and distribution shift."""
