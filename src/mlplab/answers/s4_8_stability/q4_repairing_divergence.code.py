@@ -25,8 +25,7 @@ def train(kind, scale, clip=float("inf"), steps=100, **options):
     return losses[-1]
 
 
-print("loss at the end, and where it was multiplied by a million")
 for scale in (1, 1e6):
-    print(f"SGD {train(torch.optim.SGD, scale):.3f}", end=", ")
+    print(f"loss x {scale:g}: SGD {train(torch.optim.SGD, scale):.3f}", end=", ")
     print(f"clipped {train(torch.optim.SGD, scale, clip=1.0):.3f}", end=", ")
     print(f"LARS {train(LARS, scale, trust_coefficient=1.0):.3f}")
