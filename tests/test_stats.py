@@ -30,6 +30,26 @@ def random_differences(count: int, seed: int = 0):
 # Known values and maintained implementations
 
 
+def test_folds_of_one_table_widen_the_interval_by_the_published_factor():
+    values = np.random.default_rng(3).normal(0.3, 1, size=20)
+    plain, found = stats.mean_interval(values), stats.resampled_interval(values, test_train_ratio=0.25)
+    width = np.sqrt(1 + 20 * 0.25)
+    assert found.std_error == pytest.approx(plain.std_error * width)
+    assert found.ci_high - found.estimate == pytest.approx(width * (plain.ci_high - plain.estimate))
+    compared = stats.resampled(values, np.zeros(20), test_train_ratio=0.25)
+    assert (compared.ci_low, compared.ci_high) == pytest.approx((found.ci_low, found.ci_high))
+
+
+def test_no_number_of_folds_decides_what_one_table_leaves_open():
+    values = np.random.default_rng(3).normal(0.3, 1, size=20)
+    found = stats.resampled(values, test_train_ratio=0.25)
+    assert (found.verdict, found.replicates_needed, found.reason) == ("undecided", None, "one-table")
+    assert found.reason in stats.REASONS
+    for ratio in (0, -1, math.inf, math.nan):
+        with pytest.raises(InvalidInput, match="test_train_ratio must be positive"):
+            stats.resampled(values, test_train_ratio=ratio)
+
+
 def test_holm_gives_the_published_values():
     np.testing.assert_allclose(stats.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02], rtol=1e-12)
 

@@ -237,3 +237,35 @@ def test_welch_counts_both_samples_in_their_proportion():
     )
     decided = np.array([stats.two_sample(x, y).verdict != "undecided" for x, y in pairs])
     assert rate_is_near(0.8, decided, above=0.02)
+
+
+# Folds of one table
+
+
+def fold_differences(tables: int, rows: int, folds: int, repeats: int, seed: int = 12) -> np.ndarray:
+    """Two learners of one quality on many tables: errors of y on x1 alone minus those on x2 alone, (table, split).
+
+    y = x1 + x2 + noise, so that by symmetry their expected errors are equal.
+    """
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=(tables, rows, 2))
+    y = x.sum(-1) + draw.normal(size=(tables, rows))
+    found = []
+    for _ in range(repeats):
+        for held in np.array_split(draw.permutation(rows), folds):
+            rest = np.setdiff1d(np.arange(rows), held)
+            slopes = (x[:, rest] * y[:, rest, None]).sum(1) / (x[:, rest] ** 2).sum(1)
+            errors = ((y[:, held, None] - slopes[:, None] * x[:, held]) ** 2).mean(1)
+            found.append(errors[:, 0] - errors[:, 1])
+    return np.array(found).T
+
+
+@pytest.mark.parametrize(("folds", "repeats"), [(5, 1), (5, 10), (10, 10)])
+def test_folds_of_one_table_are_rarely_called_different_where_there_is_no_difference(folds, repeats):
+    differences = fold_differences(600, 100, folds, repeats)
+    ratio = 1 / (folds - 1)
+    shown = [stats.resampled(row, test_train_ratio=ratio).verdict == "holds" for row in differences]
+    naive = [stats.paired(row).verdict == "holds" for row in differences]
+    assert np.mean(shown) < 0.075  # 0.05 and three standard errors
+    if repeats > 1:
+        assert np.mean(naive) > 0.3  # the falsehood: folds taken for replicates

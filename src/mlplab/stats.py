@@ -53,6 +53,7 @@ REASONS = {
     "no-spread": "the replicates show no spread: an exact rearrangement test stands in for t",
     "on-the-edge": "the estimate lies on the edge of the claim: no affordable number of replicates decides",
     "sign-flip-floor": "too few replicates for the sign-flip test to reach alpha: t stands alone",
+    "one-table": "the folds share one table: more folds of it decide nothing, more rows might",
 }
 MAX_REPLICATES = 100_000
 EXACT_SIGN_FLIPS = 30  # up to this n all 2^n flips are counted, as two halves of at most 2^15
@@ -261,6 +262,47 @@ def slope(x: Float[ArrayLike, "point"], y: Float[ArrayLike, "point"], **claim: U
     return _judge(ask, _Estimate(value, error, df, x.size, None, rounding, math.factorial))
 
 
+def resampled(
+    a: Float[ArrayLike, "fold"],
+    b: Float[ArrayLike, "fold"] | None = None,
+    *,
+    test_train_ratio: float,
+    **claim: Unpack[Claim],
+) -> Comparison:
+    """Judge a claim about the mean of a - b over folds or random splits of one table: the corrected resampled t.
+
+    Folds share training rows, so their values are not independent, and a t interval that takes them for n replicates
+    is far too short: repeating k-fold more often would shrink it without end. The variance of the mean is taken to be
+    (1/n + test_train_ratio) s² in place of s²/n, with n - 1 degrees of freedom.
+
+    Arguments:
+      test_train_ratio: rows held out over rows trained on: 1/(k - 1) for k folds.
+
+    No number of folds decides what is undecided: `replicates_needed` is None. Raises InvalidInput as `paired`, and for
+    a ratio that is not positive and finite.
+
+    Source: Nadeau and Bengio 2003, Inference for the generalization error (Machine Learning 52, 239); for repeated
+    k-fold, Bouckaert and Frank 2004. The correction is a rule of thumb: `tests/test_stats_calibration.py` tries it.
+    """
+    ask = _Question("resampled", **claim)
+    found = _judge(
+        ask, _resampled("resampled", {"a": (1, a)} | ({} if b is None else {"b": (-1, b)}), test_train_ratio)
+    )
+    is_lost = found.verdict == "undecided" and found.reason in (None, "on-the-edge")
+    return replace(found, replicates_needed=None, reason="one-table" if is_lost else found.reason)
+
+
+def resampled_interval(
+    x: Float[ArrayLike, "fold"], *, test_train_ratio: float, ci_prob: float = 0.95
+) -> Interval:
+    """The interval of a mean over folds of one table, as `resampled` has it. Raises as it does."""
+    _check_prob("resampled_interval.ci_prob", ci_prob)
+    mean = _resampled("resampled_interval", {"x": (1, x)}, test_train_ratio)
+    low, high = mean.interval((1 - ci_prob) / 2)
+    error = mean.std_error if mean.df else None
+    return Interval(mean.value, error, _finite(low), _finite(high), ci_prob, mean.method, mean.num)
+
+
 def compare_arms(
     values_by_arm: Mapping[str, Float[ArrayLike, "seed"]], baseline: str, **claim: Unpack[Claim]
 ) -> dict[str, Comparison]:
@@ -452,6 +494,14 @@ def _mean(values: np.ndarray, rounding: float) -> _Estimate:
     value, variance, n = float(values.mean()), _variance(values, rounding), values.size
     effect = value / math.sqrt(variance) if variance else None
     return _Estimate(value, math.sqrt(variance / n), n - 1, n, effect, rounding, lambda n: 2**n)
+
+
+def _resampled(owner: str, terms: dict[str, tuple[int, ArrayLike]], ratio: float) -> _Estimate:
+    if not 0 < ratio < math.inf:
+        rule = "must be positive and finite"
+        raise InvalidInput(f"{owner}.test_train_ratio", rule, ratio, "It is 1/(k - 1) for k folds")
+    mean = _mean(*_contrast(owner, terms))
+    return replace(mean, std_error=mean.std_error * math.sqrt(1 + mean.num * ratio))
 
 
 def _judge_contrast(ask: _Question, terms: dict[str, tuple[int, ArrayLike]]) -> Comparison:

@@ -43,6 +43,7 @@ def published(server: Server, small_fashion: SmallFashion, monkeypatch: pytest.M
 def test_all_names_have_their_facts() -> None:
     assert data.names() == [
         "fashion-mnist", "house-prices", "mnist-5k", "digits", "polynomial", "linear-high-dim", "signals-1d",
+        "drawn-houses",
     ]  # fmt: skip
     for name in data.names():
         info = data.info(name)
@@ -51,7 +52,9 @@ def test_all_names_have_their_facts() -> None:
         assert info.is_present == (name not in ("fashion-mnist", "house-prices"))
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist-5k", "polynomial", "linear-high-dim", "signals-1d"])
+@pytest.mark.parametrize(
+    "name", ["digits", "mnist-5k", "polynomial", "linear-high-dim", "signals-1d", "drawn-houses"]
+)
 def test_the_facts_are_those_of_the_data(name: str) -> None:
     info, loaded = data.info(name), data.load(name)
     assert dict(info.sizes) == {key: part.num_examples for key, part in loaded.parts.items()}
@@ -72,7 +75,7 @@ def test_unknown_names_suggest_the_nearest() -> None:
         InvalidInput, match="data set to fetch must be fashion-mnist or house-prices; got 'digits'"
     ):
         data.fetch("digits")
-    with pytest.raises(UnknownName, match="table must be one of 'house-prices'"):
+    with pytest.raises(UnknownName, match="table must be one of 'house-prices', 'drawn-houses'"):
         data.load_table("digits")
     with pytest.raises(UnknownName, match="Did you mean 'train'"):
         data.load_table("house-prices", "trian")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplab.data import embedded, fashion_mnist, house_prices, signals, synthetic
+from mlplab.data import drawn_houses, embedded, fashion_mnist, house_prices, signals, synthetic
 from mlplab.data.dataset import Dataset, Task
 from mlplab.data.download import Progress, RemoteFile, fetch_files
 from mlplab.data.location import Place, cache_folder, find_cached, find_local
@@ -118,7 +118,11 @@ _DRAWN: dict[str, Callable[..., Dataset]] = {
     synthetic.POLYNOMIAL: synthetic.polynomial,
     synthetic.LINEAR: synthetic.linear_high_dim,
     signals.NAME: signals.signals_1d,
+    drawn_houses.NAME: drawn_houses.drawn_houses,
 }
+
+# Data sets that are tables of houses, with what their columns hold
+TABLES = {house_prices.NAME: house_prices.FEATURES, drawn_houses.NAME: drawn_houses.FEATURES}
 
 _PARTS = ("train", "validation", "test")
 
@@ -197,17 +201,19 @@ def load(name: str, *, download: bool = False, **parameters: object) -> Dataset:
 
 
 def load_table(name: str, part: str = "train", *, download: bool = False) -> pd.DataFrame:
-    """The table of a data set as published, before it becomes features. `house-prices` has one.
+    """The table of a data set as published, before it becomes features: of `house-prices` or `drawn-houses`.
 
     Arguments:
       part: `train`, the labelled rows, or `test`, the competition's rows without prices.
 
     Raises as `load` does.
     """
-    if name != house_prices.NAME:
-        raise UnknownName("table", name, [house_prices.NAME])
+    if name not in TABLES:
+        raise UnknownName("table", name, TABLES)
     if part not in ("train", "test"):
         raise UnknownName(f"part of table {name!r}", part, ["train", "test"])
+    if name == drawn_houses.NAME:
+        return drawn_houses.drawn_table(part=part)
     return house_prices.load_table(_HOUSE_PRICES.place(download=download), part)
 
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlplab.data.dataset import Dataset, Part
+from mlplab.data.dataset import Dataset
 from mlplab.data.download import RemoteFile
 from mlplab.data.location import Place
 from mlplab.data.split import random_split
-from mlplab.data.table import Columns, encoder, read_csv
+from mlplab.data.table import Columns, log_price_parts, read_csv
 from mlplab.errors import DataError
 
 if TYPE_CHECKING:
@@ -77,15 +77,7 @@ def load_table(place: Place, part: str = "train") -> pd.DataFrame:
 def load(place: Place) -> Dataset:
     """The labelled rows as features and log prices. Raises DataError as `load_table` does."""
     table = load_table(place)
-    train, validation, test = (table.iloc[rows] for rows in random_split(len(table), SIZES))
-    to_features = encoder(FEATURES).fit(train)
-
-    def part(rows: pd.DataFrame) -> Part:
-        prices = rows[["SalePrice"]].to_numpy()
-        features = np.ascontiguousarray(to_features.transform(rows), dtype=np.float32)
-        return Part(features, np.log(prices).astype(np.float32))
-
-    parts = [part(rows) for rows in (train, validation, test)]
+    parts = log_price_parts([table.iloc[rows] for rows in random_split(len(table), SIZES)], FEATURES)
     return Dataset(
         name=NAME,
         title=TITLE,

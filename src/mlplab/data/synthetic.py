@@ -23,7 +23,7 @@ LICENCE = "Drawn by mlplab, free to use as mlplab is"
 SOURCE = "drawn by mlplab"
 
 # The numbers name random streams, and stored results depend on them: append, never renumber.
-_PROBLEMS = {"polynomial": 1, "linear-high-dim": 2, "signals-1d": 3}
+_PROBLEMS = {"polynomial": 1, "linear-high-dim": 2, "signals-1d": 3, "drawn-houses": 4}
 _PARTS = {"train": 0, "validation": 1, "test": 2}
 _QUANTITIES: dict[Quantity, int] = {"inputs": 0, "noise": 1, "places": 2, "scales": 3, "shears": 4}
 

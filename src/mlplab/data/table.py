@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlplab.data.dataset import Part
 from mlplab.errors import DataError
 
 if TYPE_CHECKING:
@@ -136,3 +137,15 @@ def encoder(columns: Columns) -> ColumnTransformer:
         ("categorical", categorical, list(columns.categorical)),
     ]
     return ColumnTransformer(steps, verbose_feature_names_out=False)
+
+
+def log_price_parts(tables: Sequence[pd.DataFrame], columns: Columns) -> list[Part]:
+    """Features and log(SalePrice) of each table; the first alone, the training rows, sets means and categories."""
+    to_features = encoder(columns).fit(tables[0])
+    return [
+        Part(
+            np.ascontiguousarray(to_features.transform(rows), dtype=np.float32),
+            np.log(rows[["SalePrice"]].to_numpy()).astype(np.float32),
+        )
+        for rows in tables
+    ]
