@@ -260,12 +260,13 @@ def fold_differences(tables: int, rows: int, folds: int, repeats: int, seed: int
     return np.array(found).T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folds", "repeats"), [(5, 1), (5, 10), (10, 10)])
 def test_folds_of_one_table_are_rarely_called_different_where_there_is_no_difference(folds, repeats):
-    differences = fold_differences(600, 100, folds, repeats)
+    differences = fold_differences(400, 100, folds, repeats)
     ratio = 1 / (folds - 1)
     shown = [stats.resampled(row, test_train_ratio=ratio).verdict == "holds" for row in differences]
     naive = [stats.paired(row).verdict == "holds" for row in differences]
-    assert np.mean(shown) < 0.075  # 0.05 and three standard errors
+    assert np.mean(shown) < 0.083  # 0.05 and three standard errors
     if repeats > 1:
         assert np.mean(naive) > 0.3  # the falsehood: folds taken for replicates
