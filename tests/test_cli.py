@@ -14,7 +14,7 @@ import mlplab
 from mlplab import cli
 from mlplab.answers import EXERCISES, answered
 from mlplab.book import audit, evidence, inquiry, terminal, verification
-from mlplab.errors import EvidenceError
+from mlplab.errors import AbsentData, EvidenceError
 from mlplab.study import default_path
 
 
@@ -364,3 +364,15 @@ def test_a_search_is_told_in_lines(run, tmp_path):
 )
 def test_law_6_a_bad_search(run, words, said):
     assert said in run("tune", *words).line
+
+
+def test_a_submission_without_the_competitions_houses_names_every_way_out(run, monkeypatch, tmp_path):
+    monkeypatch.delenv("MLPLAB_DATA", raising=False)
+    monkeypatch.setenv("MLPLAB_CACHE", str(tmp_path))
+    monkeypatch.setattr("mlplab.data.catalogue.fetch_files", _no_network)
+    assert "house-prices" in run("submit", str(tmp_path / "out.csv")).line
+    assert "there is no folder" in run("submit", str(tmp_path / "nowhere/out.csv")).line
+
+
+def _no_network(*arguments, **options):
+    raise AbsentData("house-prices cannot be fetched.")

@@ -1,7 +1,8 @@
-"""Commands on exercises: answer, list, verify, publish."""
+"""Commands on exercises: answer, list, verify, publish, submit."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -155,4 +156,15 @@ def publish(number: Number) -> None:
 
     with progress() as on_progress:
         path = verification.publish(number, on_progress=on_progress)
+    typer.echo(path)
+
+
+@commands.command()
+def submit(file: Path) -> None:
+    """Write a submission for the house-price competition (exercise 4.10.1): a price for each of its houses."""
+    from mlplab.answers.s4_10_house_prices import q1_submission
+    from mlplab.claims import Lab
+
+    with progress() as on_progress:
+        path = q1_submission.submit(file, Lab("full", strict=True, on_progress=on_progress))
     typer.echo(path)

@@ -1,0 +1,1 @@
+"""Answers to section 4.10, Predicting house prices."""
