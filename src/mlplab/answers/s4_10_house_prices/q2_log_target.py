@@ -68,9 +68,12 @@ def measured(fold: h.Fold, prices: np.ndarray) -> dict[str, Any]:
     """Score, error in dollars and number of impossible prices; these are raised to the training rows' lowest price."""
     lowest = float(np.exp(fold.train_y.min()))
     possible = np.where(prices > 0, prices, lowest)
+    sizes = np.abs(np.log(possible) - fold.held_y)
     return {
         "status": "finished",
         "log_rmse": _rounded(fold.score(np.log(possible))),
+        "median_error": _rounded(float(np.median(sizes))),
+        "worst_error": _rounded(float(sizes.max())),
         "dollars": _rounded(float(np.sqrt(np.mean((prices - np.exp(fold.held_y)) ** 2)))),
         "impossible": int((prices <= 0).sum()),
     }
@@ -149,6 +152,10 @@ def facts(observations: Observations) -> dict[str, Any]:
         "impossible": {
             kind: int(runs.values("impossible", f"{kind}-price").sum()) for kind in ("ridge", "mlp")
         },
+        "median_error": h.score(runs.values("median_error", "ridge-log")),
+        "worst": {
+            kind: float(np.exp(runs.values("worst_error", f"{kind}-log").max())) for kind in ("ridge", "mlp")
+        },
         "dollars": {kind: h.score(gain(observations, kind, "dollars")) for kind in ("ridge", "mlp")},
         "factor": float(column(observations, "factor").mean()),
         "shortfall": h.score(column(observations, "shortfall")),
@@ -170,6 +177,7 @@ def tables(observations: Observations, language: Language) -> list[Table]:
             [
                 words.of(language),
                 show.number_interval(h.score(runs.values("log_rmse", arm))),
+                show.number_interval(h.score(runs.values("median_error", arm))),
                 show.number_interval(dollars),
                 f"{int(runs.values('impossible', arm).sum())}",
             ]
@@ -177,6 +185,7 @@ def tables(observations: Observations, language: Language) -> list[Table]:
     heads = (
         Words("model, target", "模型与目标"),
         Words("log-RMSE", "对数 RMSE"),
+        Words("median error in the logarithm", "对数误差的中位数"),
         Words("RMSE, thousand dollars", "RMSE（千美元）"),
         Words("predictions not above 0", "不大于 0 的预测个数"),
     )
@@ -262,6 +271,30 @@ ANSWER = Answer(
             check=is_positive,
             subject=lambda o: gain(o, "mlp"),
             falsehood=lambda o: -np.abs(gain(o, "mlp")),
+        ),
+        Claim(
+            name="the-typical-house-gains",
+            kind="experiment",
+            statement=Words(
+                "Ridge regression has a smaller median error in the logarithm when it learns log prices than when it "
+                "learns prices.",
+                "岭回归以对数价格为目标时，对数误差的中位数小于以价格为目标时。",
+            ),
+            check=is_positive,
+            subject=lambda o: gain(o, "ridge", "median_error"),
+            falsehood=lambda o: -np.abs(gain(o, "ridge", "median_error")),
+        ),
+        Claim(
+            name="the-typical-house-gains-in-the-mlp",
+            kind="experiment",
+            statement=Words(
+                "The perceptron has a smaller median error in the logarithm when it learns log prices than when it "
+                "learns prices.",
+                "MLP 以对数价格为目标时，对数误差的中位数小于以价格为目标时。",
+            ),
+            check=is_positive,
+            subject=lambda o: gain(o, "mlp", "median_error"),
+            falsehood=lambda o: -np.abs(gain(o, "mlp", "median_error")),
         ),
         Claim(
             name="least-squares-of-logs-is-the-geometric-mean",
