@@ -19,7 +19,7 @@ from mlplab.errors import InvalidInput, import_extra
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import MLP, Initialization, Setting
-from mlplab.stats import Interval, resampled_interval
+from mlplab.stats import Comparison, Interval, resampled_interval
 from mlplab.study import Results, plots
 from mlplab.study.row import Parameters
 
@@ -239,3 +239,33 @@ def fold_plot(
         title.of(language), subtitle=note.of(language), anchor="start", subtitleFontSize=11, fontSize=14
     )
     return chart.properties(width=360, height=alt.Step(38), title=head)
+
+
+def fold_differences(
+    found: Mapping[str, Comparison],
+    labels: Mapping[str, Words],
+    language: Language,
+    *,
+    title: Words,
+    value: Words,
+) -> altair.LayerChart:
+    """Differences over folds of one table; the note says that the interval is the corrected one."""
+    chart = plots.difference_plot(
+        found,
+        value_title=value.of(language),
+        labels={arm: words.of(language) for arm, words in labels.items()},
+        language=language,
+        width=360,
+    )
+    shown = next(iter(found.values()))
+    level = f"{100 * shown.ci_prob:.3g}%"
+    note = Words(
+        f"Mean difference over held-out parts with corrected {level} t interval, n = {shown.num_replicates}",
+        f"各留出部分的平均差值与修正的 {level} t 区间，n = {shown.num_replicates}",
+    )
+    alt = import_extra("altair", what="A figure", extra="book")
+    return chart.properties(
+        title=alt.TitleParams(
+            title.of(language), subtitle=note.of(language), anchor="start", subtitleFontSize=11
+        )
+    )

@@ -18,7 +18,7 @@ from mlplab.answers.answer import Answer, Table
 from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
 from mlplab.errors import import_extra
 from mlplab.stats import resampled
-from mlplab.study import Arm, Results, Study, plots
+from mlplab.study import Arm, Results, Study
 
 if TYPE_CHECKING:
     import altair
@@ -233,16 +233,15 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     )
     names = {"ridge": Words("ridge regression", "岭回归"), "mlp": Words("perceptron", "MLP")}
     found = {kind: is_positive(gain(observations, kind)).comparison for kind in names}
-    lower = plots.difference_plot(
+    lower = h.fold_differences(
         {kind: c for kind, c in found.items() if c is not None},
-        value_title=Words(
+        names,
+        language,
+        title=Words("What the logarithm gains, fold by fold", "取对数的收益，逐折相减"),
+        value=Words(
             "log-RMSE with prices minus log-RMSE with log prices",
             "以价格为目标减去以对数价格为目标（对数 RMSE）",
-        ).of(language),
-        title=Words("What the logarithm gains, fold by fold", "取对数的收益，逐折相减").of(language),
-        labels={kind: words.of(language) for kind, words in names.items()},
-        language=language,
-        width=360,
+        ),
     )
     return alt.vconcat(upper, lower)
 

@@ -112,7 +112,8 @@ def independent(x: np.ndarray) -> np.ndarray:
     """Columns of which none is a sum of the others: a floor area may be the sum of two that are there."""
     from scipy.linalg import qr
 
-    _, triangle, order = qr(x - x.mean(0), mode="economic", pivoting=True)
+    found: Any = qr(x - x.mean(0), mode="economic", pivoting=True)
+    _, triangle, order = found
     sizes = np.abs(np.diag(triangle))
     return np.sort(order[sizes > 1e-8 * sizes[0]])
 
