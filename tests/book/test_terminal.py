@@ -79,6 +79,12 @@ def test_a_proof_is_shown_without_seeds(language):
     assert labels.SEEDS.of(language) not in text
 
 
+@languages
+def test_what_needs_neither_data_nor_seeds_stands_on_nothing(language):
+    assert terminal.stands_on(Lab().observations(), language) == ""
+    assert labels.SEEDS.of(language) in terminal.stands_on(cases.inquiry().observations, language)
+
+
 @widths
 @languages
 def test_all_exercises_are_listed(width, language):

@@ -55,11 +55,12 @@ def header(
 
 
 def stands_on(observations: Observations, language: Language) -> str:
-    """Data, their source, and the number of seeds."""
+    """Data, their source, and the number of seeds; nothing for what needs neither."""
     data = ", ".join(
         f"{used.name} ({used.source})" if used.source else used.name for used in observations.data
     )
-    return f"{data} · {observations.num_seeds} {labels.SEEDS.of(language)}"
+    seeds = f"{observations.num_seeds} {labels.SEEDS.of(language)}" if observations.num_seeds else ""
+    return " · ".join(part for part in (data, seeds) if part)
 
 
 def full_answer(
@@ -73,9 +74,8 @@ def full_answer(
     parts.append(_title(labels.EVIDENCE.of(language)))
     for inquiry, label in _both(now, evidence):
         tables = inquiry.answer.tables(inquiry.observations, language)
-        where = (
-            f"{label.of(language)}: {stands_on(inquiry.observations, language)}" if now.answer.trains else ""
-        )
+        stands = (label.of(language), stands_on(inquiry.observations, language))
+        where = ": ".join(part for part in stands if part) if now.answer.trains else ""
         parts += [_table(table, where, language) for table in tables]
         if not now.answer.trains:
             break  # nothing was sampled: the published table is the same

@@ -1,0 +1,29 @@
+"""Where the memory of 784-256-10 goes, and what autograd keeps of it."""
+
+import torch
+from torch import nn
+
+from mlplab.analysis.memory import memory
+
+net = nn.Sequential(
+    nn.Linear(784, 256, bias=False), nn.ReLU(), nn.Linear(256, 10, bias=False)
+)
+x, y = torch.randn(256, 784), torch.randint(10, (256,))
+loss = nn.CrossEntropyLoss()
+
+found = memory(net, x, y, loss, optimizer="momentum", measure=True)
+print(found.table().to_string(index=False))
+print(found.measured)
+
+kept = {}
+
+
+def keep(tensor):
+    kept[tensor.untyped_storage().data_ptr()] = tensor
+    return tensor
+
+
+with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    loss(net(x), y)
+for tensor in kept.values():
+    print("kept:", tuple(tensor.shape), tensor.nbytes, "bytes")
