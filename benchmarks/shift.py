@@ -1,6 +1,7 @@
 """The certificate of `mlplab.shift`: false alarms, power, real data, each beside its peers. It goes on where it was.
 
 python benchmarks/shift.py null --repeats 4000
+python benchmarks/shift.py clock                    seconds of one test
 python benchmarks/shift.py power --alibi PYTHON     a Python that has alibi-detect; without it, ours alone
 python benchmarks/shift.py real                     house prices and Fashion-MNIST, from MLPLAB_DATA
 python benchmarks/shift.py page                     writes the figures into docs/shift.md
@@ -46,6 +47,7 @@ def main(words: list[str]) -> None:
     null.add_argument("--detectors", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     null.add_argument("--sizes", nargs="+", type=int, default=list(shift_null.SIZES))
     null.add_argument("--features", nargs="+", type=int, default=list(shift_null.FEATURES))
+    parts.add_parser("clock", help="seconds of one test")
     power = parts.add_parser("power", help="how often a shift is found")
     power.add_argument("--repeats", type=int, default=200)
     power.add_argument("--alibi", metavar="PYTHON", help="a Python that has alibi-detect")
@@ -54,6 +56,8 @@ def main(words: list[str]) -> None:
     given = parser.parse_args(words)
     if given.part == "null":
         shift_null.run(given.detectors, given.sizes, given.features, given.repeats)
+    elif given.part == "clock":
+        shift_null.clock()
     elif given.part == "power":
         shift_power.run(given.repeats, given.alibi)
     elif given.part == "real":

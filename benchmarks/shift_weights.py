@@ -1,6 +1,7 @@
 """Correctors of shift beside densratio and adapt, where densities are known: error of the weights, and time.
 
     python benchmarks/shift_weights.py run --peers FOLDER    the site-packages of an environment that has the two
+    python benchmarks/shift_weights.py coverage              of intervals of the risk, where weights are known
     python benchmarks/shift_weights.py real                  house prices and Fashion-MNIST, from MLPLAB_DATA
     python benchmarks/shift_weights.py page                  writes the figures into docs/shift-weights.md
 
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+import shift_coverage
 import shift_weights_real
 from mlplab.book.environment import environment
 from mlplab.rng import Stream
@@ -325,6 +327,7 @@ def real_tables() -> str:
 PARTS = {
     "weights-error": error_table,
     "weights-ratio": ratio_table,
+    "weights-coverage": shift_coverage.table,
     "weights-real": real_tables,
 }
 
@@ -349,11 +352,15 @@ def main(words: list[str]) -> None:
     beside.add_argument("--repeats", type=int, default=20)
     beside.add_argument("--peers", metavar="FOLDER", help="site-packages that have densratio and adapt")
     beside.add_argument("--only", metavar="NAME", help="measure this one anew, and keep the others' rows")
+    covers = parts.add_parser("coverage", help="of intervals of the risk, where weights are known")
+    covers.add_argument("--repeats", type=int, default=4_000)
     parts.add_parser("real", help="house prices and Fashion-MNIST")
     parts.add_parser("page", help="write the figures into docs/shift-weights.md")
     given = parser.parse_args(words)
     if given.part == "run":
         run(given.repeats, given.peers, given.only)
+    elif given.part == "coverage":
+        shift_coverage.run(given.repeats)
     elif given.part == "real":
         _save(
             "shift-weights-real",

@@ -89,7 +89,7 @@ class Interval:
     ci_low: float | None
     ci_high: float | None
     ci_prob: float
-    ci_method: Literal["t", "exact", "clopper-pearson"]
+    ci_method: Literal["t", "exact", "clopper-pearson", "skewness-corrected t"]
     num_replicates: int
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The level is what it says: false alarms over 4,000 repeats, and a test that is known to be false is caught."""
+"""The level is what it says: false alarms over 4,000 repeats, and a test that is known to be false is caught.
+
+That a fast count of false alarms is one of the detectors' own is a law too.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,21 @@ def false_alarms(name: str, repeats: int) -> int:
 @pytest.mark.parametrize("name", ["C2ST logistic", "MMD", "features", "BBSD scores"])
 def test_false_alarms_are_at_most_what_the_level_says(name: str):
     assert false_alarms(name, 4_000) / 4_000 <= MOST
+
+
+@pytest.mark.parametrize("name", ["features", "BBSD scores", "BBSD classes", "MMD", "C2ST mlp"])
+def test_many_repeats_together_give_the_p_values_of_the_detectors(name: str, monkeypatch):
+    """The certificate counts what `shift_batched` finds: each of its batches against its class, seed by seed."""
+    monkeypatch.syspath_prepend(str(CONTENDERS.parent))
+    batches = runpy.run_path(str(CONTENDERS.parent / "shift_batched.py"))["BATCHES"]
+    assert set(batches) == {"features", "BBSD scores", "BBSD classes", "MMD", "C2ST mlp"}
+    seeds = range(3 if name == "C2ST mlp" else 10)
+    points = [Stream(seed, "data").normal((100, 10)) for seed in seeds]
+    draws = [(each[:50], each[50:] + 0.2) for each in points]  # a little apart: p-values of all sizes
+    test = runpy.run_path(str(CONTENDERS))["CONTENDERS"][name]
+    alone = [test(*draw, seed) for draw, seed in zip(draws, seeds, strict=True)]
+    assert len(set(alone)) > 1
+    np.testing.assert_allclose(batches[name](draws, seeds), alone, rtol=0, atol=1e-12)
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from mlplab.shift import BBSDDetector, C2STDetector, DataWarning, FeatureDetecto
 from mlplab.shift.distances import energy, kolmogorov_smirnov
 from mlplab.shift.feature_tests import ks_p_values, table_p_value
 from mlplab.shift.kernel_test import gaussian_kernel, mmd2, permuted
+from mlplab.shift.logistic import fit_together
 
 from .samples import mixed, normal
 
@@ -135,6 +136,27 @@ def test_ks_is_scipys(n: int, m: int):
         assert distance[column] == pytest.approx(theirs.statistic, abs=1e-12)
         assert p[column] == pytest.approx(theirs.pvalue, rel=1e-9)
         assert distinct[column] == len(np.unique(values[:, column]))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(60, 2), (60, 80)])
+def test_regressions_fitted_together_are_scikit_learns(rows: int, columns: int):
+    points, draw = 2 * normal(rows, columns), Stream(1, "data")
+    labels, taught = draw.uniform((6, rows)) < 0.5, draw.uniform((6, rows)) < 0.8
+    found = fit_together(points, taught, labels)
+    for each, label, rows_taught in zip(found, labels, taught, strict=True):
+        theirs = LogisticRegression(solver="newton-cholesky", tol=1e-12, max_iter=1_000)
+        theirs.fit(points[rows_taught], label[rows_taught])
+        np.testing.assert_allclose(each, [*theirs.coef_[0], *theirs.intercept_], atol=1e-6)
+
+
+def test_refits_together_or_one_by_one_say_the_same(monkeypatch):
+    before, now = normal(30, 3), normal(30, 3, seed=1, shift=0.5)
+    detector = C2STDetector("logistic", null="refit", num_permutations=99, num_folds=3).fit(before)
+    together = detector.test(now)
+    monkeypatch.setattr("mlplab.shift.logistic.MOST_CELLS", 0)
+    alone = detector.test(now)
+    assert together.statistic == pytest.approx(alone.statistic, abs=0.005)
+    assert together.p_value == pytest.approx(alone.p_value, abs=0.03)
 
 
 def test_energy_distance_is_scipys():

@@ -80,7 +80,7 @@ class C2STDetector(Detector):
 
     def _compare(self, both: Pair) -> ShiftResult:
         label = both.is_current
-        fold = _folds(label, 2 if self.null == "held-out" else self.num_folds, Stream(self.seed, "split"))
+        fold = folds_of(label, 2 if self.null == "held-out" else self.num_folds, Stream(self.seed, "split"))
         if self.null == "held-out":
             learn, judge = np.flatnonzero(fold == 0), np.flatnonzero(fold == 1)
             scorer = Scorer(self.classifier, both, learn, self.seed)
@@ -142,7 +142,7 @@ class C2STDetector(Detector):
         return self.classifier if isinstance(self.classifier, str) else type(self.classifier).__name__
 
     def _folds_of(self, labels: np.ndarray, number: int) -> np.ndarray:
-        return _folds(labels, self.num_folds, Stream(self.seed, "split", layer=1, step=number))
+        return folds_of(labels, self.num_folds, Stream(self.seed, "split", layer=1, step=number))
 
     def _drivers(self, both: Pair, scorer: Scorer, judge: np.ndarray) -> tuple[Driver, ...]:
         if not self.num_drivers:
@@ -162,7 +162,7 @@ class C2STDetector(Detector):
         return tuple(found[: self.num_drivers])
 
 
-def _folds(labels: Bool[np.ndarray, "row"], count: int, stream: Stream) -> np.ndarray:
+def folds_of(labels: Bool[np.ndarray, "row"], count: int, stream: Stream) -> np.ndarray:
     """A fold for each row: each has its share of both samples."""
     fold = np.empty(len(labels), dtype=np.int64)
     for side in (False, True):

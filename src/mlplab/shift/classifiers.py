@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from mlplab.data import Dataset, Part
 from mlplab.engine import Result, train
 from mlplab.errors import InvalidInput, UnknownName
-from mlplab.shift import encoding
+from mlplab.shift import encoding, logistic
 from mlplab.shift.tables import Pair
 from mlplab.spec import MLP, Initialization, Optimizer, Penalty, Run, Setting, Training
 
@@ -69,6 +69,8 @@ class Scorer:
         """A score for each row to score, high where it looks current. The last classifier is kept."""
         if self._classifier == "mlp":
             return self._network_scores(fits)
+        if self._classifier == "logistic" and len(fits) > 1 and self._is_small:
+            return self._logistic_scores(fits)
         found = []
         for fit in fits:
             self._kept = self._model(len(fit.train)).fit(self.features[fit.train], fit.labels)
@@ -78,7 +80,7 @@ class Scorer:
     def again(self, features: np.ndarray) -> Float[np.ndarray, "row"]:
         """Scores of other rows by the classifier that was kept."""
         if isinstance(self._kept, Result):
-            return _forward(self._kept, features)
+            return forward(self._kept, features)
         if hasattr(self._kept, "decision_function"):
             return np.asarray(self._kept.decision_function(features), dtype=np.float64)
         place = list(self._kept.classes_).index(True)
@@ -100,19 +102,42 @@ class Scorer:
             return HistGradientBoostingClassifier(**options)
         return clone(self._classifier)
 
+    @property
+    def _is_small(self) -> bool:
+        return len(self.features) * (self.features.shape[1] + 1) ** 2 <= logistic.MOST_CELLS
+
+    def _logistic_scores(self, fits: Sequence[Fit]) -> list[np.ndarray]:
+        """All regressions at once. None is kept: `scores` of one fit keeps that."""
+        taught, labels = np.zeros((2, len(fits), len(self.features)), dtype=bool)
+        for place, fit in enumerate(fits):
+            taught[place, fit.train], labels[place, fit.train] = True, fit.labels
+        found = logistic.fit_together(self.features, taught, labels)
+        return [
+            self.features[fit.score] @ slopes[:-1] + slopes[-1]
+            for fit, slopes in zip(fits, found, strict=True)
+        ]
+
     def _network_scores(self, fits: Sequence[Fit]) -> list[np.ndarray]:
-        """All networks at once: the engine trains them together."""
-        data, runs = {}, []
         features = self.features.astype(np.float32)
-        for fit in fits:
-            part = Part(features[fit.train], fit.labels.astype(np.int64))
-            glimpse = Part(part.features[:1], part.targets[:1])  # nothing is chosen by it
-            held = Dataset("shift", "", "classification", part, glimpse, None, 2, (features.shape[1],))
-            data[held.fingerprint] = held
-            runs.append(Run(_network(len(fit.train)), held.fingerprint, self._seed))
-        done = {item.run: item for item in train(list(dict.fromkeys(runs)), data) if isinstance(item, Result)}
-        self._kept = done[runs[-1]]
-        return [_forward(done[run], features[fit.score]) for run, fit in zip(runs, fits, strict=True)]
+        taught = [(features[fit.train], fit.labels, self._seed) for fit in fits]
+        done = networks(taught)
+        self._kept = done[-1]
+        return [forward(trained, features[fit.score]) for trained, fit in zip(done, fits, strict=True)]
+
+
+def networks(
+    taught: Sequence[tuple[Float[np.ndarray, "row feature"], Bool[np.ndarray, "row"], int]],
+) -> list[Result]:
+    """A network for each (features, labels, seed): the engine trains all of them together."""
+    data, runs = {}, []
+    for features, labels, seed in taught:
+        part = Part(features, labels.astype(np.int64))
+        glimpse = Part(part.features[:1], part.targets[:1])  # nothing is chosen by it
+        held = Dataset("shift", "", "classification", part, glimpse, None, 2, (features.shape[1],))
+        data[held.fingerprint] = held
+        runs.append(Run(_network(len(features)), held.fingerprint, seed))
+    done = {item.run: item for item in train(list(dict.fromkeys(runs)), data) if isinstance(item, Result)}
+    return [done[run] for run in runs]
 
 
 def _network(num_rows: int) -> Setting:
@@ -124,7 +149,7 @@ def _network(num_rows: int) -> Setting:
     )  # fmt: skip
 
 
-def _forward(trained: Result, features: np.ndarray) -> np.ndarray:
+def forward(trained: Result, features: np.ndarray) -> np.ndarray:
     """Log odds of being current; 0 for all where training diverged."""
     if trained.status != "finished":
         return np.zeros(len(features))

@@ -90,7 +90,8 @@ class Correction:
         if rows < FEW_ROWS or rows < SMALL_SHARE * self.num_rows:
             text = (
                 f"{self.num_rows:,} weighted rows are worth {rows:,.1f} rows of the target: what is computed "
-                "with them varies as much. A model trained without weights may well be better."
+                "with them varies as much, and its interval covers less than it says. A model trained without "
+                "weights may well be better."
             )
             found.append(("few-rows", text))
         if self.num_rows > 1 / ONE_ROW and self.largest_share > ONE_ROW:

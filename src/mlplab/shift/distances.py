@@ -23,15 +23,18 @@ def kolmogorov_smirnov(
     distance, distinct = np.zeros(numbers.shape[1]), np.zeros(numbers.shape[1], dtype=np.int64)
     width = max(1, BLOCK // len(numbers))
     for start in range(0, numbers.shape[1], width):
-        part = numbers[:, start : start + width]
-        order = part.argsort(axis=0)
-        ordered = np.take_along_axis(part, order, axis=0)
-        gap = np.abs(np.cumsum(steps[order], axis=0))
+        part = np.ascontiguousarray(
+            numbers[:, start : start + width].T
+        )  # a column's values beside each other
+        order = part.argsort(axis=1)
+        ordered = np.take_along_axis(part, order, axis=1)
+        gap = np.abs(np.cumsum(steps[order], axis=1))
         # Between equal values the distribution functions are not defined: only the last of them counts.
-        last = np.concatenate([ordered[1:] != ordered[:-1], np.ones((1, part.shape[1]), dtype=bool)])
+        last = np.ones(part.shape, dtype=bool)
+        last[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
         gap[~last] = 0
-        distance[start : start + width] = gap.max(axis=0)
-        distinct[start : start + width] = last.sum(axis=0)
+        distance[start : start + width] = gap.max(axis=1)
+        distinct[start : start + width] = last.sum(axis=1)
     return distance, distinct
 
 
@@ -46,11 +49,11 @@ def energy(
     found = np.zeros(numbers.shape[1])
     width = max(1, BLOCK // len(numbers))
     for start in range(0, numbers.shape[1], width):
-        part = numbers[:, start : start + width]
-        order = part.argsort(axis=0)
-        ordered = np.take_along_axis(part, order, axis=0).astype(np.float64)
-        gap = np.cumsum(steps[order], axis=0)[:-1]
-        found[start : start + width] = 2 * (gap**2 * np.diff(ordered, axis=0)).sum(axis=0)
+        part = np.ascontiguousarray(numbers[:, start : start + width].T)
+        order = part.argsort(axis=1)
+        ordered = np.take_along_axis(part, order, axis=1).astype(np.float64)
+        gap = np.cumsum(steps[order], axis=1)[:, :-1]
+        found[start : start + width] = 2 * (gap**2 * np.diff(ordered, axis=1)).sum(axis=1)
     return found
 
 

@@ -192,7 +192,7 @@ def median_distance(points: Float[np.ndarray, "row column"], stream: Stream) -> 
     rows = (
         points if len(points) <= BANDWIDTH_ROWS else points[stream.permutation(len(points))[:BANDWIDTH_ROWS]]
     )
-    squared = _squared_distances(rows)[np.triu_indices(len(rows), 1)]
+    squared = _squared_distances(rows)[~np.tri(len(rows), dtype=bool)]
     middle = float(np.median(squared)) or float(squared.mean())
     return math.sqrt(middle) if middle > 1e-12 else 1.0
 

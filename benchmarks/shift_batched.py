@@ -1,0 +1,90 @@
+"""P-values of many repeats together: those of the detectors on the same seeds, to which a test holds them.
+
+A detector also draws pictures, ranks features and works out power, and each of its networks is trained alone. A count
+of false alarms wants p-values only: what is left is done here with the detectors' own parts, for many repeats at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mlplab import stats
+from mlplab.rng import Stream
+from mlplab.shift import distances, encoding
+from mlplab.shift.classifier_test import folds_of, rank_p_value
+from mlplab.shift.classifiers import forward, networks
+from mlplab.shift.feature_tests import ks_p_values, table_p_value
+from mlplab.shift.kernel_test import gaussian_kernel, median_distance, mmd2, permuted
+from mlplab.shift.tables import Pair
+from shift_contenders import PERMUTATIONS
+
+Draw = tuple[np.ndarray, np.ndarray]  # reference, current: (row, feature) each, in which no value repeats
+Batch = Callable[[Sequence[Draw], Sequence[int]], list[float]]  # draws of one shape, seeds -> p-values
+
+
+def features(draws: Sequence[Draw], seeds: Sequence[int]) -> list[float]:
+    """The features of all repeats are the columns of one table."""
+    del seeds
+    rows, side = np.concatenate([np.concatenate(draw) for draw in draws], axis=1), _side(draws[0])
+    distance, _ = distances.kolmogorov_smirnov(rows, side)
+    each = ks_p_values(distance, rows, side).reshape(len(draws), -1)
+    return [float(stats.holm(p).min()) for p in each]
+
+
+def classes(draws: Sequence[Draw], seeds: Sequence[int]) -> list[float]:
+    found = []
+    for draw, seed in zip(draws, seeds, strict=True):
+        rows = np.concatenate(draw)
+        counts = distances.table_of(rows.argmax(axis=1), _side(draw), rows.shape[1])
+        found.append(table_p_value(counts, np.random.Generator(np.random.Philox(key=seed))))
+    return found
+
+
+def mmd(num_permutations: int) -> Batch:
+    def p_values(draws: Sequence[Draw], seeds: Sequence[int]) -> list[float]:
+        found = []
+        for draw, seed in zip(draws, seeds, strict=True):
+            points, _ = encoding.dense(_pair(draw))
+            kernel = gaussian_kernel(points, median_distance(points, Stream(seed, "split", layer=1)))
+            side = _side(draw)
+            labels = np.concatenate([side[None], permuted(side, num_permutations, Stream(seed, "order"))])
+            totals = mmd2(kernel, labels)
+            found.append(float((totals >= totals[0] - 1e-7).mean()))
+        return found
+
+    return p_values
+
+
+def networks_held_out(draws: Sequence[Draw], seeds: Sequence[int]) -> list[float]:
+    taught, judged = [], []
+    for draw, seed in zip(draws, seeds, strict=True):
+        both = _pair(draw)
+        fold = folds_of(both.is_current, 2, Stream(seed, "split"))
+        points = encoding.dense(both, np.flatnonzero(fold == 0))[0].astype(np.float32)
+        taught.append((points[fold == 0], both.is_current[fold == 0], seed))
+        judged.append((points[fold == 1], both.is_current[fold == 1]))
+    return [
+        rank_p_value(forward(trained, points), side, seed)
+        for trained, (points, side), seed in zip(networks(taught), judged, seeds, strict=True)
+    ]
+
+
+BATCHES: dict[str, Batch] = {
+    "features": features,
+    "BBSD scores": features,  # KS of each score with Holm: the same
+    "BBSD classes": classes,
+    "MMD": mmd(PERMUTATIONS),
+    "C2ST mlp": networks_held_out,
+}
+
+
+def _side(draw: Draw) -> np.ndarray:
+    return np.repeat([False, True], [len(rows) for rows in draw])
+
+
+def _pair(draw: Draw) -> Pair:
+    rows, side = np.concatenate(draw), _side(draw)
+    names = tuple(f"x{column}" for column in range(rows.shape[1]))
+    return Pair(rows, names, np.empty((len(rows), 0), dtype=np.int32), (), (), side)
