@@ -37,7 +37,7 @@ from mlplab.study.tuning import STRATEGIES, Space
 from mlplab.study.tuning.training import StoredTraining
 from mlplab.study.tuning.tuning import GO_ON, bench_for
 
-REPEATS, BUDGETS, EPOCHS, FRESH = 20, (10, 30), 9, 5
+REPEATS, BUDGETS, EPOCHS, BATCH_SIZE, FRESH = 20, (10, 30), 9, 64, 5
 FIRST_FRESH_SEED = 10_000
 RATES, WIDTHS, DROPOUTS, MOMENTA = (0.001, 1.0), (32, 64, 128), (0.0, 0.2, 0.5), (0.0, 0.9)
 PEER = "optuna, one model at a time"
@@ -46,7 +46,7 @@ RESULT = Path(__file__).parent / "results" / "tuning.json"
 
 def base() -> Setting:
     """What is not searched."""
-    return turn(Setting(), initialization="linear", batch_size=32, epochs=EPOCHS)
+    return turn(Setting(), initialization="linear", batch_size=BATCH_SIZE, epochs=EPOCHS)
 
 
 def space() -> Space:
@@ -85,7 +85,7 @@ def plain_optuna(data: Dataset, budget: int, seed: int) -> Arm:
         model = nn.Sequential(*layers, nn.Linear(width, data.out_features))
         optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum)
         for _ in range(EPOCHS):
-            for rows in torch.randperm(len(x), generator=generator).split(32):
+            for rows in torch.randperm(len(x), generator=generator).split(BATCH_SIZE):
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
                 optimizer.step()
@@ -110,84 +110,104 @@ def main() -> None:
         search(data, max(10, BUDGETS[0]), 99)
     rows: list[dict[str, Any]] = []
     console = Console(stderr=True)
-    for repeat in track(range(REPEATS), console=console, disable=not console.is_terminal):
-        names = list(contenders)
-        # Whoever comes first meets a cold cache: everybody does in turn.
-        for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
-            for budget in BUDGETS:
-                started = time.perf_counter()
-                winner = contenders[name](data, budget, repeat)
-                seconds = time.perf_counter() - started
-                rows.append(
-                    {"name": name, "budget": budget, "repeat": repeat, "seconds": seconds, "winner": winner}
-                )
-    worth = fresh_accuracy([row["winner"] for row in rows], data)
-    best = max(worth.values())
-    for row in rows:
-        row["regret"] = best - worth[row["winner"].setting]
-    write(rows, best)
+    with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/fresh.sqlite") as store:
+        for repeat in track(range(REPEATS), console=console, disable=not console.is_terminal):
+            rows += searches(contenders, data, repeat)
+            if repeat:  # one repeat has no interval
+                write(rows, fresh_accuracy([row["winner"] for row in rows], data, store))
+    Console().print(table(json.loads(RESULT.read_text("utf-8"))["summary"]))
 
 
-def fresh_accuracy(winners: list[Arm], data: Dataset) -> dict[Setting, float]:
+def searches(
+    contenders: dict[str, Callable[[Dataset, int, int], Arm]], data: Dataset, repeat: int
+) -> list[dict[str, Any]]:
+    """A search of each contender with each budget."""
+    rows = []
+    names = list(contenders)
+    # Whoever comes first meets a cold cache: everybody does in turn.
+    for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
+        for budget in BUDGETS:
+            started = time.perf_counter()
+            winner = contenders[name](data, budget, repeat)
+            seconds = time.perf_counter() - started
+            rows.append(
+                {"name": name, "budget": budget, "repeat": repeat, "seconds": seconds, "winner": winner}
+            )
+    return rows
+
+
+def fresh_accuracy(winners: list[Arm], data: Dataset, store: Store) -> dict[Setting, float]:
     """Mean test accuracy of each setting over fresh seeds; a run that diverged counts as a guess."""
     arms = list({arm.setting: arm for arm in winners}.values())
     seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + FRESH)
-    with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/runs.sqlite") as store:
-        results = run_study(Study(arms, seeds, data), store)
+    results = run_study(Study(arms, seeds, data), store)
     return {
         arm.setting: float(np.nan_to_num(results.values("test_accuracy", arm.name), nan=0.1).mean())
         for arm in arms
     }
 
 
-def write(rows: list[dict[str, Any]], best: float) -> None:
-    """The table and the JSON."""
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each contender and budget: regret with its interval, seconds, and both beside the peer's."""
 
     def of(name: str, budget: int, quantity: str) -> list[float]:
         found = [row for row in rows if (row["name"], row["budget"]) == (name, budget)]
         return [row[quantity] for row in sorted(found, key=lambda row: row["repeat"])]
 
-    table = Table("search", "budget", "regret, points", "less than the peer's", "seconds", "peer / it")
-    summary = []
+    entries = []
     for name in [*STRATEGIES, PEER]:
         for budget in BUDGETS:
             regrets, seconds = of(name, budget, "regret"), of(name, budget, "seconds")
-            regret = mean_interval(regrets)
             ratios = [a / b for a, b in zip(of(PEER, budget, "seconds"), seconds, strict=True)]
             ahead = paired(np.subtract(of(PEER, budget, "regret"), regrets)) if name != PEER else None
-            entry = {
-                "name": name,
-                "budget": budget,
-                "regret": regret.to_dict(),
-                "seconds": statistics.median(seconds),
-            }
-            entry["times_as_fast"] = {
-                "median": statistics.median(ratios),
-                "low": min(ratios),
-                "high": max(ratios),
-            }
-            entry["ahead_of_peer"] = None if ahead is None else ahead.to_dict()
-            summary.append(entry)
-            cells = [
-                f"{100 * (value or 0):.2f}" for value in (regret.estimate, regret.ci_low, regret.ci_high)
-            ]
-            told = "" if ahead is None else f"{100 * ahead.estimate:+.2f} ({ahead.verdict})"
-            table.add_row(
-                name, str(budget), f"{cells[0]} [{cells[1]}, {cells[2]}]", told,
-                f"{statistics.median(seconds):.2f}", f"{statistics.median(ratios):.1f}",
-            )  # fmt: skip
-    Console().print(table)
-    runs = [{**row, "winner": row["winner"].name} for row in rows]
+            entries.append(
+                {
+                    "name": name,
+                    "budget": budget,
+                    "regret": mean_interval(regrets).to_dict(),
+                    "ahead_of_peer": None if ahead is None else ahead.to_dict(),
+                    "seconds": statistics.median(seconds),
+                    "times_as_fast": {
+                        "median": statistics.median(ratios),
+                        "low": min(ratios),
+                        "high": max(ratios),
+                    },
+                }
+            )
+    return entries
+
+
+def table(entries: list[dict[str, Any]]) -> Table:
+    """The summary for a terminal."""
+    shown = Table("search", "budget", "regret, points", "less than the peer's", "seconds", "peer / it")
+    for entry in entries:
+        regret, ahead = entry["regret"], entry["ahead_of_peer"]
+        cells = [f"{100 * regret[key]:.2f}" for key in ("estimate", "ci_low", "ci_high")]
+        shown.add_row(
+            entry["name"],
+            str(entry["budget"]),
+            f"{cells[0]} [{cells[1]}, {cells[2]}]",
+            "" if ahead is None else f"{100 * ahead['estimate']:+.2f} ({ahead['verdict']})",
+            f"{entry['seconds']:.2f}",
+            f"{entry['times_as_fast']['median']:.1f}",
+        )
+    return shown
+
+
+def write(rows: list[dict[str, Any]], worth: dict[Setting, float]) -> None:
+    """The JSON, after each repeat: whoever stops it keeps what there is."""
+    best = max(worth.values())
+    rows = [row | {"regret": best - worth[row["winner"].setting]} for row in rows]
     content = {
         "environment": environment(),
         "threads": torch.get_num_threads(),
         "space": str(space()),
         "epochs": EPOCHS,
-        "repeats": REPEATS,
+        "repeats": len({row["repeat"] for row in rows}),
         "fresh_seeds": FRESH,
         "best_test_accuracy": best,
-        "summary": summary,
-        "searches": runs,
+        "summary": summary(rows),
+        "searches": [{**row, "winner": row["winner"].name} for row in rows],
     }
     RESULT.write_text(json.dumps(content, indent=1, default=str) + "\n")
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mlplab import cli
+from mlplab.study import comparison
 from mlplab.study.store import Store
 
 
@@ -58,6 +59,33 @@ def test_a_comparison_is_told_written_resumed_and_exported(mlplab, houses, tmp_p
         pd.read_csv(tmp_path / name).sort_values(["arm", "seed"]) for name in ("runs.csv", "again.csv")
     )
     pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
+
+
+def test_status_counts_all_looks_of_a_study_until_it_is_decided(mlplab, houses, monkeypatch):
+    """As a second terminal sees it between two looks, and after the last."""
+    seen = []
+    run_study = comparison.run_study
+
+    def watched(study, store, **how):
+        if study.seeds != tuple(range(3)):
+            seen.append(json.loads(mlplab("study", "status", "--json")[1])[0])
+        return run_study(study, store, **how)
+
+    monkeypatch.setattr(comparison, "run_study", watched)
+    adaptive = ("--until", "decided", "--max-seeds", "6", "--vary", "weight_decay=0,1e-9,1e-8")
+    assert mlplab(*COMPARE[:4], *SMALL, *adaptive)[0] == 0
+    (entry,) = json.loads(mlplab("study", "status", "--json")[1])
+    assert (seen[0]["done"], seen[0]["runs"], seen[0]["at_most"]) == (9, 18, 18)
+    assert (entry["done"], entry["runs"], entry["at_most"], entry["training"]) == (18, 18, 18, 0)
+
+
+def test_curves_go_where_log_dir_says(mlplab, houses, tmp_path):
+    pytest.importorskip("tensorboard")
+    status, out, err = mlplab(*COMPARE, "--log-dir", "curves")
+    assert (status, err) == (0, "")
+    assert "curves" in out.splitlines()[-1]
+    folders = {str(path.parent.relative_to(tmp_path / "curves")) for path in tmp_path.rglob("*tfevents*")}
+    assert folders == {f"weight_decay={level}/seed={seed}" for level in ("0", "0.1") for seed in range(3)}
 
 
 def test_a_file_says_what_the_command_line_says(mlplab, houses, tmp_path):

@@ -103,9 +103,12 @@ def test_claims_of_a_killed_process_are_free_at_once_even_where_a_forked_child_l
         assert workers.lines(child) == ["child", "StoreError", "StoreError", "claimed"]
         with Store(workers.store) as store:
             assert store.claim(STUDY.runs) == []
-            parent.kill()
-            parent.wait()
-            os.kill(child, 0)  # alive
+            with Store.open_readonly(workers.store) as observer:
+                assert observer.in_hand(STUDY.digests) == set(STUDY.digests)
+                parent.kill()
+                parent.wait()
+                os.kill(child, 0)  # alive
+                assert observer.in_hand(STUDY.digests) == set()
             assert store.claim(STUDY.runs) == list(STUDY.runs)
     finally:
         os.kill(child, signal.SIGKILL)

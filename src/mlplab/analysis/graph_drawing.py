@@ -77,9 +77,10 @@ class Drawing:
     def save(self, path: str | Path) -> None:
         """Write .dot, .svg or .html. Raises InvalidInput for another suffix."""
         target = Path(path)
-        if target.suffix not in SUFFIXES:
+        suffix = target.suffix.lower()
+        if suffix not in SUFFIXES:
             raise InvalidInput("graph file", f"must end in {', '.join(SUFFIXES)}", target.name)
-        content = {".dot": lambda: self.dot, ".svg": self.svg, ".html": self.html}[target.suffix]()
+        content = {".dot": lambda: self.dot, ".svg": self.svg, ".html": self.html}[suffix]()
         target.write_text(content, "utf-8")
 
     def _repr_svg_(self) -> str:

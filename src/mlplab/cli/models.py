@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlplab.cli.options import PANEL, Inputs, Json, LossName, Model, Plot, Trust, print_json
-from mlplab.cli.present import check_plot, print_table, save_plot, told
+from mlplab.cli.present import check_file, check_plot, print_table, save_plot, told
 from mlplab.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -181,12 +181,8 @@ def check_drawing(path: str, *, suffixes: tuple[str, ...] | None = None) -> None
     from mlplab.analysis.graph_drawing import SUFFIXES
     from mlplab.errors import import_extra
 
-    known = suffixes or SUFFIXES
-    if Path(path).suffix not in known:
-        raise InvalidInput("--out", f"must end in {', '.join(known)}", path)
-    if not Path(path).absolute().parent.is_dir():
-        raise InvalidInput("--out", "must lie in a folder that exists", path)
-    if Path(path).suffix in (".svg", ".html"):
+    check_file("--out", path, suffixes or SUFFIXES)
+    if Path(path).suffix.lower() in (".svg", ".html"):
         import_extra("pygraphviz", what="A drawing of a graph", extra="graph")
 
 

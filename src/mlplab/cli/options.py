@@ -14,6 +14,7 @@ from mlplab.errors import InvalidInput
 if TYPE_CHECKING:
     from mlplab.claims import Effort
     from mlplab.claims.words import Language
+    from mlplab.study import ScalarLog
 
 Lang = Annotated[str, typer.Option("--lang", help="Language of the answer: zh or en.", metavar="zh|en")]
 EffortOption = Annotated[
@@ -58,6 +59,10 @@ LossName = Annotated[
 Plot = Annotated[
     str | None, typer.Option("--plot", help="Write a figure: .svg .png .pdf .html.", metavar="FILE")
 ]
+LogDir = Annotated[
+    str | None,
+    typer.Option("--log-dir", help="Write curves for TensorBoard as they come.", metavar="FOLDER"),
+]
 Trust = Annotated[bool, typer.Option("--trust", help="Unpickle a .pt2 file: it can then run any program.")]
 BatchFile = Annotated[
     str | None,
@@ -101,6 +106,18 @@ def read_knobs(sets: list[str] | None) -> dict[str, str]:
 
 def print_json(content: Any) -> None:
     print(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
+
+
+@contextmanager
+def scalar_log(folder: str | None) -> Iterator[ScalarLog | None]:
+    """Where --log-dir says."""
+    if folder is None:
+        yield None
+        return
+    from mlplab.study import ScalarLog
+
+    with ScalarLog(folder) as log:
+        yield log
 
 
 @contextmanager

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlplab.cli.options import Json, print_json
-from mlplab.cli.present import print_table
-from mlplab.errors import InvalidInput, import_extra
+from mlplab.cli.present import check_report, print_table
+from mlplab.errors import InvalidInput
 
 # Modules that load pandas are imported where a command needs them: `mlplab --help` answers at once.
 commands = typer.Typer(
@@ -40,8 +39,7 @@ def check(
     """Has a table shifted? Status 0: no shift found; 1: shift; 2: error."""
     if not 0 < alpha < 1:
         raise InvalidInput("--alpha", "must be in (0, 1)", alpha, "0.05 is usual")
-    if report is not None:
-        _check_report(report)
+    check_report(report)
     from mlplab.book.bars import stage_bar
     from mlplab.shift.check import check_files
 
@@ -70,16 +68,6 @@ def check(
             typer.echo(f"\nReport: {report}")
     if found.is_shift:
         raise typer.Exit(1)
-
-
-def _check_report(path: str) -> None:
-    """Before anything is computed."""
-    if Path(path).suffix.lower() not in (".html", ".htm"):
-        raise InvalidInput("--report", "must end in .html", path)
-    if not Path(path).absolute().parent.is_dir():
-        raise InvalidInput("--report", "must lie in a folder that exists", path)
-    for module in ("altair", "vl_convert"):
-        import_extra(module, what="A report", extra="book")
 
 
 @commands.command("weights")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlplab.cli.options import Json, Sets, print_json, progress, read_knobs
+from mlplab.cli.options import Json, LogDir, Sets, print_json, progress, read_knobs, scalar_log
+from mlplab.cli.present import check_file, check_report
 from mlplab.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def compare(
     set_: Sets = None,
     executor: Executor = "local",
     address: Address = None,
+    log_dir: LogDir = None,
     report: Report = None,
     csv: Csv = None,
     as_json: Json = False,
@@ -97,7 +99,7 @@ def compare(
         str(Path(file).absolute()), roles, read_knobs(set_), read_levels(vary), seeds, baseline, metric, margin,
         until == "decided", max_seeds,
     )  # fmt: skip
-    _carry_out(plan, executor, address, report, csv, as_json=as_json)
+    _carry_out(plan, executor, address, log_dir, report, csv, as_json=as_json)
 
 
 @study_commands.command("run")
@@ -105,6 +107,7 @@ def run_(
     file: Annotated[str, typer.Argument(help="A TOML file.", metavar="FILE", show_default=False)],
     executor: Executor = "local",
     address: Address = None,
+    log_dir: LogDir = None,
     report: Report = None,
     csv: Csv = None,
     as_json: Json = False,
@@ -112,12 +115,14 @@ def run_(
     """Carry out the comparison in a TOML file."""
     from mlplab.study.plan import Plan
 
-    _carry_out(Plan.read(Path(file)), executor, address, report, csv, as_json=as_json)
+    _carry_out(Plan.read(Path(file)), executor, address, log_dir, report, csv, as_json=as_json)
 
 
 @study_commands.command()
 def status(as_json: Json = False) -> None:
     """How far the studies are that were begun on this machine; also while they run elsewhere."""
+    import pandas as pd
+
     from mlplab.study import register
     from mlplab.study.store import Store, default_path
 
@@ -126,9 +131,16 @@ def status(as_json: Json = False) -> None:
     if entries and default_path().exists():
         with Store.open_readonly() as store:
             for entry in entries:
-                done = len(store.stored(entry.digests))
+                done, training = len(store.stored(entry.digests)), len(store.in_hand(entry.digests))
                 rows.append(
-                    {"study": entry.name, "done": done, "runs": len(entry.digests), "begun": entry.begun}
+                    {
+                        "study": entry.name,
+                        "done": done,
+                        "runs": len(entry.digests),
+                        "at_most": entry.at_most,
+                        "training": training,
+                        "begun": entry.begun,
+                    }
                 )
     if as_json:
         print_json(rows)
@@ -137,8 +149,6 @@ def status(as_json: Json = False) -> None:
             "No study was begun yet: mlplab compare FILE --target COLUMN --vary KEY=LEVELS begins one."
         )
     else:
-        import pandas as pd
-
         from mlplab.cli.present import print_table
 
         print_table(pd.DataFrame(rows))
@@ -149,12 +159,13 @@ def resume(
     name: Name,
     executor: Executor = "local",
     address: Address = None,
+    log_dir: LogDir = None,
     report: Report = None,
     csv: Csv = None,
     as_json: Json = False,
 ) -> None:
     """Go on with a study where it was; a finished one is shown again."""
-    _carry_out(_plan(name), executor, address, report, csv, as_json=as_json)
+    _carry_out(_plan(name), executor, address, log_dir, report, csv, as_json=as_json)
 
 
 @study_commands.command()
@@ -169,7 +180,7 @@ def export(
     from mlplab.study.results import Results
     from mlplab.study.store import Store
 
-    check_csv("--out", out)
+    check_file("--out", out, (".csv",))
     plan = _plan(name)
     table = load_own(plan.file, plan.roles)
     _, arms, _ = checked(plan, table)
@@ -209,14 +220,6 @@ def read_levels(vary: list[str] | None) -> dict[str, list[Any]]:
     return found
 
 
-def check_csv(option: str, path: str) -> None:
-    """Before anything is trained. Raises InvalidInput."""
-    if Path(path).suffix.lower() != ".csv":
-        raise InvalidInput(option, "must end in .csv", path)
-    if not Path(path).absolute().parent.is_dir():
-        raise InvalidInput(option, "must lie in a folder that exists", path)
-
-
 def write_csv(frame: Any, path: str) -> None:
     frame.to_csv(path, index=False)
 
@@ -229,7 +232,14 @@ def _plan(name: str) -> Plan:
 
 
 def _carry_out(
-    plan: Plan, executor: str, address: str | None, report: str | None, csv: str | None, *, as_json: bool
+    plan: Plan,
+    executor: str,
+    address: str | None,
+    log_dir: str | None,
+    report: str | None,
+    csv: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     from mlplab.data.own_table import load_own
     from mlplab.study import Study, register
@@ -238,14 +248,23 @@ def _carry_out(
     from mlplab.study.store import Store
 
     if csv is not None:
-        check_csv("--csv", csv)
-    if report is not None:
-        _check_report(report)
+        check_file("--csv", csv, (".csv",))
+    check_report(report)
     table = load_own(plan.file, plan.roles)
     _, arms, _ = checked(plan, table)
-    with progress() as on_progress, Store() as store, _executor(executor, address) as how:
+
+    def note(study: Study) -> None:
+        nonlocal entry
+        entry = entry.add(study.digests)
+
+    with (
+        scalar_log(log_dir) as log,
+        progress() as on_progress,
+        Store() as store,
+        _executor(executor, address) as how,
+    ):
         entry = register.Entry.begin(plan, Study(arms, plan.seeds, table.dataset).digests)
-        outcome = carry_out(plan, table, store, on_progress=on_progress, **how)
+        outcome = carry_out(plan, table, store, on_progress=on_progress, on_study=note, log=log, **how)
     if csv is not None:
         write_csv(outcome.results.frame, csv)
     if report is not None:
@@ -256,7 +275,7 @@ def _carry_out(
         print_json(outcome.to_dict() | {"study": entry.name})
         return
     _print(outcome, entry.name)
-    for what, path in (("Runs", csv), ("Report", report)):
+    for what, path in (("Runs", csv), ("Report", report), ("Curves", log_dir)):
         if path is not None:
             typer.echo(f"{what:14} {path}")
 
@@ -275,16 +294,6 @@ def _executor(name: str, address: str | None) -> Iterator[dict[str, Any]]:
 
     with Cluster(address) as cluster:
         yield {"train": cluster, "chunks_at_once": cluster.chunks_at_once}
-
-
-def _check_report(path: str) -> None:
-    from mlplab.errors import import_extra
-
-    import_extra("vl_convert", what="A report", extra="book")
-    if Path(path).suffix.lower() not in (".html", ".htm"):
-        raise InvalidInput("--report", "must end in .html", path)
-    if not Path(path).absolute().parent.is_dir():
-        raise InvalidInput("--report", "must lie in a folder that exists", path)
 
 
 def _print(outcome: Outcome, name: str) -> None:

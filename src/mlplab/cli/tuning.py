@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlplab.cli.options import Json, Plot, Sets, print_json, progress, read_knobs
+from mlplab.cli.options import Json, LogDir, Plot, Sets, print_json, progress, read_knobs, scalar_log
 from mlplab.cli.present import check_plot, print_table, save_plot, told
 from mlplab.errors import InvalidInput
 
@@ -56,6 +56,7 @@ def tune(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the search.", metavar="N")] = 0,
     set_: Sets = None,
+    log_dir: LogDir = None,
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
@@ -70,10 +71,10 @@ def tune(
     dataset = _dataset(data, target)
     base = Setting() if dataset.task == "classification" else knobs.turn(Setting(), loss="squared_error")
     space = tool.Space(knobs.turn(base, **read_knobs(set_)), **asked)
-    with progress() as on_progress, Store() as store:
+    with scalar_log(log_dir) as log, progress() as on_progress, Store() as store:
         found = tool.tune(
             space, dataset, store, strategy=strategy, budget=budget, seeds=seeds, metric=metric, seed=seed,
-            on_progress=on_progress,
+            on_progress=on_progress, log=log,
         )  # fmt: skip
     if plot:
         save_plot(found.plot(), plot)

@@ -76,7 +76,8 @@ def train_group(
         history.go_on(before)
     step = passed * batches.steps_per_epoch
     for epoch in range(passed + 1, training.epochs + 1):
-        if not history.is_training.any():
+        is_training = history.is_training
+        if not is_training.any():
             break
         passed = epoch
         is_evaluated = epoch % training.evaluate_every == 0 or epoch == training.epochs
@@ -101,12 +102,10 @@ def train_group(
         step += len(sizes)
         # float64: sums of finite losses stay finite, and an epoch's mean keeps its digits.
         shares = torch.tensor(sizes, dtype=torch.float64, device=device)[:, None] / batches.num_examples
-        history.append(
-            {
-                f"running_{name}": (torch.stack(values).double() * shares).sum(0)
-                for name, values in seen.items()
-            }
-        )
+        points = {
+            f"running_{name}": (torch.stack(values).double() * shares).sum(0) for name, values in seen.items()
+        }
+        history.append(points)
         if is_evaluated:
             evaluated = models.evaluate("validation")
             if "weight_norms" in training.probes:
@@ -120,11 +119,12 @@ def train_group(
             history.watch_evaluation([*evaluated.values(), *observed.values()], step)
             number = torch.full((len(runs),), float(epoch), device=device)
             history.append({"evaluated_epoch": number} | evaluated | observed)
+            points |= evaluated | observed
             if training.patience is not None:
                 best = _keep_best(models, best, history.judge(evaluated["validation_loss"], epoch))
         if epoch in training.keep_weights:
             history.kept[epoch] = models.parameters()
-        yield Epoch(members, epoch)
+        yield Epoch(members, epoch, points, is_training)
     spent = [state.seconds for state in before] or [0.0] * len(runs)
     kept: list[State | None] = [None] * len(runs)
     if keep_states:

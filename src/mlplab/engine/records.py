@@ -4,6 +4,7 @@ A `State` is what a later training goes on from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,10 +18,19 @@ Parameters = tuple[tuple[np.ndarray, np.ndarray], ...]
 
 @dataclass(frozen=True)
 class Epoch:
-    """The runs of a chunk have passed once over their training part. `number` counts from 1."""
+    """The runs of a chunk have passed once over their training part.
+
+    Arguments:
+      number: counts from 1.
+      values: this epoch's points of the curves of `Result`, a number for each run.
+      is_training: for each run, whether it had neither diverged nor stopped before this epoch: what the others measure
+        is no part of their results.
+    """
 
     runs: tuple[Run, ...]
     number: int
+    values: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    is_training: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

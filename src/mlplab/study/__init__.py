@@ -10,12 +10,14 @@ from mlplab.study.design import Arm, Study, factorial
 from mlplab.study.results import Results
 from mlplab.study.row import StoredResult
 from mlplab.study.run import Progress, Train, run_study
+from mlplab.study.scalars import ScalarLog
 from mlplab.study.store import Store, default_path
 
 __all__ = [
     "Arm",
     "Progress",
     "Results",
+    "ScalarLog",
     "Store",
     "StoredResult",
     "Study",

@@ -17,6 +17,7 @@ from mlplab.study.design import Arm, Study
 from mlplab.study.plan import Plan
 from mlplab.study.results import Results
 from mlplab.study.run import CHUNKS_AT_ONCE, Progress, Train, run_study
+from mlplab.study.scalars import ScalarLog
 from mlplab.study.store import Store
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Outcome:
     @property
     def sign(self) -> int:
         """1 where more is better, -1 where less is."""
-        return 1 if self.metric.endswith("accuracy") else -1
+        return sign_of(self.metric)
 
     def ranking(self) -> pd.DataFrame:
         """A row for each arm, best first; arms of which a run diverged come last.
@@ -163,8 +164,14 @@ def compare(
     train: Train = engine.train,
     chunks_at_once: int = CHUNKS_AT_ONCE,
     on_progress: Callable[[Progress], None] | None = None,
+    on_study: Callable[[Study], None] | None = None,
+    log: ScalarLog | None = None,
 ) -> Outcome:
     """Carry out a plan on its table. What the store holds already is not trained again.
+
+    Arguments:
+      on_study: is told the runs of each look, before they are trained.
+      train, chunks_at_once, on_progress, log: as `run_study` has them.
 
     Raises UnknownName for a baseline or metric that is not there, InvalidInput for a level that a knob refuses or a
     single arm.
@@ -174,7 +181,11 @@ def compare(
 
     def run(names: Sequence[str], num_seeds: int) -> Results:
         study = Study([by_name[name] for name in names], num_seeds, table.dataset)
-        return run_study(study, store, train=train, chunks_at_once=chunks_at_once, on_progress=on_progress)
+        if on_study is not None:
+            on_study(study)
+        return run_study(
+            study, store, train=train, chunks_at_once=chunks_at_once, on_progress=on_progress, log=log
+        )
 
     if plan.until_decided:
         planned = looks(plan.seeds, plan.max_seeds)
@@ -189,9 +200,8 @@ def compare(
             if baseline in whole and others
             else {}
         )
-    sign = 1 if metric.endswith("accuracy") else -1
     whole = _whole(results)
-    best = max(whole, key=lambda arm: sign * results.values(metric, arm).mean()) if whole else None
+    best = max(whole, key=lambda arm: sign_of(metric) * results.values(metric, arm).mean()) if whole else None
     test = None
     if best is not None and best in comparisons:
         seeds = min(len(results.values(metric, best)), len(results.values(metric, baseline)))
@@ -214,6 +224,11 @@ def checked(plan: Plan, table: OwnTable) -> tuple[str, tuple[Arm, ...], str]:
     if metric not in known:
         raise UnknownName("--metric", metric, known)
     return metric, arms, baseline
+
+
+def sign_of(metric: str) -> int:
+    """1 where more is better, -1 where less is."""
+    return 1 if metric.endswith("accuracy") else -1
 
 
 def _whole(results: Results) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -20,22 +20,38 @@ from mlplab.study.store import default_path
 
 @dataclass(frozen=True)
 class Entry:
-    """A study that was begun: its name, plan, the digests of the runs planned last, and when it began."""
+    """A study that was begun.
+
+    Arguments:
+      digests: of the runs that are planned so far; a study until it is decided plans more at each look.
+      at_most: how many there can be.
+      begun: when, in UTC.
+    """
 
     name: str
     plan: Plan
     digests: tuple[str, ...]
+    at_most: int
     begun: str
 
     @classmethod
     def begin(cls, plan: Plan, digests: Sequence[str]) -> Self:
-        """Note a study. One with the same plan keeps its name."""
-        name = _name(plan)
+        """Note a study with the runs of its first look. One with the same plan keeps its name."""
         begun = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
-        entry = cls(name, plan, tuple(digests), begun)
-        held = {"format": 1, "plan": plan.to_dict(), "digests": list(digests), "begun": begun}
-        _write(folder() / f"{name}.json", json.dumps(held, indent=1))
-        return entry
+        num_arms = len(digests) // plan.seeds
+        at_most = num_arms * (plan.max_seeds if plan.until_decided else plan.seeds)
+        return cls(_name(plan), plan, tuple(digests), at_most, begun)._written()
+
+    def add(self, digests: Sequence[str]) -> Self:
+        """Note runs of a further look."""
+        planned = tuple(dict.fromkeys((*self.digests, *digests)))
+        return self if planned == self.digests else replace(self, digests=planned)._written()
+
+    def _written(self) -> Self:
+        held = {"format": 2} | asdict(self) | {"plan": self.plan.to_dict()}
+        del held["name"]
+        _write(folder() / f"{self.name}.json", json.dumps(held, indent=1))
+        return self
 
 
 def folder() -> Path:
@@ -66,7 +82,8 @@ def _name(plan: Plan) -> str:
 def _read(path: Path) -> Entry:
     try:
         held = json.loads(path.read_text("utf-8"))
-        return Entry(path.stem, Plan.from_dict(held["plan"]), tuple(held["digests"]), held["begun"])
+        digests = tuple(held["digests"])
+        return Entry(path.stem, Plan.from_dict(held["plan"]), digests, held["at_most"], held["begun"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged ({error}): remove it and begin the study again.") from error
 

@@ -15,6 +15,7 @@ from mlplab.errors import StoreError
 from mlplab.spec import Run
 from mlplab.study.design import Study
 from mlplab.study.results import Results
+from mlplab.study.scalars import ScalarLog
 from mlplab.study.store import Store
 
 Record = Epoch | Result | Retry
@@ -63,6 +64,7 @@ def run_study(
     train: Train = engine.train,
     on_progress: Callable[[Progress], None] | None = None,
     chunks_at_once: int = CHUNKS_AT_ONCE,
+    log: ScalarLog | None = None,
 ) -> Results:
     """The results of all runs of a study: those in the store, and those missing, which are trained now.
 
@@ -75,6 +77,7 @@ def run_study(
       on_progress: called at the start, after each chunk, and about every REPORT_SECONDS in between.
       chunks_at_once: chunks of the engine that `train` is given together, to spread over cores or workers. Each is
         stored as soon as it is complete.
+      log: where curves are written, also of runs that the store held.
 
     Raises what `train` raises, StoreError, and KeyboardInterrupt. Whatever ends it, finished results are kept
     and claims are given back.
@@ -92,7 +95,7 @@ def run_study(
                 claimed = [_claim(chunk, store, report) for chunk in chunks[start : start + chunks_at_once]]
                 if claimed := [chunk for chunk in claimed if chunk]:
                     is_idle = False
-                    _train_chunks(claimed, study.datasets, store, train, device, report)
+                    _train_chunks(claimed, study, store, train, device, report, log)
             missing = _missing(run_of, store)
             report.now(done=len(run_of) - len(missing), is_waiting=is_idle and bool(missing))
             if is_idle and missing:
@@ -103,7 +106,10 @@ def run_study(
             store.release()
         raise
     store.release()
-    return Results.of(study, store)
+    results = Results.of(study, store)
+    if log is not None:
+        log.results(results)
+    return results
 
 
 def _missing(run_of: Mapping[str, Run], store: Store) -> list[Run]:
@@ -121,11 +127,12 @@ def _claim(chunk: Sequence[Run], store: Store, report: _Report) -> list[Run]:
 
 def _train_chunks(
     chunks: Sequence[Sequence[Run]],
-    datasets: Mapping[str, Dataset],
+    study: Study,
     store: Store,
     train: Train,
     device: str,
     report: _Report,
+    log: ScalarLog | None,
 ) -> None:
     """Train claimed chunks; save each in one transaction as soon as all its results are there."""
     runs = [run for chunk in chunks for run in chunk]
@@ -133,7 +140,7 @@ def _train_chunks(
     results: dict[Run, Result] = {}
     report.begin(runs)
     try:
-        with _closing(train(runs, datasets)) as records:
+        with _closing(train(runs, study.datasets)) as records:
             for record in records:
                 if isinstance(record, Retry):
                     report.now(
@@ -142,6 +149,8 @@ def _train_chunks(
                     continue
                 if isinstance(record, Epoch):
                     report.epoch(len(record.runs))
+                    if log is not None:
+                        log.epoch(study, record)
                     continue
                 results[record.run] = record
                 for chunk in [chunk for chunk in waiting if record.run in chunk and chunk <= results.keys()]:

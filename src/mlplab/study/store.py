@@ -102,6 +102,13 @@ class Store:
             digest for (digest,) in self._file.select_in("SELECT digest FROM runs WHERE digest IN", digests)
         }
 
+    def in_hand(self, digests: Iterable[str]) -> set[str]:
+        """Those of `digests` that a living process is training just now."""
+        claims = list(self._file.select_in("SELECT digest, owner FROM claims WHERE digest IN", digests))
+        # Claims that can be read are committed, so their owners hold their locks already.
+        living = {name for name in {name for _, name in claims} if owner.is_alive(self._file.real_path, name)}
+        return {digest for digest, name in claims if name in living}
+
     def get(self, digests: Iterable[str], *, parameters: bool = True) -> dict[str, StoredResult]:
         """The results of those of `digests` that have one, in the order asked for.
 

@@ -17,6 +17,7 @@ from mlplab.errors import InvalidInput, UnknownName
 from mlplab.study.design import Arm, Study, level_text
 from mlplab.study.results import Results
 from mlplab.study.run import Progress, run_study
+from mlplab.study.scalars import ScalarLog
 from mlplab.study.space import Space
 from mlplab.study.store import Store
 from mlplab.study.tuning.bench import Bench, Evaluate, Trial
@@ -195,6 +196,7 @@ def tune(
     seed: int = 0,
     device: str = "cpu",
     on_progress: Callable[[Progress], None] | None = None,
+    log: ScalarLog | None = None,
 ) -> Tuning:
     """Search a space, then train the winner anew, beside the setting as given, on seeds that the search did not use.
 
@@ -207,10 +209,11 @@ def tune(
       seeds: fresh ones, for the refit.
       metric: `validation_accuracy` (the default for classes) or `validation_loss`.
       seed: of the search: what is drawn, and the first seed that is trained on.
+      log: where curves are written.
 
     Raises UnknownName, InvalidInput for a budget too small and for what does not go together, MissingExtra, StoreError.
     """
-    run = partial(run_study, store=store, on_progress=on_progress)
+    run = partial(run_study, store=store, on_progress=on_progress, log=log)
     return tune_by(
         run,
         space,
