@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from mlplab.book import document, evidence, pandoc
+from mlplab.book import document, evidence, making, pandoc
 from mlplab.book.evidence import Evidence
-from mlplab.book.html import pages, site
-from mlplab.book.html.words import MEANINGS, WORDS
+from mlplab.book.html import pages
+from mlplab.book.words import MEANINGS, WORDS
 from mlplab.claims.words import LANGUAGES
 
 from . import cases
@@ -41,7 +41,7 @@ def published(answered, checkout):
 
 
 def page_of(made: document.Document) -> str:
-    html = pandoc.to_html(made.pandoc_version, made.sections) if made.sections else {}
+    (html,) = pandoc.to_html(made.pandoc_version, [made.sections])
     return pages.answer_page(made, html, None, made)
 
 
@@ -139,12 +139,12 @@ def test_a_claim_that_no_longer_holds_stops_the_book_and_names_the_sentence(answ
 def test_what_a_person_must_mend_comes_back_as_a_line(answered, checkout, monkeypatch):
     evidence.folder().mkdir(parents=True)
     (evidence.folder() / f"{cases.NUMBER}.json").write_text("{", "utf-8")
-    (line,) = site.make(cases.NUMBER).broken
+    (line,) = making.make(cases.NUMBER).broken
     assert line.startswith("4.2.1: ")
     assert "cannot be read as evidence" in line
     evidence.write(cases.inquiry(), evidence.folder())
     monkeypatch.setitem(cases.TEXTS, "zh", cases.TEXTS["zh"].replace("很小。", "{{ nobody }}"))
-    (line,) = site.make(cases.NUMBER).broken
+    (line,) = making.make(cases.NUMBER).broken
     assert "quotes what nobody found" in line
 
 

@@ -10,13 +10,14 @@ from mlplab.errors import InvalidInput
 
 def html(markdown: str, language: str = "en") -> str:
     version, parts = pandoc.parse({"a": markdown}, language)
-    return pandoc.to_html(version, parts)["a"]
+    (text,) = pandoc.to_html(version, [parts])
+    return text["a"]
 
 
 def test_parts_stay_apart_and_in_their_order():
     texts = {"short": "One.", "why": "Two.\n\n### Deeper\n\n- three", "limits": ""}
     version, parts = pandoc.parse(texts, "en")
-    made = pandoc.to_html(version, parts)
+    (made,) = pandoc.to_html(version, [parts])
     assert list(made) == list(texts)
     assert made["short"] == "<p>One.</p>"
     assert "<h3>Deeper</h3>" in made["why"]

@@ -6,15 +6,16 @@ of an exercise without an answer, or without evidence, it says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mlplab.answers import Answer, answer, code, exercise, show
+from mlplab.answers import EXERCISES, Answer, answer, code, exercise, show
 from mlplab.book import evidence, figures, labels, pandoc
 from mlplab.book.evidence import Evidence
 from mlplab.book.texts import render
-from mlplab.claims import Claim, ClaimKind, Finding, Judgement, Language
+from mlplab.claims import Claim, ClaimKind, Finding, Judgement, Language, Observations
 from mlplab.claims.observations import DataUsed
 from mlplab.stats import Verdict
 
@@ -52,14 +53,27 @@ class ShownTable:
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    @property
+    def numeric(self) -> list[int]:
+        """Columns of numbers, which are set to the right; the first one names the row."""
+        return [
+            i
+            for i in range(1, len(self.heads))
+            if all(re.match(r"[−+\-±<>≈~]?[\d∞]|$|[–—-]$", row[i]) for row in self.rows)
+        ]
+
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as Vega-Lite, as SVG for whoever has no program to draw it, and in words for who sees neither."""
+    """A figure as Vega-Lite, as SVG for whoever has no program to draw it and for paper, and in words for who sees none.
+
+    On paper it may be narrower than on a screen: `figures.on_paper`.
+    """
 
     spec: dict[str, Any]
     svg: str
     words: str
+    paper_svg: str
 
 
 @dataclass(frozen=True)
@@ -166,7 +180,8 @@ def _document(number: str, found: Answer | None, held: Evidence | None, language
             ],
         )
     inquiry, seen = held.inquiry, held.inquiry.observations
-    text = render(number, found, seen, inquiry.findings, language)
+    written = render(number, found, seen, inquiry.findings, language)
+    text = {name: _with_links(part, number) for name, part in written.items()}
     version, sections = pandoc.parse(text, language)
     shown_tables = [
         ShownTable(
@@ -187,12 +202,26 @@ def _document(number: str, found: Answer | None, held: Evidence | None, language
         ],
         circulated=[(said.says.of(language), said.judge(inquiry.findings)) for said in found.circulated],
         tables=shown_tables,
-        figure=Figure(*figures.drawn(found.figure(seen, language), language)),
+        figure=_drawn(found, seen, language),
         data=seen.data,
         num_seeds=seen.num_seeds,
         studies=seen.studies,
         made_with=held.made_with,
     )
+
+
+def _drawn(found: Answer, seen: Observations, language: Language) -> Figure:
+    spec, svg, words = figures.drawn(found.figure(seen, language))
+    return Figure(spec, svg, words, figures.on_paper(spec, svg))
+
+
+def _with_links(markdown: str, own: str) -> str:
+    """Where a text names another exercise, a link to its page."""
+
+    def linked(named: re.Match[str]) -> str:
+        return f"[{named[0]}]({named[1]}.html)" if named[1] in EXERCISES and named[1] != own else named[0]
+
+    return re.sub(r"(?:exercise|练习) (\d+\.\d+\.\d+)", linked, markdown)
 
 
 def _shown(claim: Claim, finding: Finding, control: Verdict, language: Language) -> ShownClaim:

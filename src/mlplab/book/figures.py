@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplab.claims import Language
 from mlplab.errors import MissingExtra, import_extra
 from mlplab.study import default_path
 
@@ -39,7 +39,7 @@ CONFIG: dict[str, Any] = {
     "view": {"stroke": None, "continuousWidth": 300, "continuousHeight": 300},
     "axis": {"labelFontSize": 12, "titleFontSize": 12.5, "titleFontWeight": 400, "titlePadding": 8},
     "header": {"labelFontSize": 12.5, "titleFontSize": 12.5},
-    "legend": {"labelFontSize": 12, "titleFontSize": 12.5, "titleFontWeight": 400},
+    "legend": {"labelLimit": 400, "labelFontSize": 12, "titleFontSize": 12.5, "titleFontWeight": 400},
     "title": {
         "fontSize": 14,
         "fontWeight": 600,
@@ -52,7 +52,7 @@ CONFIG: dict[str, Any] = {
 DIGITS = 6  # of a number in a figure's data: no screen shows more
 
 
-def drawn(chart: altair.TopLevelMixin, language: Language) -> tuple[dict[str, Any], str, str]:
+def drawn(chart: altair.TopLevelMixin) -> tuple[dict[str, Any], str, str]:
     """For the book: the Vega-Lite specification, the SVG, and what it shows in words.
 
     Raises MissingExtra without the extra `book`.
@@ -63,6 +63,40 @@ def drawn(chart: altair.TopLevelMixin, language: Language) -> tuple[dict[str, An
     words = "; ".join(dict.fromkeys(_titles(plain)))
     spec = _shorter(plain) | {"config": CONFIG, "description": words}
     return spec, vl_convert.vegalite_to_svg(spec), words
+
+
+# On paper a figure is as wide as the text: smaller panels leave its letters large enough to read.
+WIDE = 720
+PANEL_SCALE = 0.75
+
+
+def on_paper(spec: dict[str, Any], svg: str) -> str:
+    """The SVG of a figure for a page of paper: that of the screen, unless it is too wide for its letters to be read.
+
+    Then its panels are smaller, and legends stand below them.
+    """
+    drawn_width = re.search(r'<svg[^>]*\bwidth="([\d.]+)"', svg)
+    if drawn_width is None or float(drawn_width[1]) <= WIDE:
+        return svg
+    legend = CONFIG["legend"] | {"orient": "bottom", "columns": 1}
+    view = {"stroke": None} | {f"continuous{side}": 300 * PANEL_SCALE for side in ("Width", "Height")}
+    narrow = _narrower({name: part for name, part in spec.items() if name not in ("config", "datasets")})
+    spec = spec | narrow | {"config": CONFIG | {"legend": legend, "view": view}}
+    return import_extra("vl_convert", what="A figure", extra="book").vegalite_to_svg(spec)
+
+
+def _narrower(value: Any) -> Any:
+    """The same with smaller panels; bars keep their thickness, which is a step and not a size."""
+    if isinstance(value, list):
+        return [_narrower(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: round(part * PANEL_SCALE)
+        if name in ("width", "height") and isinstance(part, int | float)
+        else _narrower(part)
+        for name, part in value.items()
+    }
 
 
 def _titles(spec: Any) -> Iterator[str]:

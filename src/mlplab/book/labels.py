@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mlplab.claims import Judgement, Words
 from mlplab.stats import Verdict
 
@@ -18,6 +20,12 @@ JUDGEMENTS: dict[Judgement, Words] = {
     "unsupported": Words("unsupported", "缺乏依据"),
     "skipped": Words("skipped", "略过"),
 }
+# Their signs, for who sees no colours; `awaits`: evidence is yet to decide.
+SHAPES: dict[Verdict | Judgement | Literal["awaits"], str] = {
+    "holds": "✓", "fails": "✗", "undecided": "?",
+    "right": "✓", "wrong": "✗", "incomplete": "◐", "misread": "↷", "unsupported": "?", "skipped": "–",
+    "awaits": "…",
+}  # fmt: skip
 KINDS = {
     "proof": Words("proof", "证明"),
     "property": Words("property", "性质"),

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from mlplab.book.unicode_math import to_unicode
 from mlplab.claims import Language
 from mlplab.errors import InvalidInput, import_extra
 
@@ -22,7 +23,18 @@ READERS: dict[Language, str] = {
     "en": "markdown-raw_html-raw_tex-citations-auto_identifiers-latex_macros",
     "zh": "markdown-raw_html-raw_tex-citations-auto_identifiers-latex_macros-smart+east_asian_line_breaks",
 }
-BETWEEN = {"t": "RawBlock", "c": ["html", "<!-- next part -->"]}
+# Names of symbols that pandoc writes and Typst has no more.
+RENAMED = {
+    "dot.circle": "dot.o",
+    "gt.tri": "gt.closed",
+    "lt.tri": "lt.closed",
+    "minus.circle": "minus.o",
+    "sect": "inter",
+    "tack.r.double": "tack.rr",
+    "times.circle": "times.o",
+}
+BETWEEN: dict[str, str] = {"html": "<!-- next part -->", "typst": "/* next part */"}
+EXERCISE_LINK = re.compile(r"(\d+\.\d+\.\d+)\.html")
 
 
 def parse(parts: Mapping[str, str], language: Language) -> tuple[list[int], dict[str, Blocks]]:
@@ -45,24 +57,84 @@ def parse(parts: Mapping[str, str], language: Language) -> tuple[list[int], dict
     return read["pandoc-api-version"], found
 
 
-def to_html(version: Sequence[int], parts: Mapping[str, Blocks]) -> dict[str, str]:
-    """HTML of each text, formulas as MathML. Raises InvalidInput for a formula that is none."""
-    blocks: Blocks = []
-    for part in parts.values():
-        blocks += [*part, BETWEEN]
+def to_html(version: Sequence[int], texts: Sequence[Mapping[str, Blocks]]) -> list[dict[str, str]]:
+    """HTML of each part of each text, formulas as MathML. Raises InvalidInput for a formula that is none."""
+    arguments = ("-t", "html5", "--mathml", "--syntax-highlighting=none")
+    return [
+        {name: _with_spoken_formulas(part) for name, part in text.items()}
+        for text in _written(version, texts, "html", *arguments)
+    ]
+
+
+def to_typst(version: Sequence[int], texts: Sequence[Mapping[str, Blocks]]) -> list[dict[str, str]]:
+    """Typst's markup of each part of each text, for a book where headings of an exercise's parts are of level 3.
+
+    A link to the page of an exercise leads to its label, `<ex-4.6.1>`; every formula has its text alternative.
+    Raises InvalidInput as `to_html` does.
+    """
+    bookish = [{name: _for_a_book(blocks) for name, blocks in text.items()} for text in texts]
+    written = _written(version, bookish, "typst", "-t", "typst")
+    return [
+        {name: _with_alternatives(part, formulas(text[name])) for name, part in parts.items()}
+        for text, parts in zip(texts, written, strict=True)
+    ]
+
+
+def formulas(value: Any) -> list[str]:
+    """The LaTeX of all formulas of some blocks, in their order."""
+    if isinstance(value, list):
+        return [latex for item in value for latex in formulas(item)]
+    if not isinstance(value, dict):
+        return []
+    return [value["c"][1]] if value.get("t") == "Math" else formulas(value.get("c"))
+
+
+def _written(
+    version: Sequence[int], texts: Sequence[Mapping[str, Blocks]], form: str, *arguments: str
+) -> list[dict[str, str]]:
+    """All at once: pandoc takes longest to start."""
+    between = {"t": "RawBlock", "c": [form, BETWEEN[form]]}
+    parts = [blocks for text in texts for blocks in text.values()]
+    if not parts:
+        return [{} for _ in texts]
+    blocks = [block for part in parts for block in (*part, between)]
     document = {"pandoc-api-version": list(version), "meta": {}, "blocks": blocks}
-    html = _run(
-        json.dumps(document),
-        "-f",
-        "json",
-        "-t",
-        "html5",
-        "--mathml",
-        "--syntax-highlighting=none",
-        "--wrap=none",
+    written = iter(
+        _run(json.dumps(document), "-f", "json", "--wrap=none", *arguments).split(BETWEEN[form])
     )
-    pieces = html.split("<!-- next part -->")
-    return {name: _with_spoken_formulas(piece.strip()) for name, piece in zip(parts, pieces, strict=False)}
+    return [{name: next(written).strip() for name in text} for text in texts]
+
+
+def _for_a_book(value: Any) -> Any:
+    """The same blocks with headings a level deeper, and links between pages as links within the book."""
+    if isinstance(value, list):
+        return [_for_a_book(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    value = {name: _for_a_book(item) for name, item in value.items()}
+    if value.get("t") == "Header":
+        level, *rest = value["c"]
+        return value | {"c": [level + 1, *rest]}
+    if value.get("t") == "Link" and (page := EXERCISE_LINK.fullmatch(value["c"][2][0])):
+        attributes, inlines, (_, title) = value["c"]
+        return value | {"c": [attributes, inlines, [f"#ex-{page[1]}", title]]}
+    return value
+
+
+def _with_alternatives(markup: str, latex: Sequence[str]) -> str:
+    """The same with the text alternative of each formula, and symbols under the names that they have now."""
+    names = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, RENAMED))})(?!\w)")
+    held = iter(latex)
+
+    def spoken(found: re.Match[str]) -> str:
+        if found["code"]:
+            return found[0]
+        formula = names.sub(lambda name: RENAMED[name[0]], found[0])
+        spoken = json.dumps(to_unicode(next(held)), ensure_ascii=False)
+        return f"#{{set math.equation(alt: {spoken}); {formula}}};"
+
+    # Dollars of programs are no formulas.
+    return re.sub(r"(?P<code>`+).*?(?P=code)|(?<!\\)\$.*?(?<!\\)\$", spoken, markup, flags=re.DOTALL)
 
 
 def _with_spoken_formulas(html: str) -> str:

@@ -14,8 +14,10 @@ HERE = Path("dist/book")
 
 @commands.command()
 def build(out: Out = HERE) -> None:
-    """Build the book from the published evidence, in both languages. Fails where a claim no longer holds."""
-    typer.echo(_built(out))
+    """Build the book from the published evidence, as pages and as PDF, in both languages. Fails where a claim no longer
+    holds."""
+    for path in _built(out):
+        typer.echo(path)
 
 
 @commands.command()
@@ -40,9 +42,9 @@ def serve(
     serve_folder(out, port=port, on_ready=tell)
 
 
-def _built(out: Path) -> Path:
+def _built(out: Path) -> list[Path]:
     from mlplab.book.bars import stage_bar
-    from mlplab.book.html import site
+    from mlplab.book.build import build as build_book
 
     with stage_bar() as on_progress:
-        return site.build(out, on_progress=on_progress)
+        return build_book(out, on_progress=on_progress)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
@@ -17,34 +16,16 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from mlplab.answers import answer
-from mlplab.book import labels
-from mlplab.book.document import Document, ShownTable
+from mlplab.book import labels, notes
+from mlplab.book.document import Document
 from mlplab.book.errata import Correction
-from mlplab.book.html.words import MEANINGS, WORDS
-from mlplab.claims import Judgement, Language
+from mlplab.book.words import MEANINGS, WORDS
+from mlplab.claims import Language
 
 HTML_LANG: dict[Language, str] = {"zh": "zh-CN", "en": "en"}
 BOOK_LINK: dict[Language, str] = {"zh": "https://zh.d2l.ai", "en": "https://d2l.ai"}
-SHAPES = {
-    "holds": "✓", "fails": "✗", "undecided": "?",
-    "right": "✓", "wrong": "✗", "incomplete": "◐", "misread": "↷", "unsupported": "?", "skipped": "–",
-}  # fmt: skip
-# What does not stand comes first.
-ORDER: tuple[Judgement, ...] = ("wrong", "misread", "unsupported", "incomplete", "skipped", "right")
 SECTIONS = "question short why evidence circulates limits code again references provenance".split()
 SHOWN_ROWS = 60  # of a figure's data; the rest are in the evidence
-
-assert set(ORDER) == set(get_args(Judgement))
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Statements on one exercise that were judged alike."""
-
-    document: Document
-    says: Sequence[str]
-    reason: Markup
-
 
 def _lines(cell: str) -> Markup:
     """An estimate above its interval."""
@@ -54,12 +35,6 @@ def _lines(cell: str) -> Markup:
     )
 
 
-def _numeric(table: ShownTable) -> set[int]:
-    """Columns of numbers, which are set to the right; the first one names the row."""
-    columns = range(1, len(table.heads))
-    return {i for i in columns if all(re.match(r"[−+\-±<>≈~]?[\d∞]|$|[–—-]$", row[i]) for row in table.rows)}
-
-
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("mlplab.book.html"),
     autoescape=True,
@@ -67,8 +42,8 @@ ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"lines": _lines, "numeric": _numeric}
-ENVIRONMENT.globals["shapes"] = SHAPES
+ENVIRONMENT.filters["lines"] = _lines
+ENVIRONMENT.globals["shapes"] = labels.SHAPES
 
 
 def answer_page(
@@ -101,7 +76,7 @@ def answer_page(
 
 def index_page(documents: Sequence[Document], language: Language) -> str:
     """All exercises, and at a glance what the circulated answers are worth."""
-    counts = [(name, len(_judged(documents, name))) for name in ORDER]
+    counts = [(name, notes.count(documents, name)) for name in notes.ORDER]
     return _page(
         "index.html",
         language,
@@ -112,7 +87,7 @@ def index_page(documents: Sequence[Document], language: Language) -> str:
         num_published=sum(document.state == "published" for document in documents),
         counts=[(name, count) for name, count in counts if count],
         total_judged=sum(count for _, count in counts),
-        meanings=[(name, MEANINGS[name].of(language)) for name in ORDER],
+        meanings=[(name, MEANINGS[name].of(language)) for name in notes.ORDER],
         sections=[
             SimpleNamespace(number=number, title=(held := list(group))[0].section_title, documents=held)
             for number, group in groupby(documents, key=lambda document: document.section)
@@ -124,16 +99,8 @@ def notes_page(
     documents: Sequence[Document], html: Mapping[str, Mapping[str, str]], language: Language
 ) -> str:
     """What the notes got wrong, with the reasons; `html` holds the sections of each exercise's text."""
-    groups = []
-    for name in ORDER:
-        entries = [
-            Entry(document, says, Markup(html.get(document.number, {}).get("circulates", "")))
-            for document in documents
-            if (says := _says(document, name)) is not None
-        ]
-        if entries:
-            groups.append((name, entries))
-    counts = {name: len(_judged(documents, name)) for name in ORDER if name != "skipped"}
+    groups = [(name, held) for name in notes.ORDER if (held := notes.entries(documents, name))]
+    wrong, total = notes.judged(documents)
     return _page(
         "notes.html",
         language,
@@ -141,9 +108,10 @@ def notes_page(
         kind="plain",
         description=WORDS["notes"].of(language),
         groups=groups,
-        meanings={name: MEANINGS[name].of(language) for name in ORDER},
-        total=sum(counts.values()),
-        wrong=sum(counts.values()) - counts["right"],
+        reasons={number: Markup(sections.get("circulates", "")) for number, sections in html.items()},
+        meanings={name: MEANINGS[name].of(language) for name in notes.ORDER},
+        total=total,
+        wrong=wrong,
     )
 
 
@@ -202,19 +170,6 @@ def _page(template: str, language: Language, page: str, **content: Any) -> str:
         root="../",
         **content,
     )
-
-
-def _says(document: Document, judgement: Judgement) -> list[str] | None:
-    """Statements so judged; an empty list where the notes skip the exercise; None where there is none."""
-    if judgement == "skipped" and document.judgements == ["skipped"]:
-        return []
-    return [says for says, value in document.circulated if value == judgement] or None
-
-
-def _judged(documents: Sequence[Document], judgement: Judgement) -> list[str]:
-    """Every statement so judged; an exercise that the notes skip counts as one."""
-    held = [_says(document, judgement) for document in documents]
-    return [said for says in held if says is not None for said in says or [""]]
 
 
 def _data(spec: Mapping[str, Any]) -> tuple[list[str], list[list[str]], int]:

@@ -1,4 +1,4 @@
-"""The whole book as a folder of pages: made beside the old one, which stays until the new one is whole."""
+"""The whole book as a folder of pages, with all that they need beside them."""
 
 from __future__ import annotations
 
@@ -6,93 +6,34 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import jinja2
-
-from mlplab.answers import EXERCISES
-from mlplab.book import errata, figures, pandoc, processes
-from mlplab.book.document import Document, documents
+from mlplab.book import errata
 from mlplab.book.html import fonts, pages
+from mlplab.book.making import Made
 from mlplab.claims.words import LANGUAGES
-from mlplab.errors import EvidenceError, InvalidInput, MLPLabError, import_extra
+from mlplab.errors import EvidenceError, import_extra
 
-NEEDED = ("altair", "vl_convert", "pypandoc", "pagefind", "fontTools", "brotli")
 ASSETS = ("book.css", "book.js", "theme.js", "icon.svg")
 # Of the search program; pages of its own look are not used.
 SEARCH_LOOKS = ("pagefind-ui.*", "pagefind-modular-ui.*", "pagefind-component-ui.*", "pagefind-highlight.js")
 
-Progress = Callable[[str, float], None]
-# Shares of the time that a build takes: what it says while it goes on.
-ANSWERS, FONTS = 0.85, 0.97
 
-
-@dataclass(frozen=True)
-class Made:
-    """One exercise in all languages, with the HTML of its texts; or what stands in the way of it."""
-
-    number: str
-    documents: Sequence[Document] = ()
-    html: Sequence[dict[str, str]] = ()
-    broken: Sequence[str] = ()
-
-
-def build(
-    into: Path, *, workers: int | None = None, on_progress: Progress = lambda words, share: None
-) -> Path:
-    """Write the book's pages; returns its first page.
-
-    Every claim of published evidence is checked again. Raises EvidenceError that names each sentence that no longer
-    holds, MissingExtra without the extra `book`, InvalidInput for a folder that holds something else.
-
-    Arguments:
-      workers: processes; as many as there are cores by default, and none of its own for 1.
-      on_progress: called with what is being done, and the share of all that is done.
-    """
-    for name in NEEDED:
-        import_extra(name, what="The book", extra="book")
-    for font in fonts.FONTS:
-        figures.home(font.package)
-    if (
-        into.exists()
-        and not (into / "assets/book.css").exists()
-        and (not into.is_dir() or any(into.iterdir()))
-    ):
-        raise InvalidInput("the book's folder", "must be empty, new, or hold a book", str(into))
-    corrections = errata.corrections()
-    made: list[Made] = []
-    for one in processes.each(make, list(EXERCISES), workers=workers):
-        made.append(one)
-        on_progress(f"answers {len(made)}/{len(EXERCISES)}", ANSWERS * len(made) / len(EXERCISES))
-    if broken := [line for one in made for line in one.broken]:
-        raise EvidenceError(f"The book is not built. {'. '.join(broken)}.")
-    part = into.with_name(f".{into.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        (part / "assets/fonts").mkdir(parents=True)
-        written = _write_pages(part, made, corrections)
-        _write_assets(part, written, on_progress)
-        on_progress("search", FONTS)
-        _write_search(part)
-        shutil.rmtree(into, ignore_errors=True)
-        part.rename(into)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return into / "index.html"
-
-
-def make(number: str) -> Made:
-    """One exercise. What a person must mend comes back as lines: errors do not travel between processes."""
-    try:
-        found, broken = documents(number, LANGUAGES)
-        html = [pandoc.to_html(d.pandoc_version, d.sections) if d.sections else {} for d in found]
-    except jinja2.UndefinedError as error:
-        return Made(number, broken=[f"{number}: a sentence quotes what nobody found: {error}"])
-    except MLPLabError as error:
-        return Made(number, broken=[f"{number}: {str(error).rstrip('.')}"])
-    return Made(number, found, html, broken)
+def write(
+    into: Path,
+    made: Sequence[Made],
+    corrections: Sequence[errata.Correction],
+    on_progress: Callable[[str], None],
+) -> None:
+    """Write the pages into an empty folder. `on_progress` is told what is being done."""
+    on_progress("pages")
+    (into / "assets/fonts").mkdir(parents=True)
+    written = _write_pages(into, made, corrections)
+    on_progress("fonts")
+    _write_assets(into, written)
+    on_progress("search")
+    _write_search(into)
 
 
 def _write_pages(into: Path, made: Sequence[Made], corrections: Sequence[errata.Correction]) -> list[str]:
@@ -118,7 +59,7 @@ def _write_pages(into: Path, made: Sequence[Made], corrections: Sequence[errata.
     return [*written, landing]
 
 
-def _write_assets(into: Path, written: list[str], on_progress: Progress) -> None:
+def _write_assets(into: Path, written: list[str]) -> None:
     for name in ASSETS:
         with as_file(files("mlplab.book.html") / "assets" / name) as path:
             shutil.copyfile(path, into / "assets" / name)
@@ -127,10 +68,7 @@ def _write_assets(into: Path, written: list[str], on_progress: Progress) -> None
     program = f"(() => {{{vl_convert.javascript_bundle()}}})();"
     (into / "assets/vega.js").write_text(program, "utf-8")
     letters = fonts.letters_of(written)
-    rules = []
-    for font in fonts.FONTS:
-        on_progress("fonts", ANSWERS + (FONTS - ANSWERS) * len(rules) / len(fonts.FONTS))
-        rules.append(fonts.write(font, letters[font.letters], into / "assets/fonts"))
+    rules = [fonts.write(font, letters[font.letters], into / "assets/fonts") for font in fonts.FONTS]
     (into / "assets/fonts.css").write_text("".join(rules), "utf-8")
 
 

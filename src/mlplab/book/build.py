@@ -1,0 +1,66 @@
+"""The whole book, as pages and as PDF: made beside the old one, which stays until the new one is whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from mlplab.answers import EXERCISES
+from mlplab.book import errata, figures, processes
+from mlplab.book.html import fonts, site
+from mlplab.book.making import Made, make
+from mlplab.book.pdf import fonts as pdf_fonts
+from mlplab.book.pdf import printed
+from mlplab.claims.words import LANGUAGES
+from mlplab.errors import EvidenceError, InvalidInput, import_extra
+
+NEEDED = ("altair", "vl_convert", "pypandoc", "pagefind", "fontTools", "brotli", "typst")
+Progress = Callable[[str, float], None]
+# Share of the time that a build takes after which a stage begins: what it says while it goes on.
+BEGINS = {"pages": 0.84, "fonts": 0.86, "search": 0.93, "PDF": 0.95}
+
+
+def build(
+    into: Path, *, workers: int | None = None, on_progress: Progress = lambda words, share: None
+) -> list[Path]:
+    """Write the book's pages, and beside their folder the PDFs; returns the first page and the PDFs.
+
+    Every claim of published evidence is checked again. Raises EvidenceError that names each sentence that no longer
+    holds, MissingExtra without the extra `book`, InvalidInput for a folder that holds something else.
+
+    Arguments:
+      workers: processes; as many as there are cores by default, and none of its own for 1.
+      on_progress: called with what is being done, and the share of all that is done.
+    """
+    for name in NEEDED:
+        import_extra(name, what="The book", extra="book")
+    for package in {*(font.package for font in fonts.FONTS), *pdf_fonts.PACKAGES}:
+        figures.home(package)
+    if (
+        into.exists()
+        and not (into / "assets/book.css").exists()
+        and (not into.is_dir() or any(into.iterdir()))
+    ):
+        raise InvalidInput("the book's folder", "must be empty, new, or hold a book", str(into))
+    corrections = errata.corrections()
+    made: list[Made] = []
+    for one in processes.each(make, list(EXERCISES), workers=workers):
+        made.append(one)
+        on_progress(f"answers {len(made)}/{len(EXERCISES)}", BEGINS["pages"] * len(made) / len(EXERCISES))
+    if broken := [line for one in made for line in one.broken]:
+        raise EvidenceError(f"The book is not built. {'. '.join(broken)}.")
+    part = into.with_name(f".{into.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        site.write(part, made, corrections, lambda stage: on_progress(stage, BEGINS[stage]))
+        on_progress("PDF", BEGINS["PDF"])
+        pdfs = [printed.write(part, made, corrections, language) for language in LANGUAGES]
+        shutil.rmtree(into, ignore_errors=True)
+        part.rename(into)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    beside = [into.with_name(pdf.name) for pdf in pdfs]
+    for path in beside:
+        shutil.copyfile(into / path.name, path)
+    return [into / "index.html", *beside]

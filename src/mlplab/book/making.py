@@ -1,0 +1,43 @@
+"""An exercise made ready to be set: in both languages, its texts as HTML and as Typst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import jinja2
+
+from mlplab.book import pandoc
+from mlplab.book.document import Document, documents
+from mlplab.claims.words import LANGUAGES
+from mlplab.errors import MLPLabError
+
+
+@dataclass(frozen=True)
+class Made:
+    """One exercise in all languages, with the sections of its texts; or what stands in the way of it.
+
+    Arguments:
+      html, typst: a mapping from section to markup for each of `documents`.
+      broken: a line for each thing that a person must mend.
+    """
+
+    number: str
+    documents: Sequence[Document] = ()
+    html: Sequence[Mapping[str, str]] = ()
+    typst: Sequence[Mapping[str, str]] = ()
+    broken: Sequence[str] = ()
+
+
+def make(number: str) -> Made:
+    """One exercise. What a person must mend comes back as lines: errors do not travel between processes."""
+    try:
+        found, broken = documents(number, LANGUAGES)
+        texts = [d.sections for d in found]
+        version = found[0].pandoc_version
+        html, typst = (pandoc.to_html(version, texts), pandoc.to_typst(version, texts))
+    except jinja2.UndefinedError as error:
+        return Made(number, broken=[f"{number}: a sentence quotes what nobody found: {error}"])
+    except MLPLabError as error:
+        return Made(number, broken=[f"{number}: {str(error).rstrip('.')}"])
+    return Made(number, found, html, typst, broken)

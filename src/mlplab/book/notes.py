@@ -1,0 +1,36 @@
+"""What the notes say, by what it is worth: what does not stand comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from mlplab.book.document import Document
+from mlplab.claims import Judgement
+
+ORDER: tuple[Judgement, ...] = ("wrong", "misread", "unsupported", "incomplete", "skipped", "right")
+
+assert set(ORDER) == set(get_args(Judgement))
+
+Entry = tuple[Document, Sequence[str]]
+
+
+def entries(documents: Sequence[Document], judgement: Judgement) -> list[Entry]:
+    """The exercises with a statement so judged, and those statements: none where the notes skip the exercise."""
+    found: list[Entry] = []
+    for document in documents:
+        said = [says for says, value in document.circulated if value == judgement]
+        if said or (judgement == "skipped" and document.judgements == ["skipped"]):
+            found.append((document, said))
+    return found
+
+
+def count(documents: Sequence[Document], judgement: Judgement) -> int:
+    """How many statements are so judged; an exercise that the notes skip counts as one."""
+    return sum(len(said) or 1 for _, said in entries(documents, judgement))
+
+
+def judged(documents: Sequence[Document]) -> tuple[int, int]:
+    """How many statements do not stand as they are, and how many were judged."""
+    counts = {name: count(documents, name) for name in ORDER if name != "skipped"}
+    return sum(counts.values()) - counts["right"], sum(counts.values())

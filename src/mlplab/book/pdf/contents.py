@@ -1,0 +1,193 @@
+"""What the printed book holds in one language, as data that its template reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from mlplab.answers import EXERCISES, answer
+from mlplab.book import labels, notes
+from mlplab.book.document import Document, ShownClaim, ShownTable
+from mlplab.book.errata import Correction
+from mlplab.book.pdf.words import PRINTED
+from mlplab.book.words import MEANINGS, WORDS
+from mlplab.claims import Language
+
+Pair = tuple[str, str]
+
+
+def contents(
+    documents: Sequence[Document],
+    corrections: Sequence[Correction],
+    language: Language,
+    made_with: Mapping[str, Any],
+    families: str,
+    typst: str,
+) -> dict[str, Any]:
+    """All of it but texts, figures and programs, which lie in files of their own."""
+    words = {name: held.of(language) for name, held in (WORDS | PRINTED).items()}
+    wrong, total = notes.judged(documents)
+    published = sum(document.state == "published" for document in documents)
+    words["notes_count"] = words["notes_count"].format(count=wrong, total=total)
+    words["glance_intro"] = words["glance_intro"].format(answered=published, total=len(documents))
+    revision = made_with.get("revision") or "–"
+    colophon = [
+        words[name].format(
+            version=made_with["mlplab"], revision=revision, python=made_with["python"], typst=typst, fonts=families
+        )
+        for name in ("colophon_made", "colophon_set", "colophon_again", "colophon_license")
+    ]
+    return {
+        "language": language,
+        "title": f"{words['book']}: {words['cover_above']}" if language == "en" else f"{words['book']}：{words['cover_above']}",
+        "keywords": words["keywords"].split(", "),
+        "version": made_with["mlplab"],
+        "words": words,
+        "shapes": labels.SHAPES,
+        "labels": {
+            "verdicts": {name: held.of(language) for name, held in labels.VERDICTS.items()},
+            "judgements": {name: held.of(language) for name, held in labels.JUDGEMENTS.items()},
+        },
+        "meanings": {name: held.of(language) for name, held in MEANINGS.items()},
+        "counts": [(name, notes.count(documents, name)) for name in notes.ORDER],
+        "sections": [
+            {
+                "number": number,
+                "title": (held := list(group))[0].section_title,
+                "exercises": [_exercise(document, words) for document in held],
+            }
+            for number, group in groupby(documents, key=lambda document: document.section)
+        ],
+        "total": total,
+        "notes": [
+            (
+                name,
+                [
+                    {"number": d.number, "title": d.title, "says": said, "has-reason": d.state == "published"}
+                    for d, said in held
+                ],
+            )
+            for name in notes.ORDER
+            if (held := notes.entries(documents, name))
+        ],
+        "errata": [_correction(correction, language, words) for correction in corrections],
+        "colophon": colophon,
+    }
+
+
+def _exercise(document: Document, words: Mapping[str, str]) -> dict[str, Any]:
+    figure = document.figure
+    width, height = size(figure.paper_svg) if figure else (0.0, 0.0)
+    number = document.number
+    return {
+        "number": number,
+        "title": document.title,
+        "link": document.link,
+        "state": document.state,
+        "judgements": document.judgements,
+        "claims": [
+            {
+                "statement": claim.statement,
+                "verdict": claim.verdict,
+                "facts": _facts(claim, document.language, words),
+                "detail": claim.detail,
+            }
+            for claim in document.claims
+        ],
+        "circulated": document.circulated,
+        "tables": [_table(table, index, document) for index, table in enumerate(document.tables)],
+        "figure": figure
+        and {
+            "width": width,
+            "height": height,
+            "words": figure.words,
+            "caption": document.title,
+        },
+        "code": (document.code or "").rstrip("\n"),
+        "program": program_name(number),
+        "trains": document.trains,
+        "commands": _commands(document, words),
+        "provenance": _provenance(document, words) if document.state == "published" else [],
+    }
+
+
+def program_name(number: str) -> str:
+    """The name under which an answer's program is attached."""
+    return f"mlplab-{number}.py"
+
+
+def size(svg: str) -> tuple[float, float]:
+    """Width and height of a drawing, in pixels."""
+    found = re.search(r'<svg[^>]*\bwidth="([\d.]+)"[^>]*\bheight="([\d.]+)"', svg)
+    assert found, "a drawing says how large it is"
+    return float(found[1]), float(found[2])
+
+
+def _facts(claim: ShownClaim, language: Language, words: Mapping[str, str]) -> list[str]:
+    facts = [labels.KINDS[claim.kind].of(language)]
+    if claim.estimate:
+        facts += [claim.estimate, claim.interval]
+    if claim.needed:
+        facts.append(words["needs"].format(claim.needed))
+    if claim.verdict:
+        facts.append(words["control" if claim.is_control_rejected else "no_control"])
+    return facts
+
+
+def _table(table: ShownTable, index: int, document: Document) -> dict[str, Any]:
+    letter = "abcdefghijklmnopqrstuvwxyz"[index] if len(document.tables) > 1 else ""
+    return {
+        "number": f"{document.number}{letter}",
+        "title": table.title,
+        "heads": table.heads,
+        "rows": table.rows,
+        "numeric": table.numeric,
+    }
+
+
+def _commands(document: Document, words: Mapping[str, str]) -> list[Pair]:
+    number = document.number
+    if document.state == "open":
+        return []
+    commands = [(words["answer_command"], f"mlplab answer {number} --lang {document.language}")]
+    if document.vary:
+        commands.append((words["vary_command"], f"mlplab answer {number} {document.vary}"))
+    if document.trains:
+        commands.append((words["full_command"], f"mlplab answer {number} --effort full"))
+    return [*commands, (words["verify_command"], f"mlplab verify {number}")]
+
+
+def _provenance(document: Document, words: Mapping[str, str]) -> list[Pair]:
+    made, rows = document.made_with, []
+    for used in document.data:
+        prints = used.fingerprints
+        marks = f"{words['fingerprint']} {prints[0]}" if len(prints) == 1 else words["draws"].format(len(prints))
+        rows.append((words["data"], f"{used.title} ({used.name}), {marks}"))
+    if document.num_seeds:
+        rows.append((words["seeds"], str(document.num_seeds)))
+    if document.studies:
+        rows.append((words["studies"], ", ".join(document.studies)))
+    packages = (f"{name} {version}" for name, version in (made.get("packages") or {}).items())
+    return [
+        *rows,
+        (words["revision"], made.get("revision") or "–"),
+        (words["versions"], ", ".join([f"Python {made.get('python')}", *packages])),
+        (words["processor"], f"{made.get('processor')}, {made.get('system')}"),
+        (words["evidence_file"], f"evidence/{document.number}.json"),
+    ]
+
+
+def _correction(correction: Correction, language: Language, words: Mapping[str, str]) -> dict[str, str]:
+    found = answer(correction.exercise)
+    assert found is not None
+    (claim,) = (claim for claim in found.claims if claim.name == correction.claim)
+    return {
+        "number": correction.exercise,
+        "title": EXERCISES[correction.exercise].title.of(language),
+        "date": correction.date.isoformat(),
+        "what": correction.what.of(language),
+        "statement": claim.statement.of(language),
+        "by": words["errata_by"].format(correction.reported_by) if correction.reported_by else "",
+    }

@@ -1,0 +1,97 @@
+"""The book as one PDF in one language. Typst comes inside a wheel (extra `book`); nothing of the system is used."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from mlplab.book.environment import environment
+from mlplab.book.errata import Correction
+from mlplab.book.making import Made
+from mlplab.book.pdf import fonts
+from mlplab.book.pdf.contents import contents, program_name
+from mlplab.claims import Language
+from mlplab.errors import EvidenceError, import_extra
+
+TEMPLATE = ("book.typ", "style.typ", "front.typ", "exercise.typ", "back.typ", "program.tmTheme")
+# Accessible, and kept: such a PDF has its fonts in it, tags, words for each figure, and no letter without a glyph.
+STANDARDS = ["a-3a", "ua-1"]
+
+
+def write(into: Path, made: Sequence[Made], corrections: Sequence[Correction], language: Language) -> Path:
+    """Write the book; returns its path. Raises EvidenceError that names the exercise and the line that cannot be set."""
+    path = into / f"mlplab-answers-{language}.pdf"
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        lay_out(root, made, corrections, language)
+        path.write_bytes(compile_book(root))
+    return path
+
+
+def lay_out(root: Path, made: Sequence[Made], corrections: Sequence[Correction], language: Language) -> None:
+    """Write all that Typst reads: template, data, texts, figures, programs, fonts."""
+    for name in TEMPLATE:
+        with as_file(files("mlplab.book.pdf") / "template" / name) as path:
+            shutil.copyfile(path, root / name)
+    for name in ("texts", "figures", "programs", "fonts"):
+        (root / name).mkdir()
+    documents = []
+    for one in made:
+        ((document, sections),) = (
+            (document, sections)
+            for document, sections in zip(one.documents, one.typst, strict=True)
+            if document.language == language
+        )
+        documents.append(document)
+        _write_texts(root / "texts" / one.number, sections)
+        if document.figure:
+            (root / "figures" / f"{one.number}.svg").write_text(document.figure.paper_svg, "utf-8")
+        if document.code is not None:
+            (root / "programs" / program_name(one.number)).write_text(document.code, "utf-8")
+    typst = import_extra("typst", what="The book", extra="book")
+    held = contents(documents, corrections, language, environment(), fonts.FAMILIES, typst.__version__)
+    data = json.dumps(held, ensure_ascii=False)
+    (root / "book.json").write_text(data, "utf-8")
+    figures = "".join(document.figure.paper_svg for document in documents if document.figure)
+    fonts.cut("".join(sorted({*data, *figures, *map(chr, range(0x20, 0x7F))})), root / "fonts")
+
+
+def compile_book(root: Path, standards: Sequence[str] = STANDARDS) -> bytes:
+    """Set what was laid out. Raises EvidenceError that names the exercise, what is wrong, and the line that says it."""
+    typst = import_extra("typst", what="The book", extra="book")
+    letters = typst.Fonts(
+        include_system_fonts=False,
+        include_embedded_fonts=False,
+        font_paths=[str(folder) for folder in (root / "fonts", *fonts.folders_in_wheels())],
+    )
+    compiler = typst.Compiler(str(root / "book.typ"), root=str(root), font_paths=letters)
+    try:
+        made, warnings = compiler.compile_with_warnings(format="pdf", pdf_standards=list(standards))
+    except typst.TypstError as error:
+        raise EvidenceError(f"The book is not built. {_told(error, root)}") from error
+    if warnings:
+        raise EvidenceError(f"The book is not built. {_told(warnings[0], root)}")
+    return made
+
+
+def _told(problem: Any, root: Path) -> str:
+    """One line: the exercise, what Typst says of it, and the line where it says so."""
+    place = re.search(r"(texts/([^/]+)/\w+\.typ):(\d+):(\d+)", problem.diagnostic)
+    hint = f" ({problem.hints[0]})" if problem.hints else ""
+    if place is None:
+        return f"{' '.join(problem.diagnostic.split())}."
+    path, number, line, _ = place.groups()
+    source = (root / path).read_text("utf-8").splitlines()[int(line) - 1]
+    return f"{number}: {problem.message}{hint}, in “{source.strip()}”."
+
+
+def _write_texts(folder: Path, sections: Mapping[str, str]) -> None:
+    folder.mkdir()
+    for name, markup in sections.items():
+        (folder / f"{name}.typ").write_text(f"{markup}\n", "utf-8")
