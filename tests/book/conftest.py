@@ -1,10 +1,16 @@
-"""The small answer of `cases.py` stands for an exercise; evidence lies in the test's own folder."""
+"""The small answer of `cases.py` stands for an exercise; evidence lies in the test's own folder.
+
+The real book is built once for all tests that look at it.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from mlplab.book import evidence, inquiry, texts
 
@@ -30,3 +36,21 @@ def checkout(tmp_path, monkeypatch) -> Path:
     (root / ".git").mkdir(parents=True)
     monkeypatch.setattr(evidence, "folder", lambda: root / "evidence")
     return root
+
+
+@pytest.fixture(scope="session")
+def built_book(tmp_path_factory) -> Path:
+    """The folder of the book as a reader builds it; the PDFs lie beside it."""
+    base = tmp_path_factory.getbasetemp()
+    # All processes of a run share one folder: who comes first builds.
+    shared = base.parent if base.name.startswith("popen-") else base
+    folder = shared / "dist" / "book"
+    with FileLock(shared / "book.lock"):
+        if not folder.exists():
+            command = [sys.executable, "-m", "mlplab", "book", "build", "--out", str(folder)]
+            folder.parent.mkdir()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            names = ["book/index.html", "mlplab-answers-zh.pdf", "mlplab-answers-en.pdf"]
+            assert done.stdout.split() == [str(folder.parent / name) for name in names]
+    return folder

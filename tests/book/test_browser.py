@@ -6,8 +6,6 @@ import functools
 import http.server
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,27 +32,15 @@ PAGES = [f"{language}/{page}.html" for language in ("zh", "en") for page in dict
 every_page = pytest.mark.parametrize("page", PAGES)
 
 
-@pytest.fixture(scope="session")
-def book(tmp_path_factory) -> Path:
-    """The book as a reader builds it."""
-    pytest.importorskip("playwright", reason="needs playwright: pip install 'mlplab[test]'")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium: apt-get install chromium")
-    folder = tmp_path_factory.mktemp("dist") / "book"
-    command = [sys.executable, "-m", "mlplab", "book", "build", "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(folder / "index.html")
-    return folder
-
-
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None: ...
 
 
 @pytest.fixture(scope="session")
-def address(book: Path) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(book)))
+def address(built_book: Path) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Quiet, directory=str(built_book))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}/"
     server.shutdown()
@@ -62,7 +48,10 @@ def address(book: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def browser(book: Path):
+def browser():
+    pytest.importorskip("playwright", reason="needs playwright: pip install 'mlplab[test]'")
+    if CHROMIUM is None:
+        pytest.skip("needs chromium: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as running:
@@ -106,13 +95,13 @@ def figure_of(page):
     return page.locator(".vega svg").first
 
 
-def test_every_exercise_has_its_page_in_both_languages(book):
+def test_every_exercise_has_its_page_in_both_languages(built_book):
     for language in ("zh", "en"):
-        assert {path.stem for path in (book / language).glob("4.*.html")} == set(EXERCISES)
+        assert {path.stem for path in (built_book / language).glob("4.*.html")} == set(EXERCISES)
 
 
-def test_every_link_within_the_book_leads_somewhere(book):
-    for page in book.glob("*/*.html"):
+def test_every_link_within_the_book_leads_somewhere(built_book):
+    for page in built_book.glob("*/*.html"):
         text = page.read_text("utf-8")
         for link in re.findall(
             r'(?:href|src)="([^"]+)"', re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
@@ -240,12 +229,12 @@ def test_axe_would_see_poor_contrast(visit):
     assert "color-contrast" in {found["id"] for found in axe.Axe().run(opened).response["violations"]}
 
 
-def test_a_page_opened_as_a_file_is_whole_but_for_search(book, browser):
+def test_a_page_opened_as_a_file_is_whole_but_for_search(built_book, browser):
     opened = browser.new_page(viewport=DESKTOP)
     faults: list[str] = []
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on("request", lambda asked: asked.url.startswith(("http:", "https:")) and faults.append(asked.url))
-    opened.goto((book / "en/4.6.1.html").as_uri())
+    opened.goto((built_book / "en/4.6.1.html").as_uri())
     figure_of(opened)
     opened.keyboard.press("/")
     assert "mlplab book serve" in opened.locator("#search-state").inner_text()

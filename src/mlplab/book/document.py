@@ -65,7 +65,7 @@ class ShownTable:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as Vega-Lite, as SVG for whoever has no program to draw it and for paper, and in words for who sees none.
+    """A figure as Vega-Lite, as SVG for whoever has no program to draw it, and in words for who sees neither.
 
     On paper it may be narrower than on a screen: `figures.on_paper`.
     """

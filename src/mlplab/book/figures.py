@@ -32,7 +32,8 @@ def save(chart: altair.TopLevelMixin, name: str) -> tuple[Path, Path]:
 
 
 # The book's letters, and what the eye needs no more of: a page has its own frame and background.
-FONTS = "'Source Sans 3', 'Noto Sans SC', sans-serif"  # quoted: a name may not start a word with a digit
+SANS = "Source Sans 3"
+FONTS = f"'{SANS}', 'Noto Sans SC', sans-serif"  # quoted: a name may not start a word with a digit
 CONFIG: dict[str, Any] = {
     "background": None,
     "font": FONTS,
@@ -68,6 +69,7 @@ def drawn(chart: altair.TopLevelMixin) -> tuple[dict[str, Any], str, str]:
 # On paper a figure is as wide as the text: smaller panels leave its letters large enough to read.
 WIDE = 720
 PANEL_SCALE = 0.75
+ALONE = 500  # a panel so wide has a row for itself
 
 
 def on_paper(spec: dict[str, Any], svg: str) -> str:
@@ -93,7 +95,7 @@ def _narrower(value: Any) -> Any:
         return value
     return {
         name: round(part * PANEL_SCALE)
-        if name in ("width", "height") and isinstance(part, int | float)
+        if name in ("width", "height") and isinstance(part, int | float) and part < ALONE
         else _narrower(part)
         for name, part in value.items()
     }

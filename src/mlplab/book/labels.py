@@ -67,6 +67,7 @@ AUDIT = Words(
 CHECKED = Words("{} claims", "{} 个论断")
 
 # The book
+PDF_NAME = "mlplab-answers-{}.pdf"  # of a language
 INTERVAL = Words("{prob} {method} interval, {n} replicates", "{prob} {method}区间，{n} 次重复")
 METHODS = {
     "t": Words("t", "t "),

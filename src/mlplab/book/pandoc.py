@@ -99,9 +99,7 @@ def _written(
         return [{} for _ in texts]
     blocks = [block for part in parts for block in (*part, between)]
     document = {"pandoc-api-version": list(version), "meta": {}, "blocks": blocks}
-    written = iter(
-        _run(json.dumps(document), "-f", "json", "--wrap=none", *arguments).split(BETWEEN[form])
-    )
+    written = iter(_run(json.dumps(document), "-f", "json", "--wrap=none", *arguments).split(BETWEEN[form]))
     return [{name: next(written).strip() for name in text} for text in texts]
 
 

@@ -112,6 +112,7 @@ WORDS: dict[str, Words] = {
     "state_open": Words("open", "待解答"),
     "state_unpublished": Words("no evidence yet", "证据未发布"),
     "undecided_yet": Words("awaits evidence", "待证据"),
+    "as_pdf": Words("The book as PDF, to print", "本书的 PDF 版，可供打印"),
     "legend": Words("What the words mean", "各判定的含义"),
     "notes_intro": Words(
         "One set of notes on these exercises circulates widely. It says itself that it may not be entirely right. Here "

@@ -14,8 +14,7 @@ HERE = Path("dist/book")
 
 @commands.command()
 def build(out: Out = HERE) -> None:
-    """Build the book from the published evidence, as pages and as PDF, in both languages. Fails where a claim no longer
-    holds."""
+    """Build the book from the published evidence, as pages and as PDF. Fails where a claim no longer holds."""
     for path in _built(out):
         typer.echo(path)
 

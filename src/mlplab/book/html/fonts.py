@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ PUNCTUATION = "U+2014, U+2018-2019, U+201C-201D, U+2026"
 
 @dataclass(frozen=True)
 class Font:
-    """A family as style sheets name it, the wheel it lies in, and its weights."""
+    """A family as style sheets name it, the wheel it lies in, its weights, and its place in a collection."""
 
     family: str
     package: str
@@ -28,6 +27,7 @@ class Font:
     weight: str = "400"
     style: str = "normal"
     letters: str = "all"
+    index: int = -1
 
     @property
     def file(self) -> str:
@@ -54,7 +54,8 @@ FONTS = (
         "200 900",
         "italic",
     ),
-    Font("Noto Sans SC", "pylopdf_fonts_zh_cn", "NotoSansSC-Regular.otf"),
+    # Of the collection's five, the one for simplified Chinese. It has every weight: bold is no smeared regular.
+    Font("Noto Sans SC", "manimgx_fonts_cjk", "NotoSansCJK-VF.otf.ttc", "100 900", index=2),
     Font("Noto Serif SC", "pylopdf_fonts_zh_cn", "NotoSerifSC-Regular.otf", letters="headings"),
     Font("STIX Two Math", "ziamath", "fonts/STIXTwoMath-Regular.ttf", letters="formulas"),
 )
@@ -83,10 +84,16 @@ def write(font: Font, letters: str, folder: Path) -> str:
     """Write the subset; returns its rule for a style sheet. Raises MissingExtra without the extra `book`."""
     import_extra("brotli", what="The book", extra="book")
     subset = import_extra("fontTools.subset", what="The book", extra="book")
-    options = subset.Options(flavor="woff2", hinting=False, layout_features=["*"], notdef_outline=True)
+    options = subset.Options(
+        flavor="woff2",
+        hinting=False,
+        layout_features=["*"],
+        notdef_outline=True,
+        font_number=font.index,
+    )
     options.drop_tables += ["meta"]
     source = figures.home(font.package) / font.path
-    opened = subset.load_font(io.BytesIO(source.read_bytes()), options)
+    opened = subset.load_font(str(source), options)
     cutter = subset.Subsetter(options)
     cutter.populate(text=letters)
     cutter.subset(opened)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from types import SimpleNamespace
@@ -26,6 +25,7 @@ HTML_LANG: dict[Language, str] = {"zh": "zh-CN", "en": "en"}
 BOOK_LINK: dict[Language, str] = {"zh": "https://zh.d2l.ai", "en": "https://d2l.ai"}
 SECTIONS = "question short why evidence circulates limits code again references provenance".split()
 SHOWN_ROWS = 60  # of a figure's data; the rest are in the evidence
+
 
 def _lines(cell: str) -> Markup:
     """An estimate above its interval."""
@@ -83,6 +83,7 @@ def index_page(documents: Sequence[Document], language: Language) -> str:
         "index.html",
         kind="index",
         description=WORDS["book"].of(language),
+        pdf=labels.PDF_NAME.format(language),
         documents=documents,
         num_published=sum(document.state == "published" for document in documents),
         counts=[(name, count) for name, count in counts if count],

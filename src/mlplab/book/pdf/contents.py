@@ -35,13 +35,17 @@ def contents(
     revision = made_with.get("revision") or "–"
     colophon = [
         words[name].format(
-            version=made_with["mlplab"], revision=revision, python=made_with["python"], typst=typst, fonts=families
+            version=made_with["mlplab"],
+            revision=revision,
+            python=made_with["python"],
+            typst=typst,
+            fonts=families,
         )
         for name in ("colophon_made", "colophon_set", "colophon_again", "colophon_license")
     ]
     return {
         "language": language,
-        "title": f"{words['book']}: {words['cover_above']}" if language == "en" else f"{words['book']}：{words['cover_above']}",
+        "title": words["full_title"],
         "keywords": words["keywords"].split(", "),
         "version": made_with["mlplab"],
         "words": words,
@@ -163,7 +167,9 @@ def _provenance(document: Document, words: Mapping[str, str]) -> list[Pair]:
     made, rows = document.made_with, []
     for used in document.data:
         prints = used.fingerprints
-        marks = f"{words['fingerprint']} {prints[0]}" if len(prints) == 1 else words["draws"].format(len(prints))
+        marks = (
+            f"{words['fingerprint']} {prints[0]}" if len(prints) == 1 else words["draws"].format(len(prints))
+        )
         rows.append((words["data"], f"{used.title} ({used.name}), {marks}"))
     if document.num_seeds:
         rows.append((words["seeds"], str(document.num_seeds)))

@@ -11,6 +11,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from mlplab.book import figures, labels
 from mlplab.book.environment import environment
 from mlplab.book.errata import Correction
 from mlplab.book.making import Made
@@ -25,8 +26,8 @@ STANDARDS = ["a-3a", "ua-1"]
 
 
 def write(into: Path, made: Sequence[Made], corrections: Sequence[Correction], language: Language) -> Path:
-    """Write the book; returns its path. Raises EvidenceError that names the exercise and the line that cannot be set."""
-    path = into / f"mlplab-answers-{language}.pdf"
+    """Write the book; returns its path. Raises EvidenceError that names the exercise and line that cannot be set."""
+    path = into / labels.PDF_NAME.format(language)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         lay_out(root, made, corrections, language)
@@ -41,7 +42,7 @@ def lay_out(root: Path, made: Sequence[Made], corrections: Sequence[Correction],
             shutil.copyfile(path, root / name)
     for name in ("texts", "figures", "programs", "fonts"):
         (root / name).mkdir()
-    documents = []
+    documents, drawings = [], {}
     for one in made:
         ((document, sections),) = (
             (document, sections)
@@ -51,15 +52,15 @@ def lay_out(root: Path, made: Sequence[Made], corrections: Sequence[Correction],
         documents.append(document)
         _write_texts(root / "texts" / one.number, sections)
         if document.figure:
-            (root / "figures" / f"{one.number}.svg").write_text(document.figure.paper_svg, "utf-8")
+            drawings[one.number] = document.figure.paper_svg.replace(figures.SANS, fonts.IN_FIGURES)
         if document.code is not None:
             (root / "programs" / program_name(one.number)).write_text(document.code, "utf-8")
     typst = import_extra("typst", what="The book", extra="book")
     held = contents(documents, corrections, language, environment(), fonts.FAMILIES, typst.__version__)
-    data = json.dumps(held, ensure_ascii=False)
-    (root / "book.json").write_text(data, "utf-8")
-    figures = "".join(document.figure.paper_svg for document in documents if document.figure)
-    fonts.cut("".join(sorted({*data, *figures, *map(chr, range(0x20, 0x7F))})), root / "fonts")
+    (root / "book.json").write_text(json.dumps(held, ensure_ascii=False), "utf-8")
+    for number, drawing in drawings.items():
+        (root / "figures" / f"{number}.svg").write_text(drawing, "utf-8")
+    fonts.cut_for_figures("".join(drawings.values()), root / "fonts")
 
 
 def compile_book(root: Path, standards: Sequence[str] = STANDARDS) -> bytes:
@@ -68,7 +69,7 @@ def compile_book(root: Path, standards: Sequence[str] = STANDARDS) -> bytes:
     letters = typst.Fonts(
         include_system_fonts=False,
         include_embedded_fonts=False,
-        font_paths=[str(folder) for folder in (root / "fonts", *fonts.folders_in_wheels())],
+        font_paths=[str(folder) for folder in (root / "fonts", *fonts.folders())],
     )
     compiler = typst.Compiler(str(root / "book.typ"), root=str(root), font_paths=letters)
     try:
@@ -82,13 +83,14 @@ def compile_book(root: Path, standards: Sequence[str] = STANDARDS) -> bytes:
 
 def _told(problem: Any, root: Path) -> str:
     """One line: the exercise, what Typst says of it, and the line where it says so."""
-    place = re.search(r"(texts/([^/]+)/\w+\.typ):(\d+):(\d+)", problem.diagnostic)
-    hint = f" ({problem.hints[0]})" if problem.hints else ""
+    first, *_ = problem.diagnostic.strip().split("\n\n")
+    said = f"{problem.message}{f' ({problem.hints[0]})' if problem.hints else ''}"
+    place = re.search(r"(texts/([^/]+)/\w+\.typ):(\d+):", first)
     if place is None:
-        return f"{' '.join(problem.diagnostic.split())}."
-    path, number, line, _ = place.groups()
+        return f"{' '.join(said.split())}."
+    path, number, line = place.groups()
     source = (root / path).read_text("utf-8").splitlines()[int(line) - 1]
-    return f"{number}: {problem.message}{hint}, in “{source.strip()}”."
+    return f"{number}: {said}, in “{source.strip()}”."
 
 
 def _write_texts(folder: Path, sections: Mapping[str, str]) -> None:

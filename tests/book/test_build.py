@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
-from mlplab.book import processes
+from mlplab.book import build, processes
 from mlplab.book.html import site
+from mlplab.book.making import Made
+from mlplab.book.pdf import printed
 from mlplab.cli import main
 from mlplab.errors import EvidenceError, InvalidInput, MissingExtra
 
@@ -24,24 +26,28 @@ def old_book(tmp_path):
 
 
 def test_a_claim_that_no_longer_holds_stops_the_build_and_leaves_the_old_book(old_book, monkeypatch):
-    made = [site.Made("4.6.1", broken=[BROKEN]), site.Made("4.6.2", broken=["4.6.2: a formula"])]
+    made = [Made("4.6.1", broken=[BROKEN]), Made("4.6.2", broken=["4.6.2: a formula"])]
     monkeypatch.setattr(processes, "each", lambda *_, workers: iter(made))
     with pytest.raises(EvidenceError, match="is not built") as stopped:
-        site.build(old_book)
+        build.build(old_book)
     assert BROKEN in str(stopped.value)
     assert "4.6.2: a formula" in str(stopped.value)
     assert (old_book / "index.html").read_text("utf-8") == "old"
     assert [path.name for path in old_book.parent.iterdir()] == ["book"]
 
 
-def test_a_build_that_is_stopped_leaves_the_old_book_and_nothing_half_done(old_book, monkeypatch):
+@pytest.mark.parametrize(("module", "stage"), [(site, "_write_pages"), (printed, "lay_out")])
+def test_a_build_that_is_stopped_leaves_the_old_book_and_nothing_half_done(
+    old_book, monkeypatch, module, stage
+):
     def stop(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(processes, "each", lambda *_, workers: iter(()))
-    monkeypatch.setattr(site, "_write_pages", stop)
+    monkeypatch.setattr(site, "write", site.write if stage == "_write_pages" else lambda *_: None)
+    monkeypatch.setattr(module, stage, stop)
     with pytest.raises(KeyboardInterrupt):
-        site.build(old_book)
+        build.build(old_book)
     assert (old_book / "index.html").read_text("utf-8") == "old"
     assert [path.name for path in old_book.parent.iterdir()] == ["book"]
 
@@ -49,7 +55,7 @@ def test_a_build_that_is_stopped_leaves_the_old_book_and_nothing_half_done(old_b
 def test_a_folder_that_holds_something_else_is_not_touched(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InvalidInput, match="must be empty, new, or hold a book"):
-        site.build(tmp_path)
+        build.build(tmp_path)
     assert (tmp_path / "thesis.tex").exists()
 
 
@@ -65,8 +71,10 @@ def test_bad_input_is_told_in_one_line(tmp_path, monkeypatch, capsys):
     assert "the book's folder must be" in said
 
 
-@pytest.mark.parametrize("name", ["pypandoc", "pagefind", "fontTools", "ziamath", "altair"])
+@pytest.mark.parametrize(
+    "name", ["pypandoc", "pagefind", "fontTools", "ziamath", "altair", "typst", "manimgx_fonts_cjk"]
+)
 def test_without_the_extra_it_says_what_brings_it(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtra, match=r"mlplab\[book\]"):
-        site.build(tmp_path / "book")
+        build.build(tmp_path / "book")
