@@ -21,7 +21,7 @@ help:  ## this list
 answer: .venv/.answer  ## answer an exercise: make answer EX=4.6.1 ARGS="--help"
 	@.venv/bin/mlplab answer $(EX) $(ARGS)
 
-book: .venv/.answer  ## all answers as pages, in both languages: dist/book/index.html
+book: .venv/.answer  ## all answers in both languages: dist/book/index.html, dist/mlplab-answers-zh.pdf and -en.pdf
 	@.venv/bin/mlplab book build $(ARGS)
 
 evidence: .venv/.answer  ## run an exercise at full size and write evidence/EX.json
