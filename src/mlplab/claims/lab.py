@@ -118,6 +118,10 @@ class Lab:
     def own_simulation(self, exercise: str) -> None:
         """Refuse data and knobs for an answer that draws its own problem and has no training to turn knobs of."""
         self.own_problem(exercise)
+        self.trains_nothing(exercise)
+
+    def trains_nothing(self, exercise: str) -> None:
+        """Refuse knobs for an answer that has no training to turn knobs of."""
         for name, value in self._untaken.items():
             raise InvalidInput(f"--set {name}", f"does not apply: {exercise} trains nothing", value)
 

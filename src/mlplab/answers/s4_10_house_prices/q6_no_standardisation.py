@@ -347,6 +347,7 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
         "estimate:Q",
         title=Words("log-RMSE on held-out houses", "留出房子上的对数 RMSE").of(language),
         scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(values=[0.1, 0.2, 0.5, 1, 10, 100, 1000], format="~g", gridColor="#ededed"),
     )
     colour = alt.Color(
         "unit:N",

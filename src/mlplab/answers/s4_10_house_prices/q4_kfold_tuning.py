@@ -1,0 +1,458 @@
+"""4.10.4 Tune hyperparameters by k-fold validation, and what the lowest validation error is worth.
+
+Small tables are drawn from the large one, and tuned on by 5-fold validation. The houses left over, three or more for
+each house in the small table, then tell the truth about the very models that the folds scored: what remains between the
+two is the optimism of having picked the minimum, and nothing else. Small tables differ by luck, though; the same gap of
+one setting that was fixed beforehand, which is 0 on average, is taken off to be rid of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mlplab.answers import houses as h
+from mlplab.answers import show
+from mlplab.answers.answer import Answer, Table
+from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
+from mlplab.data.table import Columns, encoder
+from mlplab.errors import import_extra
+from mlplab.knobs import turn
+from mlplab.rng import Stream
+from mlplab.spec import Setting
+from mlplab.stats import mean_interval, paired
+from mlplab.study import Arm, Study, plots
+
+if TYPE_CHECKING:
+    import altair
+
+NUM_ROWS = 120  # of a small table
+WIDTHS = tuple(10.0 ** np.linspace(-3.5, -1, 5))  # of the kernel exp(-γ |x - x'|²)
+STRENGTHS = tuple(10.0 ** np.linspace(-3, 0.5, 8))
+SUBSETS = 8  # of the table's columns: all of them, and random halves
+MOST = SUBSETS * len(WIDTHS) * len(STRENGTHS)
+COUNTS = (4, 16, 64, MOST)  # candidates among which is chosen
+NETWORKS = 12  # perceptrons with rate, decay and units drawn at random
+SAME = 0.03  # an estimate within 3% of the mean squared error is honest enough
+
+
+def observe(lab: Lab) -> Observations:
+    """Tune on small tables, flat and nested, and score the same models on the houses left over."""
+    houses = h.load(lab)
+    draws = lab.seeds(quick=3, full=40)
+    few = range(min(len(draws), lab.choose(quick=3, full=24)))
+    rows = kernel_rows(houses, draws) + network_rows(lab, houses, few)
+    runs = pd.DataFrame(rows)
+    order = dict.fromkeys(runs["arm"])
+    runs = pd.concat([runs[runs["arm"] == arm] for arm in order], ignore_index=True)
+    about = pd.DataFrame([{"left_over": len(houses) - NUM_ROWS, "rows": NUM_ROWS}])
+    return lab.observations(runs=runs, whole=pd.DataFrame([on_the_whole(houses)]), about=about)
+
+
+def small_table(houses: h.Houses, draw: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to tune on, and rows left over."""
+    order = Stream(draw, "split", layer=4).permutation(len(houses))
+    return order[:NUM_ROWS], order[NUM_ROWS:]
+
+
+class Split:
+    """Rows to train on and parts to score, encoded by the former alone."""
+
+    def __init__(self, houses: h.Houses, train: np.ndarray, others: list[np.ndarray]) -> None:
+        fitted = encoder(houses.columns).fit(houses.table.iloc[train])
+        self.x, *self.others = (
+            np.asarray(fitted.transform(houses.table.iloc[rows]), np.float64) for rows in (train, *others)
+        )
+        y = houses.log_prices
+        self.y, self.targets = y[train], [y[rows] for rows in others]
+        self.subsets = _subsets(houses.columns, [str(name) for name in fitted.get_feature_names_out()])
+
+    def losses(self) -> list[np.ndarray]:
+        """Mean squared log error of each candidate on each other part: an array (candidate,) for each part."""
+        mean = self.y.mean()
+        found: list[list[float]] = [[] for _ in self.others]
+        for columns in self.subsets:
+            x, others = self.x[:, columns], [part[:, columns] for part in self.others]
+            own, between = _squares(x, x), [_squares(part, x) for part in others]
+            for width in WIDTHS:
+                values, vectors = np.linalg.eigh(np.exp(-width * own))
+                shrunk = vectors.T @ (self.y - mean) / (np.maximum(values, 0) + np.array(STRENGTHS)[:, None])
+                for part, (squares, true) in enumerate(zip(between, self.targets, strict=True)):
+                    outputs = mean + np.exp(-width * squares) @ (vectors @ shrunk.T)
+                    found[part] += ((outputs - true[:, None]) ** 2).mean(0).tolist()
+        return [np.array(part) for part in found]
+
+
+def _subsets(columns: Columns, encoded: list[str]) -> list[np.ndarray]:
+    """Which encoded columns each subset of the table's columns has; the first subset has all."""
+    names = [*columns.numeric, *columns.categorical]
+    source = np.array([names.index(n if n in columns.numeric else n.rpartition("_")[0]) for n in encoded])
+    halves = [Stream(0, "search", layer=411, step=k).uniform(len(names)) < 0.5 for k in range(SUBSETS - 1)]
+    return [np.flatnonzero(kept[source]) for kept in (np.ones(len(names), dtype=bool), *halves)]
+
+
+def _squares(x: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.maximum((x**2).sum(1)[:, None] + (other**2).sum(1) - 2 * x @ other.T, 0)
+
+
+def kernel_rows(houses: h.Houses, draws: range) -> list[dict[str, Any]]:
+    """Kernel ridge regression on each small table: flat for several numbers of candidates, and nested."""
+    said, true, picks = [], [], []
+    for draw in draws:
+        seen, left = small_table(houses, draw)
+        for k in range(h.NUM_FOLDS):
+            train, held = h.parted(NUM_ROWS, h.NUM_FOLDS * (draw + 1) + k)
+            scored, truth = Split(houses, seen[train], [seen[held], left]).losses()
+            said.append(scored)
+            true.append(truth)
+            picks.append(int(np.argmin(_inner(houses, seen[train], draw))))
+    shape = (len(draws), h.NUM_FOLDS, MOST)
+    said, true = np.reshape(said, shape), np.reshape(true, shape)
+    flat, truth = said.mean(1), true.mean(1)
+    fixed = int(np.argmin(truth.mean(0)))  # by the houses left over: no fold picked it
+    at = np.reshape(picks, shape[:2])[..., None]
+    nested, honest = (np.take_along_axis(of, at, 2).mean((1, 2)) for of in (said, true))
+    rows = []
+    for place, draw in enumerate(draws):
+        order = Stream(draw, "search", layer=4).permutation(MOST)
+        rows.append(_row("fixed", draw, flat[place, fixed], truth[place, fixed]))
+        for count in COUNTS:
+            best = int(order[:count][np.argmin(flat[place, order[:count]])])
+            rows.append(_row(f"flat {count}", draw, flat[place, best], truth[place, best]))
+        rows.append(_row("nested", draw, nested[place], honest[place]))
+    return rows
+
+
+def _inner(houses: h.Houses, rows: np.ndarray, draw: int) -> np.ndarray:
+    """Mean loss of each candidate over folds within the training rows of an outer fold."""
+    found = []
+    for k in range(h.NUM_FOLDS):
+        train, held = h.parted(len(rows), h.NUM_FOLDS * (draw + 1) + k)
+        found.append(Split(houses, rows[train], [rows[held]]).losses()[0])
+    return np.mean(found, axis=0)
+
+
+def network_rows(lab: Lab, houses: h.Houses, draws: range) -> list[dict[str, Any]]:
+    """The same with perceptrons: a dozen settings drawn at random, flat."""
+    base = lab.setting(h.MLP_SETTING)
+    arms = [Arm(f"candidate {k}", setting) for k, setting in enumerate(candidates(base))]
+    folds = {}
+    for draw in draws:
+        seen, left = small_table(houses, draw)
+        for k in range(h.NUM_FOLDS):
+            train, held = h.parted(NUM_ROWS, h.NUM_FOLDS * (draw + 1) + k)
+            parts = h.encoded(houses, seen[train], [seen[train], seen[held], left])
+            y = houses.log_prices
+            # What is left over is the test; the fold validates.
+            whole = np.vstack(parts[:2]), np.concatenate([y[seen[train]], y[seen[held]]])
+            inner = np.arange(len(train), NUM_ROWS)
+            folds[draw * h.NUM_FOLDS + k] = h.Fold(houses.name, *whole, parts[2], y[left], inner)
+    runs = lab.run(Study(arms, list(folds), lambda seed: folds[seed].dataset()))
+    squares = np.array([fold.scale()[1] ** 2 for fold in folds.values()])
+    rows = []
+    shape = (len(arms), len(draws), h.NUM_FOLDS)
+    said, true = (
+        np.array([2 * squares * runs.values(metric, arm.name) for arm in arms]).reshape(shape).mean(2)
+        for metric in ("validation_loss", "test_loss")
+    )
+    fixed = int(np.argmin(true.mean(1)))
+    for place, draw in enumerate(draws):
+        best = int(np.argmin(said[:, place]))
+        rows.append(_row("networks fixed", draw, said[fixed, place], true[fixed, place]))
+        rows.append(_row("networks best", draw, said[best, place], true[best, place]))
+    return rows
+
+
+def candidates(base: Setting) -> list[Setting]:
+    """Settings with rate, decay and units drawn at random."""
+    drawn = []
+    for u in Stream(0, "search", layer=410).uniform((NETWORKS, 3)):
+        rate, decay = 10 ** (-3 + 1.3 * u[0]), 10 ** (-3.5 + 2.5 * u[1])
+        units = round(2 ** (2 + 3 * u[2]))
+        drawn.append(
+            turn(base, learning_rate=round(rate, 5), weight_decay=round(decay, 5), hidden_sizes=(units,))
+        )
+    return drawn
+
+
+def on_the_whole(houses: h.Houses) -> dict[str, Any]:
+    """What tuning is for: ridge regression on the whole table at every strength, 5-fold, and the best of them."""
+    losses = []
+    for k in range(h.NUM_FOLDS):
+        fold = h.fold(houses, k)
+        centre, middle = fold.train_x.mean(0), fold.train_y.mean()
+        left, sizes, right = np.linalg.svd(fold.train_x - centre, full_matrices=False)
+        turned = left.T @ (fold.train_y - middle)
+        asked = (fold.held_x - centre) @ right.T
+        path = [asked @ (sizes / (sizes**2 + alpha) * turned) for alpha in h.ALPHAS]
+        losses.append([float(np.mean((middle + one - fold.held_y) ** 2)) for one in path])
+    mean = np.mean(losses, axis=0)
+    best = int(np.argmin(mean))
+    row = {"alpha": h.ALPHAS[best], "lowest": math.sqrt(mean[best])}
+    row |= {"weakest": math.sqrt(mean[0]), "strongest": math.sqrt(mean[-1])}
+    return {name: _rounded(float(value)) for name, value in row.items()}
+
+
+def _row(arm: str, draw: int, said: float, true: float) -> dict[str, Any]:
+    return {
+        "arm": arm,
+        "seed": draw,
+        "status": "finished",
+        "said": _rounded(float(said)),
+        "true": _rounded(float(true)),
+    }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+# Checks
+
+
+def optimism(observations: Observations, arm: str) -> np.ndarray:
+    """How far the folds' mean squared error lies below the truth of the same models, as a share of the mean truth.
+
+    The gap of the setting fixed beforehand is taken off: it is 0 on average, and what luck does to the one it does to
+    the other.
+    """
+    runs = observations.runs
+    fixed = "networks fixed" if arm.startswith("networks") else "fixed"
+    gaps = [runs.values("true", name) - runs.values("said", name) for name in (arm, fixed)]
+    return (gaps[0] if arm == fixed else gaps[0] - gaps[1]) / runs.values("true", arm).mean()
+
+
+def is_positive(values: np.ndarray) -> Finding:
+    """Is the mean over small tables above zero?"""
+    return Finding.of(paired(values, claim="greater"))
+
+
+def is_honest(values: np.ndarray) -> Finding:
+    """Two one-sided tests: is the mean within 3%?"""
+    return Finding.of(paired(values, claim="equivalent", margin=SAME), margin=SAME)
+
+
+def is_unbiased(choose: bool) -> Finding:
+    """Candidates of one quality, each scored with noise: is the mean score of the reported one the truth, 0?
+
+    `choose` reports the minimum, which for m scores of spread 1 lies about √(2 ln m) below.
+    """
+    scores = Stream(0, "data", layer=414).normal((4000, MOST))
+    reported = scores.min(1) if choose else scores[:, 0]
+    found = mean_interval(reported)
+    assert found.ci_low is not None
+    assert found.ci_high is not None
+    return Finding.true_if(found.ci_low <= 0 <= found.ci_high, reported=float(reported.mean()), many=MOST)
+
+
+def is_curse(bound: float) -> Finding:
+    """Is the mean minimum of m such scores between half and all of that times √(2 ln m) below the truth?"""
+    scores = Stream(1, "data", layer=414).normal((4000, MOST))
+    low = -float(scores.min(1).mean()) / math.sqrt(2 * math.log(MOST))
+    return Finding.true_if(bound / 2 <= low <= bound, share=low, many=MOST)
+
+
+# What is shown
+
+
+def facts(observations: Observations) -> dict[str, Any]:
+    """Optimism of every way to report, and what tuning did for the whole table."""
+    about, whole = observations.rows("about")[0], observations.rows("whole")[0]
+    networks = len(observations.runs.values("said", "networks best"))
+    return {
+        "optimism": {
+            arm.replace(" ", "_"): mean_interval(optimism(observations, arm))
+            for arm in observations.runs.arms
+        },
+        "most": MOST,
+        "num_folds": h.NUM_FOLDS,
+        "num_draws": observations.num_seeds,
+        "num_rows": int(about["rows"]),
+        "left_over": int(about["left_over"]),
+        "networks": NETWORKS,
+        "network_draws": networks,
+        "whole": {name: float(value) for name, value in whole.items()},
+    }
+
+
+LABELS = {
+    "fixed": Words("1 candidate fixed beforehand", "1 个事先固定的候选"),
+    **{f"flat {count}": Words(f"flat, {count} candidates", f"单层，{count} 个候选") for count in COUNTS},
+    "nested": Words(f"nested, {MOST} candidates", f"嵌套，{MOST} 个候选"),
+    "networks fixed": Words("perceptron, 1 setting fixed beforehand", "MLP，1 组事先固定的设置"),
+    "networks best": Words(f"perceptron, flat, {NETWORKS} settings", f"MLP，单层，{NETWORKS} 组设置"),
+}
+
+
+def tables(observations: Observations, language: Language) -> list[Table]:
+    """What the folds said, what was true, and the share between."""
+    rows = []
+    for arm, words in LABELS.items():
+        runs = observations.runs
+        sizes = [math.sqrt(float(runs.values(name, arm).mean())) for name in ("said", "true")]
+        found = mean_interval(optimism(observations, arm))
+        rows.append([words.of(language), *map(show.number, sizes), show.points_interval(found)])
+    heads = (
+        Words("reported", "报告的是"),
+        Words("log-RMSE by the folds", "各折给出的对数 RMSE"),
+        Words("of the same models on houses left over", "同一批模型在其余房子上"),
+        Words("optimism, % of the mean squared error", "乐观程度（均方误差的 %）"),
+    )
+    title = Words(
+        f"Small tables of {NUM_ROWS} houses, {h.NUM_FOLDS}-fold: mean over draws, optimism with 95% t interval",
+        f"{NUM_ROWS} 座房子的小表，{h.NUM_FOLDS} 折：各次抽取的均值，乐观程度附 95% t 区间",
+    )
+    return [Table(title, heads, rows)]
+
+
+def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
+    """Optimism of every way to report."""
+    alt = import_extra("altair", what="A figure", extra="book")
+    held = []
+    for arm, words in LABELS.items():
+        found = mean_interval(optimism(observations, arm))
+        row = {
+            "label": words.of(language),
+            "estimate": found.estimate,
+            "low": found.ci_low,
+            "high": found.ci_high,
+        }
+        held.append(row | {"kind": "flat" if arm.startswith("flat") or arm == "networks best" else "honest"})
+    rows = pd.DataFrame(held).astype({"low": float, "high": float})
+    names = {
+        "flat": Words("the minimum, as it was picked", "挑出来的最小值").of(language),
+        "honest": Words("picked by other houses, or not picked", "由别的房子挑选，或没有挑选").of(language),
+    }
+    rows["kind"] = [names[kind] for kind in rows["kind"]]
+    axis = alt.Axis(labelLimit=260, ticks=False, domain=False, labelPadding=8)
+    y = alt.Y("label:N", sort=list(rows["label"]), title=None, axis=axis)
+    title = Words("optimism: share of the true mean squared error", "乐观程度：占真实均方误差的份额").of(
+        language
+    )
+    x = alt.X("estimate:Q", title=title, axis=alt.Axis(format="+.0%", gridColor="#ededed"))
+    legend = alt.Legend(title=None, orient="bottom", labelLimit=320)
+    colour = alt.Color(
+        "kind:N",
+        scale=alt.Scale(domain=list(names.values()), range=list(plots.PALETTE[1::-1])),
+        legend=legend,
+    )
+    shape = alt.Shape("kind:N", scale=alt.Scale(domain=list(names.values())), legend=legend)
+    base = alt.Chart(rows)
+    zero = (
+        alt.Chart(pd.DataFrame({"zero": [0.0]}))
+        .mark_rule(color=plots.INK, strokeDash=[4, 3])
+        .encode(x="zero:Q")
+    )
+    lines = (
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2)
+        .encode(x="low:Q", x2="high:Q", y=y, color=colour)
+    )
+    points = base.mark_point(size=60, filled=True, opacity=1).encode(x=x, y=y, color=colour, shape=shape)
+    known = facts(observations)
+    note = Words(
+        f"Mean over small tables with 95% t interval, n = {known['num_draws']} (perceptrons {known['network_draws']})",
+        f"各张小表的均值与 95% t 区间，n = {known['num_draws']}（MLP 为 {known['network_draws']}）",
+    )
+    head = Words("The lowest validation error flatters", "最低的验证误差会美化").of(language)
+    return alt.layer(zero, lines, points).properties(
+        width=360,
+        height=alt.Step(28),
+        title=alt.TitleParams(head, subtitle=note.of(language), anchor="start", subtitleFontSize=11),
+    )
+
+
+MANY = f"flat {MOST}"
+ANSWER = Answer(
+    observe=observe,
+    claims=(
+        Claim(
+            name="the-flat-minimum-flatters",
+            kind="experiment",
+            statement=Words(
+                f"The lowest 5-fold error of {MOST} candidates lies below the error of the same models on other "
+                "houses.",
+                f"{MOST} 个候选中最低的 5 折误差，低于同一批模型在其他房子上的误差。",
+            ),
+            check=is_positive,
+            subject=lambda o: optimism(o, MANY),
+            falsehood=lambda o: -optimism(o, MANY),
+        ),
+        Claim(
+            name="more-candidates-flatter-more",
+            kind="experiment",
+            statement=Words(
+                f"Among {MOST} candidates the minimum is more optimistic than among 4.",
+                f"{MOST} 个候选中的最小值，比 4 个候选中的更乐观。",
+            ),
+            check=is_positive,
+            subject=lambda o: optimism(o, MANY) - optimism(o, "flat 4"),
+            falsehood=lambda o: optimism(o, "flat 4") - optimism(o, MANY),
+        ),
+        Claim(
+            name="nested-is-less-optimistic",
+            kind="experiment",
+            statement=Words(
+                "The nested estimate is less optimistic than the flat minimum.",
+                "嵌套交叉验证的估计不如单层的最小值乐观。",
+            ),
+            check=is_positive,
+            subject=lambda o: optimism(o, MANY) - optimism(o, "nested"),
+            falsehood=lambda o: optimism(o, "nested") - optimism(o, MANY),
+        ),
+        Claim(
+            name="nested-is-honest",
+            kind="experiment",
+            statement=Words(
+                "On average the nested estimate is the error of the same models on other houses, to 3%.",
+                "平均而言，嵌套交叉验证的估计就是同一批模型在其他房子上的误差，相差不到 3%。",
+            ),
+            check=is_honest,
+            subject=lambda o: optimism(o, "nested"),
+            falsehood=lambda o: recentred(optimism(o, "nested"), 0.3),
+        ),
+        Claim(
+            name="networks-too",
+            kind="experiment",
+            statement=Words(
+                f"The lowest 5-fold error of {NETWORKS} perceptrons lies below the error of the same models on other "
+                "houses.",
+                f"{NETWORKS} 组 MLP 设置中最低的 5 折误差，低于同一批模型在其他房子上的误差。",
+            ),
+            check=is_positive,
+            subject=lambda o: optimism(o, "networks best"),
+            falsehood=lambda o: -np.abs(optimism(o, "networks best")),
+        ),
+        Claim(
+            name="an-unpicked-score-is-unbiased",
+            kind="property",
+            statement=Words(
+                "A score that was not picked is the truth on average; the minimum of many is not.",
+                "没有经过挑选的分数，平均等于真值；许多分数中的最小值则不然。",
+            ),
+            check=is_unbiased,
+            subject=lambda o: False,
+            falsehood=lambda o: True,
+        ),
+        Claim(
+            name="the-minimum-follows-the-curse",
+            kind="property",
+            statement=Words(
+                "The minimum of m independent normal scores lies below the truth by between half and all of "
+                "√(2 ln m) standard deviations.",
+                "m 个独立正态分数的最小值，比真值低 √(2 ln m) 个标准差的一半到全部之间。",
+            ),
+            check=is_curse,
+            subject=lambda o: 1.0,
+            falsehood=lambda o: 0.5,
+        ),
+    ),
+    circulated=(Circulated(Words("The notes end before this section.", "笔记没有写到这一节。"), "skipped"),),
+    tables=tables,
+    figure=figure,
+    facts=facts,
+    vary="--set epochs=120",
+)
