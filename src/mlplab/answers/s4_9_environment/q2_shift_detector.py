@@ -1,0 +1,452 @@
+"""4.9.2 A detector of covariate shift, from a classifier.
+
+A classifier learns to tell reference rows from current rows, and is judged on rows that it has not seen. Whether the
+alarm can be trusted is asked of thousands of pairs of samples without a shift; what it finds, of shifts of known size.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import gaussian_filter
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from mlplab.answers import show
+from mlplab.answers.answer import Answer, Table
+from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words
+from mlplab.data import Dataset
+from mlplab.errors import import_extra
+from mlplab.rng import Stream
+from mlplab.shift import C2STDetector, DataWarning
+from mlplab.shift.classifier_test import auc, rank_p_value
+from mlplab.stats import Verdict, proportion_interval
+from mlplab.study import plots
+
+if TYPE_CHECKING:
+    import altair
+
+ALPHA = 0.05
+TOLERATED = 0.065  # alpha, and what two thousand repeats cannot tell from it
+NUM_FEATURES, NULL_ROWS = 10, 50
+SIZES = (25, 50, 100, 200, 400)
+SHIFTS = (0.25, 0.5, 1.0)  # of the mean of one feature, in standard deviations
+FEW, MANY, SHIFT = 50, 400, 0.5
+IMAGE_ROWS = 200
+CLASSIFIERS = ("gradient_boosting", "logistic")
+CHANGES = {
+    "none": lambda images: images,
+    "darker by 2%": lambda images: 0.98 * images,
+    "darker by 10%": lambda images: 0.90 * images,
+    "darker by 20%": lambda images: 0.80 * images,
+    "blurred, 0.3 pixels": lambda images: blurred(images, 0.3),
+    "blurred, 0.5 pixels": lambda images: blurred(images, 0.5),
+    "blurred, 1 pixel": lambda images: blurred(images, 1.0),
+}
+SMALL_CHANGE = "darker by 10%"
+
+
+def observe(lab: Lab) -> Observations:
+    """Alarms without a shift, with shifts of known size, and with changed images."""
+    images = lab.dataset("fashion-mnist", embedded="mnist-5k")
+    lab.use(images)
+    repeats = lab.seeds(quick=150, full=2000)
+    rows = [
+        _share(
+            "null",
+            test.__name__,
+            NULL_ROWS,
+            "",
+            [test(*samples(s, NULL_ROWS, 0.0), s) < ALPHA for s in repeats],
+        )
+        for test in (held_out, pooled)
+    ]
+    fewer = repeats[: lab.choose(quick=30, full=200)]
+    for shift, size in itertools.product(SHIFTS, SIZES):
+        alarms = [held_out(*samples(s, size, shift), s) < ALPHA for s in fewer]
+        rows.append(_share("power", "held_out", size, f"{shift:g}", alarms))
+    fewest = repeats[: lab.choose(quick=3, full=40)]
+    for change, classifier in itertools.product(CHANGES, CLASSIFIERS):
+        alarms = [image_p_value(images, change, classifier, s) < ALPHA for s in fewest]
+        rows.append(_share("images", classifier, IMAGE_ROWS, change, alarms))
+    return lab.observations(shares=pd.DataFrame(rows))
+
+
+def _share(part: str, test: str, size: int, change: str, alarms: list[bool]) -> dict[str, Any]:
+    named = {"part": part, "test": test, "rows": size, "change": change}
+    return named | {"alarms": int(np.sum(alarms)), "repeats": len(alarms)}
+
+
+def samples(seed: int, size: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
+    """Reference and current rows from N(0, I); the mean of the current rows' first feature is moved."""
+    reference, current = (
+        Stream(seed, "data", layer=i, step=size).normal((size, NUM_FEATURES)) for i in (0, 1)
+    )
+    current[:, 0] += shift
+    return reference, current
+
+
+def held_out(reference: np.ndarray, current: np.ndarray, seed: int, classifier: str = "logistic") -> float:
+    """The p-value of mlplab's detector: a classifier of one half of the rows, judged on the other."""
+    detector = C2STDetector(classifier, num_drivers=0, seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # of pixels that are black in all images
+        return detector.fit(reference).test(current).p_value
+
+
+def pooled(reference: np.ndarray, current: np.ndarray, seed: int) -> float:
+    """Not valid: cross-validated scores of all rows in one ordinary test, as if they were independent."""
+    rows = np.concatenate([reference, current])
+    label = np.repeat([False, True], [len(reference), len(current)])
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    scores = cross_val_predict(LogisticRegression(), rows, label, cv=folds, method="decision_function")
+    return rank_p_value(np.asarray(scores), label, seed)
+
+
+def image_p_value(images: Dataset, change: str, classifier: str, seed: int) -> float:
+    """Of test images beside other test images that were changed."""
+    assert images.test is not None
+    chosen = Stream(seed, "split").permutation(images.test.num_examples)[: 2 * IMAGE_ROWS]
+    reference, current = np.split(images.test.features[chosen].astype(np.float64), 2)
+    # To 256 levels again, as a camera's file has them: what lies between gives every change away.
+    return held_out(reference, np.round(255 * CHANGES[change](current)) / 255, seed, classifier)
+
+
+def blurred(images: np.ndarray, width: float) -> np.ndarray:
+    """By a Gaussian of this standard deviation, in pixels."""
+    side = round(images.shape[1] ** 0.5)
+    return gaussian_filter(images.reshape(-1, side, side), (0, width, width)).reshape(images.shape)
+
+
+# Checks
+
+
+def alarms(observations: Observations, part: str, test: str, size: int, change: str) -> tuple[int, int]:
+    """Number of alarms and of repeats."""
+    held = observations["shares"]
+    at = (held["part"] == part) & (held["test"] == test) & (held["rows"] == size) & (held["change"] == change)
+    (row,) = held[at].to_dict("records")
+    return int(row["alarms"]), int(row["repeats"])
+
+
+def is_below(limit: float) -> Callable[[tuple[int, int]], Finding]:
+    """Is the true share below the limit? Read off the exact binomial interval."""
+    return lambda counted: _judged(counted, limit, below=True)
+
+
+def is_above(limit: float) -> Callable[[tuple[int, int]], Finding]:
+    """Is the true share above the limit?"""
+    return lambda counted: _judged(counted, limit, below=False)
+
+
+def _judged(counted: tuple[int, int], limit: float, *, below: bool) -> Finding:
+    found = proportion_interval(*counted)
+    low, high = float(found.ci_low or 0.0), float(found.ci_high or 0.0)
+    verdict: Verdict = "undecided"
+    if high < limit or low > limit:
+        verdict = "holds" if (high < limit) == below else "fails"
+    numbers = {"estimate": found.estimate, "ci_low": low, "ci_high": high, "repeats": counted[1]}
+    return Finding(verdict, None, numbers)
+
+
+def first_finds_it_more(counted: tuple[tuple[int, int], tuple[int, int]]) -> Finding:
+    """Does the first find the shift more often than not, and the second less often than not?"""
+    first, second = is_above(0.5)(counted[0]), is_below(0.5)(counted[1])
+    verdicts = {first.verdict, second.verdict}
+    verdict: Verdict = "fails" if "fails" in verdicts else "undecided" if "undecided" in verdicts else "holds"
+    return Finding(verdict, None, {"first": first.numbers["estimate"], "second": second.numbers["estimate"]})
+
+
+def never_alarms_too_often(counts_ties: bool) -> Finding:
+    """Four rows of each sample, without a shift: all 70 orders of the scores are equally likely. Count the alarms.
+
+    Is the share of orders with p at most a itself at most a, for every a?
+
+    Arguments:
+      counts_ties: whether p counts the orders as extreme as the one seen, or only those that are more so.
+    """
+    score = np.arange(8.0)
+    orders = [np.isin(np.arange(8), chosen) for chosen in itertools.combinations(range(8), 4)]
+    areas = np.array([auc(score, order) for order in orders])
+    extreme = (
+        areas[None, :] >= areas[:, None] - 1e-12 if counts_ties else areas[None, :] > areas[:, None] + 1e-12
+    )
+    p = extreme.mean(1)
+    agrees = all(np.isclose(rank_p_value(score, o), q) for o, q in zip(orders, p, strict=True))
+    valid = all((p <= level + 1e-12).mean() <= level + 1e-12 for level in p)
+    return Finding.true_if(
+        valid and agrees, "the detector's own p-values" if agrees else "other p-values", orders=70
+    )
+
+
+# What is shown
+
+TESTS = {
+    "held_out": Words("held-out rows", "留出的行"),
+    "pooled": Words("all rows, cross-validated", "全部的行，交叉验证"),
+}
+CLASSIFIER_NAMES = {
+    "gradient_boosting": Words("boosted trees", "提升树"),
+    "logistic": Words("logistic regression", "logistic 回归"),
+}
+CHANGE_NAMES = {
+    "none": Words("none", "无"),
+    "darker by 2%": Words("darker by 2%", "变暗 2%"),
+    "darker by 10%": Words("darker by 10%", "变暗 10%"),
+    "darker by 20%": Words("darker by 20%", "变暗 20%"),
+    "blurred, 0.3 pixels": Words("blurred, 0.3 pixels", "模糊 0.3 像素"),
+    "blurred, 0.5 pixels": Words("blurred, 0.5 pixels", "模糊 0.5 像素"),
+    "blurred, 1 pixel": Words("blurred, 1 pixel", "模糊 1 像素"),
+}
+
+
+def facts(observations: Observations) -> dict[str, Any]:
+    """What sentences quote."""
+    images = {
+        classifier: {
+            change: proportion_interval(*alarms(observations, "images", classifier, IMAGE_ROWS, change))
+            for change in CHANGES
+        }
+        for classifier in CLASSIFIERS
+    }
+    return {
+        "alpha": ALPHA,
+        "tolerated": TOLERATED,
+        "features": NUM_FEATURES,
+        "null_rows": NULL_ROWS,
+        "few": FEW,
+        "many": MANY,
+        "shift": SHIFT,
+        "image_rows": IMAGE_ROWS,
+        "image_repeats": alarms(observations, "images", "logistic", IMAGE_ROWS, "none")[1],
+        "no_change": images["gradient_boosting"]["none"],
+        "dark": {classifier: images[classifier][SMALL_CHANGE] for classifier in CLASSIFIERS},
+        "blur": {classifier: images[classifier]["blurred, 0.5 pixels"] for classifier in CLASSIFIERS},
+    }
+
+
+def tables(observations: Observations, language: Language) -> list[Table]:
+    """False alarms; power; images."""
+
+    def cell(*key: Any) -> str:
+        return show.percent_interval(proportion_interval(*alarms(observations, *key)))
+
+    null = [[words.of(language), cell("null", test, NULL_ROWS, "")] for test, words in TESTS.items()]
+    power = [
+        [str(size), *(show.stacked(cell("power", "held_out", size, f"{shift:g}")) for shift in SHIFTS)]
+        for size in SIZES
+    ]
+    images = [
+        [words.of(language), *(cell("images", classifier, IMAGE_ROWS, change) for classifier in CLASSIFIERS)]
+        for change, words in CHANGE_NAMES.items()
+    ]
+    share = Words("share of alarms, %", "报警比例，%")
+    note = Words("95% Clopper-Pearson interval", "95% Clopper-Pearson 区间")
+    count = alarms(observations, "null", "held_out", NULL_ROWS, "")[1]
+    drawn = alarms(observations, "power", "held_out", FEW, f"{SHIFT:g}")[1]
+    looked = alarms(observations, "images", "logistic", IMAGE_ROWS, "none")[1]
+    return [
+        Table(
+            Words(f"No shift, {NULL_ROWS} rows in each sample: {share.en} ({note.en}, n = {count:,} pairs of samples)",
+                  f"没有偏移，每个样本 {NULL_ROWS} 行：{share.zh}（{note.zh}，n = {count:,} 对样本）"),
+            (Words("test", "检验"), share),
+            null,
+        ),
+        Table(
+            Words(f"One mean of {NUM_FEATURES} moved by so many standard deviations: {share.en} ({note.en}, "
+                  f"n = {drawn:,})",
+                  f"{NUM_FEATURES} 个均值中的一个移动若干个标准差：{share.zh}（{note.zh}，n = {drawn:,}）"),
+            (Words("rows in each sample", "每个样本的行数"), *(Words(f"{s:g} σ", f"{s:g} σ") for s in SHIFTS)),
+            power,
+        ),
+        Table(
+            Words(f"{IMAGE_ROWS} images beside {IMAGE_ROWS} changed ones: {share.en} ({note.en}, n = {looked:,})",
+                  f"{IMAGE_ROWS} 张图像与 {IMAGE_ROWS} 张改变过的图像：{share.zh}（{note.zh}，n = {looked:,}）"),
+            (Words("change", "改变"), *CLASSIFIER_NAMES.values()),
+            images,
+        ),
+    ]  # fmt: skip
+
+
+def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
+    """False alarms of both tests; power against rows; alarms on changed images."""
+    alt = import_extra("altair", what="A figure", extra="book")
+
+    def row(*key: Any) -> dict[str, Any]:
+        found = proportion_interval(*alarms(observations, *key))
+        return {"value": found.estimate, "low": found.ci_low, "high": found.ci_high}
+
+    share = Words("share of alarms", "报警比例").of(language)
+    note = Words(
+        "95% Clopper-Pearson interval; dashed: level of the test",
+        "95% Clopper-Pearson 区间；虚线：显著性水平",
+    )
+    level = alt.Chart(pd.DataFrame({"alpha": [ALPHA]})).mark_rule(strokeDash=[6, 3], color=plots.GREY)
+    percent = alt.Axis(format="%")
+
+    def titled(head: Words) -> Any:
+        return alt.TitleParams(
+            head.of(language), subtitle=note.of(language), anchor="start", subtitleFontSize=11
+        )
+
+    null = pd.DataFrame(
+        [{"name": w.of(language)} | row("null", test, NULL_ROWS, "") for test, w in TESTS.items()]
+    )
+    names = [w.of(language) for w in TESTS.values()]
+    base = alt.Chart(
+        null, width=250, height=70, title=titled(Words("No shift: false alarms", "没有偏移：误报"))
+    )
+    x = alt.X("value:Q", title=share, axis=percent)
+    y = alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=260))
+    alone = (
+        base.mark_rule(strokeWidth=2, color=plots.PALETTE[0]).encode(y=y, x=alt.X("low:Q"), x2="high:Q")
+        + base.mark_point(filled=True, size=70, opacity=1, color=plots.PALETTE[0]).encode(y=y, x=x)
+        + level.encode(x="alpha:Q")
+    )
+    power = pd.DataFrame(
+        [
+            {"shift": f"{shift:g} σ", "rows": size} | row("power", "held_out", size, f"{shift:g}")
+            for shift, size in itertools.product(SHIFTS, SIZES)
+        ]
+    )
+    curve = _lines(alt, power, "rows:Q", Words("rows in each sample", "每个样本的行数").of(language), "shift", [
+        f"{shift:g} σ" for shift in SHIFTS
+    ], share, titled(Words("Shift of one mean: found", "一个均值偏移：检出"))) + level.encode(y="alpha:Q")  # fmt: skip
+    changed = pd.DataFrame(
+        [
+            {"classifier": w.of(language), "change": CHANGE_NAMES[change].of(language)}
+            | row("images", classifier, IMAGE_ROWS, change)
+            for (classifier, w), change in itertools.product(CLASSIFIER_NAMES.items(), CHANGES)
+        ]
+    )
+    order = [CHANGE_NAMES[change].of(language) for change in CHANGES]
+    kinds = [w.of(language) for w in CLASSIFIER_NAMES.values()]
+    colour = alt.Color(
+        "classifier:N", title=None, scale=alt.Scale(domain=kinds, range=list(plots.PALETTE[:2])),
+        legend=alt.Legend(orient="bottom"),
+    )  # fmt: skip
+    shape = alt.Shape("classifier:N", legend=None, scale=alt.Scale(domain=kinds))
+    offset = alt.YOffset("classifier:N", sort=kinds)
+    bars = alt.Chart(
+        changed,
+        width=250,
+        height=alt.Step(13),
+        title=titled(Words("Changed images: found", "图像改变：检出")),
+    )
+    y = alt.Y("change:N", sort=order, title=None)
+    right = (
+        bars.mark_rule(strokeWidth=2).encode(y=y, yOffset=offset, x=alt.X("low:Q"), x2="high:Q", color=colour)
+        + bars.mark_point(filled=True, size=60, opacity=1).encode(
+            y=y, yOffset=offset, x=alt.X("value:Q", title=share, axis=percent), color=colour, shape=shape
+        )
+        + level.encode(x="alpha:Q")
+    )
+    return alt.hconcat(alt.vconcat(alone, right).resolve_scale(color="independent"), curve).resolve_scale(
+        color="independent", shape="independent", strokeDash="independent"
+    )
+
+
+def _lines(
+    alt: Any, rows: Any, x: str, x_title: str, group: str, names: list[str], share: str, title: Any
+) -> Any:
+    colour = alt.Color(
+        f"{group}:N", title=None, scale=alt.Scale(domain=names, range=list(plots.PALETTE[: len(names)])),
+        legend=alt.Legend(orient="bottom", symbolType="stroke", symbolOpacity=1),
+    )  # fmt: skip
+    dash = alt.StrokeDash(
+        f"{group}:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=[list(d) for d in plots.DASHES[: len(names)]]),
+    )
+    base = alt.Chart(rows, width=330, height=300, title=title).encode(
+        x=alt.X(x, title=x_title, scale=alt.Scale(type="log", nice=False, padding=12)), color=colour
+    )
+    y = alt.Y("value:Q", title=share, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    return (
+        base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q"), y2="high:Q")
+        + base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash)
+        + base.mark_point(filled=True, size=45, opacity=1).encode(y=y)
+    )
+
+
+ANSWER = Answer(
+    observe=observe,
+    claims=(
+        Claim(
+            name="ranks-never-alarm-too-often",
+            kind="proof",
+            statement=Words(
+                "Without a shift the p-value of the ranks is at most a with probability at most a, for every a.",
+                "没有偏移时，对任何 a，秩检验的 p 值不超过 a 的概率至多为 a。",
+            ),
+            check=never_alarms_too_often,
+            subject=lambda o: True,
+            falsehood=lambda o: False,
+        ),
+        Claim(
+            name="held-out-keeps-its-level",
+            kind="experiment",
+            statement=Words(
+                "Without a shift the detector alarms in fewer than 6.5% of cases, at a level of 5%.",
+                "没有偏移时，显著性水平为 5% 的检测器，报警的情形少于 6.5%。",
+            ),
+            check=is_below(TOLERATED),
+            subject=lambda o: alarms(o, "null", "held_out", NULL_ROWS, ""),
+            falsehood=lambda o: alarms(o, "null", "pooled", NULL_ROWS, ""),
+        ),
+        Claim(
+            name="pooled-scores-do-not",
+            kind="experiment",
+            statement=Words(
+                "Cross-validated scores in one ordinary test alarm in more than 6.5% of cases without a shift.",
+                "把交叉验证的得分放进一个普通检验，没有偏移时报警的情形多于 6.5%。",
+            ),
+            check=is_above(TOLERATED),
+            subject=lambda o: alarms(o, "null", "pooled", NULL_ROWS, ""),
+            falsehood=lambda o: alarms(o, "null", "held_out", NULL_ROWS, ""),
+        ),
+        Claim(
+            name="rows-buy-power",
+            kind="experiment",
+            statement=Words(
+                f"A shift of {SHIFT} σ in one of {NUM_FEATURES} features is found more often than not with {MANY} "
+                f"rows, and less often than not with {FEW}.",
+                f"{NUM_FEATURES} 个特征之一偏移 {SHIFT} σ，有 {MANY} 行时多半能检出，有 {FEW} 行时多半检不出。",
+            ),
+            check=first_finds_it_more,
+            subject=lambda o: tuple(alarms(o, "power", "held_out", n, f"{SHIFT:g}") for n in (MANY, FEW)),
+            falsehood=lambda o: tuple(alarms(o, "power", "held_out", n, f"{SHIFT:g}") for n in (FEW, MANY)),
+        ),
+        Claim(
+            name="darker-images-are-found",
+            kind="experiment",
+            statement=Words(
+                f"With {IMAGE_ROWS} images boosted trees find a darkening by 10% in more than 80% of cases.",
+                f"用 {IMAGE_ROWS} 张图像，提升树在 80% 以上的情形中检出 10% 的变暗。",
+            ),
+            check=is_above(0.8),
+            subject=lambda o: alarms(o, "images", "gradient_boosting", IMAGE_ROWS, SMALL_CHANGE),
+            falsehood=lambda o: alarms(o, "images", "gradient_boosting", IMAGE_ROWS, "none"),
+        ),
+        Claim(
+            name="the-classifier-matters",
+            kind="experiment",
+            statement=Words(
+                "Trees find that darkening more often than not, logistic regression less often than not.",
+                "这样的变暗，提升树多半能检出，logistic 回归多半检不出。",
+            ),
+            check=first_finds_it_more,
+            subject=lambda o: tuple(alarms(o, "images", c, IMAGE_ROWS, SMALL_CHANGE) for c in CLASSIFIERS),
+            falsehood=lambda o: tuple(alarms(o, "images", c, IMAGE_ROWS, SMALL_CHANGE) for c in CLASSIFIERS[::-1]),
+        ),
+    ),
+    circulated=(Circulated(Words("Only a link, which is dead.", "只有一个失效的链接。"), "skipped"),),
+    tables=tables,
+    figure=figure,
+    facts=facts,
+)  # fmt: skip
