@@ -315,7 +315,8 @@ def _panel(alt: Any, held: Any, head: Words, draws: int, language: Language) -> 
     base = alt.Chart(
         rows, width=310, height=280,
         title=alt.TitleParams(
-            head.of(language), subtitle=note.of(language).format(draws, SOURCE_MEAN), anchor="start", subtitleFontSize=11
+            head.of(language), subtitle=note.of(language).format(draws, SOURCE_MEAN), anchor="start",
+            subtitleFontSize=11,
         ),
     ).encode(
         x=alt.X("target_mean:Q", title=Words("mean of the target's inputs", "目标域输入的均值").of(language)),
