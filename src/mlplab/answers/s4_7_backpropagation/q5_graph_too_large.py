@@ -441,9 +441,11 @@ def _variance(alt: Any, observations: Observations, language: Language) -> Any:
         title=alt.TitleParams(head.of(language), subtitle=note.of(language), anchor="start"),
     )  # fmt: skip
     x = alt.X(
-        "B:Q", scale=alt.Scale(type="log", base=4), title=Words("batch size B", "批量大小 B").of(language)
-    )
-    y = alt.Y("mean:Q", scale=alt.Scale(type="log"), title="E‖g − G‖²")
+        "B:Q", scale=alt.Scale(type="log", base=4), axis=alt.Axis(values=list(table["B"]), format="d"),
+        title=Words("batch size B", "批量大小 B").of(language),
+    )  # fmt: skip
+    scale = alt.Scale(type="log", nice=False, domain=[0.8 * table["mean"].min(), 1.25 * table["mean"].max()])
+    y = alt.Y("mean:Q", scale=scale, axis=alt.Axis(tickCount=4, format="~g"), title="E‖g − G‖²")
     ink = plots.PALETTE[1]
     return (
         base.mark_line(color=plots.GREY).encode(x=x, y=alt.Y("expected:Q", scale=scale))
