@@ -248,7 +248,7 @@ def facts(observations: Observations) -> dict[str, Any]:
         "rho": RHO,
         "lost": SHARE,
         "kept": 1 - SHARE,
-        "root_kept": math.sqrt(1 - SHARE),
+        "expected": RHO * math.sqrt(1 - SHARE),
         "rows": NUM_ROWS,
         "found": {
             mechanism: {
