@@ -176,9 +176,9 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         rows.append(
             [
                 words.of(language),
-                show.number_interval(h.score(runs.values("log_rmse", arm))),
-                show.number_interval(h.score(runs.values("median_error", arm))),
-                show.number_interval(dollars),
+                show.stacked(show.number_interval(h.score(runs.values("log_rmse", arm)))),
+                show.stacked(show.number_interval(h.score(runs.values("median_error", arm)))),
+                show.stacked(show.number_interval(dollars)),
                 f"{int(runs.values('impossible', arm).sum())}",
             ]
         )

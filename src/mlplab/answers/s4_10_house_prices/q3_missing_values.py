@@ -268,25 +268,20 @@ def facts(observations: Observations) -> dict[str, Any]:
 
 
 def tables(observations: Observations, language: Language) -> list[Table]:
-    """The simulation, the gaps of the table, and the ways to fill them."""
-    rows = []
+    """The simulation by mechanism, and the ways to fill the gaps of the houses."""
+    heads = (Words("filled with", "填补"), *(words for _, words in QUANTITIES.values()))
+    truth = [Words("truth", "真值").of(language), *(show.number(value) for value, _ in QUANTITIES.values())]
+    lost, found = f"{100 * SHARE:g}%", []
     for mechanism, words in MECHANISMS.items():
+        rows = []
         for way, name in WAYS.items():
-            found = [mean_interval(observations.runs.values(q, f"{mechanism} {way}")) for q in QUANTITIES]
-            cells = [show.stacked(show.number_interval(one)) for one in found]
-            rows.append([words.of(language), name.of(language), *cells])
-    truth = Words("truth", "真值").of(language)
-    rows.append([truth, "", *(show.number(value) for value, _ in QUANTITIES.values())])
-    heads = (
-        Words("cells of x1 lost", "x1 的空缺"),
-        Words("filled with", "填补"),
-        *(words for _, words in QUANTITIES.values()),
-    )
-    lost = f"{100 * SHARE:g}%"
-    first = Words(
-        f"Drawn tables of {NUM_ROWS} rows, {lost} of x1 lost: mean over draws with 95% t interval",
-        f"{NUM_ROWS} 行的模拟表，x1 缺 {lost}：各次抽取的均值与 95% t 区间",
-    )
+            means = [mean_interval(observations.runs.values(q, f"{mechanism} {way}")) for q in QUANTITIES]
+            rows.append([name.of(language), *(show.stacked(show.number_interval(one)) for one in means)])
+        title = Words(
+            f"{lost} of x1 lost {words.en}, {NUM_ROWS} rows: mean over draws with 95% t interval",
+            f"x1 缺 {lost}，{words.zh}，{NUM_ROWS} 行：各次抽取的均值与 95% t 区间",
+        )
+        found.append(Table(title, heads, [*rows, truth]))
     ways = [
         [words.of(language), show.number_interval(h.score(filled(observations, way)))]
         for way, words in FILLINGS.items()
@@ -296,7 +291,7 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         "房价表：对数价格上的岭回归，各留出部分的均值与修正的 95% t 区间",
     )
     return [
-        Table(first, heads, rows),
+        *found,
         Table(second, (Words("gaps are filled with", "空缺的填法"), Words("log-RMSE", "对数 RMSE")), ways),
     ]
 

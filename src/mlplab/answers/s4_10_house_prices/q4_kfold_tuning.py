@@ -294,7 +294,7 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         runs = observations.runs
         sizes = [math.sqrt(float(runs.values(name, arm).mean())) for name in ("said", "true")]
         found = mean_interval(optimism(observations, arm))
-        rows.append([words.of(language), *map(show.number, sizes), show.points_interval(found)])
+        rows.append([words.of(language), *map(show.number, sizes), show.stacked(show.points_interval(found))])
     heads = (
         Words("reported", "报告的是"),
         Words("log-RMSE by the folds", "各折给出的对数 RMSE"),

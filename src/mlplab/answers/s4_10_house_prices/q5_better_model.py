@@ -172,16 +172,13 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         "undecided": Words("undecided", "未定"),
     }
     for arm, name in ARMS.items():
-        found = None if arm == RIDGE else beats(gain(observations, arm))
-        rows.append(
-            [
-                name.of(language),
-                show.number_interval(h.score(runs.values("log_rmse", arm))),
-                "" if found is None else show.number_interval(found),  # pyright: ignore[reportArgumentType]
-                "" if found is None else words[found.verdict].of(language),
-                show.number_interval(h.score(runs.values("median_error", arm))),
-            ]
-        )
+        score, median = (h.score(runs.values(metric, arm)) for metric in ("log_rmse", "median_error"))
+        gained, verdict = "", ""
+        if arm != RIDGE:
+            found = resampled(gain(observations, arm), test_train_ratio=h.RATIO, claim="greater", alpha=ALPHA)
+            gained, verdict = show.stacked(show.number_interval(found)), words[found.verdict].of(language)
+        cells = [show.stacked(show.number_interval(one)) for one in (score, median)]
+        rows.append([name.of(language), cells[0], gained, verdict, cells[1]])
     level = f"{100 * (1 - ALPHA):.3g}%"
     heads = (
         Words("model", "模型"),

@@ -296,34 +296,36 @@ def facts(observations: Observations) -> dict[str, Any]:
 
 def tables(observations: Observations, language: Language) -> list[Table]:
     """Both units: the Hessian, and what each method makes of them."""
-    known = facts(observations)
-    rows = []
+    known, sizes, scores = facts(observations), [], []
     for unit, words in UNITS.items():
-        scores = [h.score(quantity(observations, f"{name}_{unit}")) for name in ("least_squares", "ridge")]
-        scores += [known["score"][optimizer][unit] for optimizer in OPTIMIZERS]
-        sizes = [known[name][unit] for name in ("largest", "condition", "stable")]
-        rows.append(
-            [
-                words.of(language),
-                *map(show.number, sizes),
-                *(show.stacked(show.number_interval(s)) for s in scores),
-            ]
-        )
-    heads = (
-        Words("numbers in", "数值列"),
+        name = words.of(language)
+        sizes.append([name, *(show.number(known[size][unit]) for size in ("largest", "condition", "stable"))])
+        found = [h.score(quantity(observations, f"{method}_{unit}")) for method in ("least_squares", "ridge")]
+        found += [known["score"][optimizer][unit] for optimizer in OPTIMIZERS]
+        scores.append([name, *(show.stacked(show.number_interval(one)) for one in found)])
+    unit_head = Words("numbers in", "数值列")
+    size_heads = (
+        unit_head,
         Words("λmax", "λmax"),
         Words("λmax/λmin", "λmax/λmin"),
         Words("largest stable rate 2/λmax", "最大稳定学习率 2/λmax"),
-        Words("least squares (numeric columns)", "最小二乘（数值列）"),
+    )
+    score_heads = (
+        unit_head,
+        Words("least squares", "最小二乘"),
         Words(f"ridge, α = {ALPHA:g}", f"岭回归，α = {ALPHA:g}"),
         Words("SGD, best rate", "SGD，最佳学习率"),
         Words("Adam, best rate", "Adam，最佳学习率"),
     )
-    title = Words(
-        "Hessian of the linear model (geometric mean over folds) and log-RMSE (mean, corrected 95% t interval)",
-        "线性模型的黑塞矩阵（各折的几何均值）与对数 RMSE（均值与修正的 95% t 区间）",
+    first = Words(
+        "Hessian of the linear model with all columns: geometric mean over folds",
+        "含全部列的线性模型的黑塞矩阵：各折的几何均值",
     )
-    return [Table(title, heads, rows)]
+    second = Words(
+        "Log-RMSE on held-out houses: mean with corrected 95% t interval (least squares: numeric columns alone)",
+        "留出房子上的对数 RMSE：均值与修正的 95% t 区间（最小二乘只用数值列）",
+    )
+    return [Table(first, size_heads, sizes), Table(second, score_heads, scores)]
 
 
 def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
