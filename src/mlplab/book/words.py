@@ -86,7 +86,7 @@ WORDS: dict[str, Words] = {
     ),
     "data": Words("Data", "数据"),
     "fingerprint": Words("fingerprint", "指纹"),
-    "draws": Words("{} draws, each with its fingerprint", "{} 次抽取，各有指纹"),
+    "draws": Words("{} draws or divisions, each with its fingerprint", "{} 次抽取或划分，各有指纹"),
     "seeds": Words("Seeds of each arm", "每组的种子数"),
     "studies": Words("Studies", "实验"),
     "revision": Words("Source revision", "源代码版本"),
