@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from mlplab.answers import EXERCISES
-from mlplab.book import evidence, verification
+from mlplab.book import evidence, inquiry, verification
+from mlplab.claims import Lab, Observations
 from mlplab.claims import lab as lab_module
 from mlplab.errors import EvidenceError, InvalidInput, UnknownName
 from mlplab.study import Store, default_path, run_study
@@ -132,6 +134,19 @@ def test_verification_trains_as_many_seeds_as_were_published():
     """The answer may have grown since: what is repeated is what was published."""
     evidence.write(cases.inquiry(), evidence.folder())  # with 6 seeds, where full effort has 8
     assert verification.verify(cases.NUMBER, "full").again.observations.num_seeds == 6
+
+
+def test_what_is_observed_without_seeds_is_verified_too(monkeypatch):
+    without = dataclasses.replace(cases.inquiry().observations, tables={})
+
+    def observe(lab: Lab) -> Observations:
+        assert lab.seeds(quick=2, full=3)
+        return without
+
+    answer = dataclasses.replace(cases.ANSWER, claims=(), circulated=(), observe=observe)
+    monkeypatch.setattr(inquiry, "answer", lambda number: answer)
+    verification.publish(cases.NUMBER)
+    assert verification.verify(cases.NUMBER, "full").stands
 
 
 def test_a_changed_result_does_not_stand():

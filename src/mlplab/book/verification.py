@@ -102,7 +102,8 @@ def verify(
     if held is None:
         raise EvidenceError(f"Nothing was published for {number}: there is nothing to verify.")
     path = default_path().with_name(f"verify-{number}-{effort}.sqlite")
-    seeds = held.inquiry.observations.num_seeds if answer.trains and effort == "full" else None
+    # What is observed without replicates has no seeds to repeat.
+    seeds = (held.inquiry.observations.num_seeds or None) if answer.trains and effort == "full" else None
     with Store(path) if answer.trains else nullcontext() as store:
         lab = Lab(effort, seeds=seeds, store=store, strict=True, on_progress=on_progress)
         outcome = Verification(held, inquire(number, lab), effort)

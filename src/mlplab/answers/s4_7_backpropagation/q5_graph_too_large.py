@@ -346,15 +346,16 @@ def tables(observations: Observations, language: Language) -> list[Table]:
     """Strategies; the pipeline on two processes; bubbles."""
     rows = [
         [
-            NAMES[row["name"]].of(language), str(row["devices"]), str(row["examples"]), f"{row['state_bytes']:,}",
-            f"{row['activation_bytes']:,}", f"{row['communication_bytes']:,}", show.percent(row["idle"], 1),
+            NAMES[row["name"]].of(language), f"{row['devices']} × {row['examples']}",
+            *(show.number(row[f"{what}_bytes"] / 2**20) for what in ("state", "activation", "communication")),
+            show.percent(row["idle"], 1),
         ]
         for row in observations.rows("strategies")
     ]  # fmt: skip
     heads = (
-        Words("strategy", "办法"), Words("devices", "设备"), Words("examples at a time", "每次样本数"),
-        Words("state, bytes", "状态，字节"), Words("activations, bytes", "激活值，字节"),
-        Words("sent, bytes", "通信，字节"), Words("idle, %", "空闲，%"),
+        Words("strategy", "办法"), Words("devices × examples at once", "设备 × 每次样本数"),
+        Words("state, MiB", "状态，MiB"), Words("activations, MiB", "激活值，MiB"),
+        Words("sent, MiB", "通信，MiB"), Words("idle, %", "空闲，%"),
     )  # fmt: skip
     title = Words(
         f"A step of 784-256-…-256-10 ({len(DEEP) - 2} hidden layers) with Adam, B = {BATCH}: the fullest device",
