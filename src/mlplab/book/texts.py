@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -51,13 +52,18 @@ def render(
 
     Raises jinja2.UndefinedError for a sentence that quotes what nobody found, and as `sections` does.
     """
+    found: dict[str, Any] = {name.replace("-", "_"): finding for name, finding in findings.items()}
+    seen = {"num_seeds": observations.num_seeds} | dict(answer.facts(observations))
+    return sections(_template(text(number, language)).render(**seen, **found), language)
+
+
+@cache
+def _template(source: str) -> jinja2.Template:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
     environment.filters |= FILTERS
-    found: dict[str, Any] = {name.replace("-", "_"): finding for name, finding in findings.items()}
-    seen = {"num_seeds": observations.num_seeds} | dict(answer.facts(observations))
-    return sections(environment.from_string(text(number, language)).render(**seen, **found), language)
+    return environment.from_string(source)
 
 
 def sections(markdown: str, language: Language) -> dict[str, str]:
