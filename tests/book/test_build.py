@@ -6,12 +6,14 @@ import sys
 
 import pytest
 
-from mlplab.book import build, processes
+from mlplab.book import build, document, evidence, processes
 from mlplab.book.html import site
 from mlplab.book.making import Made
 from mlplab.book.pdf import printed
 from mlplab.cli import main
 from mlplab.errors import EvidenceError, InvalidInput, MissingExtra
+
+from . import cases
 
 BROKEN = "4.6.1 “Swapping changes nothing.” was published as “holds” and is now “fails”"
 
@@ -32,6 +34,37 @@ def test_a_claim_that_no_longer_holds_stops_the_build_and_leaves_the_old_book(ol
         build.build(old_book)
     assert BROKEN in str(stopped.value)
     assert "4.6.2: a formula" in str(stopped.value)
+    assert (old_book / "index.html").read_text("utf-8") == "old"
+    assert [path.name for path in old_book.parent.iterdir()] == ["book"]
+
+
+@pytest.mark.parametrize(
+    ("was", "tampered", "said"),
+    [
+        (
+            '"holds"',
+            '"fails"',
+            "“Decay raises the training loss.” was published as “fails” and is now “holds”",
+        ),
+        ("all-runs-end", "every-run", "“every-run” was published as “holds” and is now “no claim any more”"),
+    ],
+)
+def test_evidence_that_says_otherwise_fails_the_command_and_names_the_sentence(
+    old_book, monkeypatch, capsys, was, tampered, said
+):
+    monkeypatch.setattr(document, "answer", lambda n: cases.ANSWER)
+    monkeypatch.setattr(build, "EXERCISES", [cases.NUMBER])
+    monkeypatch.setattr(processes, "each", lambda work, items, workers: map(work, items))
+    path = evidence.write(cases.inquiry(), evidence.folder())
+    observed, claims = path.read_text("utf-8").rsplit('"claims"', 1)
+    path.write_text(f'{observed}"claims"{claims.replace(was, tampered, 1)}', "utf-8")
+    monkeypatch.setattr(sys, "argv", ["mlplab", "book", "build", "--out", str(old_book)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert f"{cases.NUMBER} {said}" in told
+    assert told.count("\n") == 1
     assert (old_book / "index.html").read_text("utf-8") == "old"
     assert [path.name for path in old_book.parent.iterdir()] == ["book"]
 

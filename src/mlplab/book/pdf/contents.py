@@ -106,7 +106,7 @@ def _exercise(document: Document, words: Mapping[str, str]) -> dict[str, Any]:
         and {
             "width": width,
             "height": height,
-            "words": figure.words,
+            "words": f"{document.title}: {figure.words}",
             "caption": document.title,
         },
         "code": (document.code or "").rstrip("\n"),
