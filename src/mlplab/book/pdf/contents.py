@@ -155,7 +155,10 @@ def _commands(document: Document, words: Mapping[str, str]) -> list[Pair]:
     number = document.number
     if document.state == "open":
         return []
-    commands = [(words["answer_command"], f"mlplab answer {number} --lang {document.language}")]
+    quick = words["answer_command" if document.state == "published" else "quick_command"]
+    commands = [(quick, f"mlplab answer {number} --lang {document.language}")]
+    if document.state == "unpublished":
+        return commands
     if document.vary:
         commands.append((words["vary_command"], f"mlplab answer {number} {document.vary}"))
     if document.trains:

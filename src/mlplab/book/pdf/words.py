@@ -9,8 +9,8 @@ PRINTED: dict[str, Words] = {
         "Dive into Deep Learning, chapter 4: Multilayer perceptrons", "《动手学深度学习》第 4 章“多层感知机”"
     ),
     "cover_squares": Words(
-        "Each square is an exercise; its sign is what the circulated answer is worth.",
-        "每个方格是一道练习，其中的记号是对流传答案的判定。",
+        "Each square is an exercise; its sign is the worst verdict on what circulates about it.",
+        "每个方格是一道练习，其中的记号是对流传答案的判定里最差的一个。",
     ),
     "full_title": Words(
         "The answer book that proves itself: Dive into Deep Learning, chapter 4, Multilayer perceptrons",
