@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +91,25 @@ def test_a_folder_that_holds_something_else_is_not_touched(tmp_path):
     with pytest.raises(InvalidInput, match="must be empty, new, or hold a book"):
         build.build(tmp_path)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_the_folder_where_one_stands_will_do(tmp_path, monkeypatch):
+    def write(into, *_):
+        into.mkdir()
+
+    def write_pdf(into, made, corrections, language):
+        path = into / f"{language}.pdf"
+        path.touch()
+        return path
+
+    (tmp_path / "book").mkdir()
+    monkeypatch.chdir(tmp_path / "book")
+    monkeypatch.setattr(processes, "each", lambda *_, workers: iter(()))
+    monkeypatch.setattr(site, "write", write)
+    monkeypatch.setattr(printed, "write", write_pdf)
+    written = build.build(Path())
+    assert written == [tmp_path / "book" / "index.html", tmp_path / "zh.pdf", tmp_path / "en.pdf"]
+    assert written[1].exists()
 
 
 def test_bad_input_is_told_in_one_line(tmp_path, monkeypatch, capsys):

@@ -43,6 +43,7 @@ def build(
         and (not into.is_dir() or any(into.iterdir()))
     ):
         raise InvalidInput("the book's folder", "must be empty, new, or hold a book", str(into))
+    into = into if into.name else into.resolve()  # the folder where one stands has a name too
     corrections = errata.corrections()
     made: list[Made] = []
     for one in processes.each(make, list(EXERCISES), workers=workers):
@@ -62,5 +63,7 @@ def build(
         shutil.rmtree(part, ignore_errors=True)
     beside = [into.with_name(pdf.name) for pdf in pdfs]
     for path in beside:
-        shutil.copyfile(into / path.name, path)
+        copy = path.with_name(f".{path.name}.part")
+        shutil.copyfile(into / path.name, copy)
+        copy.replace(path)
     return [into / "index.html", *beside]

@@ -33,6 +33,13 @@ class Correction:
     claim: str
     reported_by: str = ""
 
+    @property
+    def statement(self) -> Words:
+        """What the claim that guards it says."""
+        found = answer(self.exercise)
+        assert found is not None
+        return next(claim.statement for claim in found.claims if claim.name == self.claim)
+
 
 def folder() -> Path:
     """Where corrections lie: inside an installed package, or at the root of a checkout."""

@@ -14,7 +14,6 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from mlplab.answers import answer
 from mlplab.book import labels, notes
 from mlplab.book.document import Document
 from mlplab.book.errata import Correction
@@ -118,22 +117,18 @@ def notes_page(
 
 def errata_page(corrections: Sequence[Correction], titles: Mapping[str, str], language: Language) -> str:
     """Readers' corrections."""
-    shown = []
-    for correction in corrections:
-        found = answer(correction.exercise)
-        assert found is not None
-        (claim,) = (claim for claim in found.claims if claim.name == correction.claim)
-        shown.append(
-            {
-                "exercise": correction.exercise,
-                "title": titles[correction.exercise],
-                "date": correction.date.isoformat(),
-                "what": correction.what.of(language),
-                "claim": claim.name,
-                "statement": claim.statement.of(language),
-                "reported_by": correction.reported_by,
-            }
-        )
+    shown = [
+        {
+            "exercise": correction.exercise,
+            "title": titles[correction.exercise],
+            "date": correction.date.isoformat(),
+            "what": correction.what.of(language),
+            "claim": correction.claim,
+            "statement": correction.statement.of(language),
+            "reported_by": correction.reported_by,
+        }
+        for correction in corrections
+    ]
     return _page(
         "errata.html",
         language,

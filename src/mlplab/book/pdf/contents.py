@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from mlplab.answers import EXERCISES, answer
+from mlplab.answers import EXERCISES
 from mlplab.book import labels, notes
 from mlplab.book.document import Document, ShownClaim, ShownTable
 from mlplab.book.errata import Correction
@@ -189,14 +189,11 @@ def _provenance(document: Document, words: Mapping[str, str]) -> list[Pair]:
 
 
 def _correction(correction: Correction, language: Language, words: Mapping[str, str]) -> dict[str, str]:
-    found = answer(correction.exercise)
-    assert found is not None
-    (claim,) = (claim for claim in found.claims if claim.name == correction.claim)
     return {
         "number": correction.exercise,
         "title": EXERCISES[correction.exercise].title.of(language),
         "date": correction.date.isoformat(),
         "what": correction.what.of(language),
-        "statement": claim.statement.of(language),
+        "statement": correction.statement.of(language),
         "by": words["errata_by"].format(correction.reported_by) if correction.reported_by else "",
     }
