@@ -72,5 +72,7 @@ def test_a_submission_is_written_where_it_was_asked_for(tmp_path) -> None:
     lines = path.read_text().splitlines()
     assert lines[0] == "Id,SalePrice"
     assert [line.partition(",")[0] for line in lines[1:]] == [str(i) for i in range(1, 601)]
+    with pytest.raises(DataError, match="it is a folder"):
+        q1_submission.submit(tmp_path, Lab("quick"))
     with pytest.raises(DataError, match="there is no folder"):
         q1_submission.submit(tmp_path / "nowhere/mine.csv", Lab("quick"))

@@ -115,8 +115,9 @@ def submission(lab: Lab, houses: h.Houses, setting: Setting) -> tuple[list[int],
 def submit(path: str | Path, lab: Lab) -> Path:
     """Write the prices of the competition's houses; returns the path. Raises as `write_submission` and `load` do."""
     path = Path(path).expanduser()
-    if not path.parent.is_dir():  # before anything is trained
-        raise DataError(f"{path} cannot be written: there is no folder {path.parent}.")
+    if path.is_dir() or not path.parent.is_dir():  # before anything is trained
+        why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise DataError(f"{path} cannot be written: {why}.")
     return write_submission(path, *submission(lab, h.load(lab), h.MLP_SETTING))
 
 
