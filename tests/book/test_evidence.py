@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from mlplab.book import evidence
+from mlplab.book import evidence, inquiry
 from mlplab.book.inquiry import conclude
+from mlplab.claims import Finding, Observations
 from mlplab.errors import EvidenceError
 
 from . import cases
@@ -30,8 +33,9 @@ def test_what_was_never_published_is_none():
 
 def test_what_was_written_is_read(written):
     made, found = cases.inquiry(), evidence.published(cases.NUMBER)
-    assert found.inquiry.observations.to_dict() == made.observations.to_dict()
-    assert found.inquiry.to_dict() == made.to_dict()
+    kept = made.observations.rounded(evidence.DIGITS)
+    assert found.inquiry.observations.to_dict() == kept.to_dict()
+    assert found.inquiry.to_dict() == conclude(cases.NUMBER, kept).to_dict()
     assert found.verdicts == {name: finding.verdict for name, finding in made.findings.items()}
     assert found.lapsed == []
     assert found.path == written == evidence.folder() / "4.2.1.json"
@@ -43,6 +47,32 @@ def test_writing_again_what_was_read_changes_nothing_but_its_making(written):
     evidence.write(evidence.published(cases.NUMBER).inquiry, evidence.folder())
     again = held(written)
     assert {**again, "made_with": None} == {**first, "made_with": None}
+
+
+def test_figures_keep_seven_digits_whatever_their_size():
+    cells = [1 / 3e9, 2 / 3, 123456789.123, 12345678901, None, "1.23456789", True]
+    seen = Observations({"seen": pd.DataFrame([cells, cells], dtype=object)})
+    (row, _) = seen.rounded(7).to_dict()["tables"]["seen"]["rows"]
+    assert row == [3.333333e-10, 0.6666667, 123456800.0, 12345678901, None, "1.23456789", True]
+    assert seen.rounded(7).rounded(7).to_dict() == seen.rounded(7).to_dict()
+
+
+def test_a_verdict_that_hangs_on_digits_that_are_not_kept_is_not_written(checkout, monkeypatch):
+    made = cases.inquiry()
+    seen = dataclasses.replace(
+        made.observations, tables={**made.observations.tables, "third": pd.DataFrame({"x": [1 / 3]})}
+    )
+    fine = dataclasses.replace(
+        made.answer.claims[1],
+        check=lambda x: Finding.true_if(x == 1 / 3),
+        subject=lambda o: o["third"]["x"][0],
+        falsehood=lambda o: 0.3,
+    )
+    answer = dataclasses.replace(made.answer, claims=(made.answer.claims[0], fine))
+    monkeypatch.setattr(inquiry, "answer", lambda number: answer)
+    with pytest.raises(EvidenceError, match="all-runs-end would be judged otherwise by figures of 7 digits"):
+        evidence.write(conclude(cases.NUMBER, seen), evidence.folder())
+    assert not evidence.published_numbers()
 
 
 def test_a_run_is_a_line(written):

@@ -7,7 +7,6 @@ import json
 
 import pytest
 
-from mlplab.answers import EXERCISES
 from mlplab.book import evidence, inquiry, verification
 from mlplab.claims import Lab, Observations
 from mlplab.claims import lab as lab_module
@@ -168,10 +167,10 @@ def test_there_is_nothing_to_verify_where_nothing_was_published():
     assert not default_path().parent.exists()
 
 
-def test_an_exercise_without_an_answer_names_itself():
-    unwritten = list(EXERCISES)[-1]
+def test_an_exercise_without_an_answer_names_itself(monkeypatch):
+    monkeypatch.setattr(inquiry, "answer", lambda number: None)
     with pytest.raises(InvalidInput, match=r"has no answer yet; got '4\.10\.6 .*mlplab list"):
-        verification.verify(unwritten, "full")
+        verification.verify("4.10.6", "full")
     with pytest.raises(UnknownName):
         verification.publish("4.12")
 

@@ -19,6 +19,7 @@ from mlplab.errors import EvidenceError
 from mlplab.stats import Verdict
 
 FORMAT = 1
+DIGITS = 7  # of a number in a table: runs are trained in float32, which has no more
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,18 @@ def published(number: str) -> Evidence | None:
 
 
 def write(inquiry: Inquiry, into: Path) -> Path:
-    """Write evidence beside that of other exercises; the old file stays until the new one is whole."""
-    content = {"format": FORMAT, "made_with": environment()} | inquiry.to_dict()
+    """Write evidence beside that of other exercises; the old file stays until the new one is whole.
+
+    Numbers in tables keep DIGITS significant digits, and the claims are judged by these: by what a reader can see.
+    Raises EvidenceError where a verdict hangs on more.
+    """
+    kept = conclude(inquiry.number, inquiry.observations.rounded(DIGITS))
+    changed = [name for name, f in kept.findings.items() if f.verdict != inquiry.findings[name].verdict]
+    if changed:
+        raise EvidenceError(
+            f"Not published: {', '.join(changed)} would be judged otherwise by figures of {DIGITS} digits."
+        )
+    content = {"format": FORMAT, "made_with": environment()} | kept.to_dict()
     into.mkdir(parents=True, exist_ok=True)
     path = into / f"{inquiry.number}.json"
     # Rows on lines of their own: a change of one run is a change of one line.

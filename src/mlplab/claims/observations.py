@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -78,6 +78,16 @@ class Observations:
                 for name, table in self.tables.items()
             },
         }
+
+    def rounded(self, digits: int) -> Observations:
+        """The same with that many significant digits of each number in its tables."""
+        held = self.to_dict()
+        for table in held["tables"].values():
+            table["rows"] = [
+                [float(f"{cell:.{digits}g}") if isinstance(cell, float) else cell for cell in row]
+                for row in table["rows"]
+            ]
+        return replace(self, tables=self.from_dict(held).tables)
 
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> Observations:
