@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ from mlplab.errors import import_extra
 if TYPE_CHECKING:
     from mlplab.study.comparison import Outcome
 
+MOST_DECIMALS = 6
+
 
 def study_page(outcome: Outcome) -> str:
     """The page. Raises MissingExtra without the figures' library."""
@@ -21,10 +25,13 @@ def study_page(outcome: Outcome) -> str:
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         files("mlplab.book").joinpath("study_page.html").read_text("utf-8")
     )
+    rows = ranking_cells(outcome)
     return template.render(
         outcome=outcome,
         data=outcome.table.dataset,
-        rows=ranking_cells(outcome),
+        rows=rows,
+        lost=any(row["diverged"] for row in rows),
+        error=error_sentence(outcome),
         sentence=test_sentence(outcome),
         figure=converter.vegalite_to_svg(outcome.plot().to_json()),
         environment=environment(),
@@ -34,10 +41,13 @@ def study_page(outcome: Outcome) -> str:
 def ranking_cells(outcome: Outcome) -> list[dict[str, str]]:
     """The ranking as people read it."""
     share = outcome.metric.endswith("accuracy")
-    level, change = (show.percent, show.points) if share else (show.number, _signed)
     rows = []
     for row in outcome.ranking().to_dict("records"):
         is_compared = row["difference"] == row["difference"]
+        level, change = show.percent, show.points
+        if not share:
+            level = _by_width(row["low"], row["high"], "")
+            change = _by_width(row["difference_low"], row["difference_high"], "+")
         rows.append(
             {
                 "rank": str(row["rank"]),
@@ -53,6 +63,17 @@ def ranking_cells(outcome: Outcome) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def error_sentence(outcome: Outcome) -> str:
+    """What the lowest loss means in the target's own unit; nothing for classes."""
+    std, means = outcome.table.target_std, outcome.ranking()["mean"]
+    if std is None or outcome.metric != "validation_loss" or means.isna().all():
+        return ""
+    loss = float(means.min())
+    error = math.sqrt(2 * loss) * std  # losses are half the squared error
+    shown = f"{error:,.0f}" if 1e3 <= error < 1e9 else show.number(error)
+    return f"A loss of {show.number(loss)} is a root mean squared error of {shown} in {outcome.plan.roles.target}."
 
 
 def test_sentence(outcome: Outcome) -> str:
@@ -72,8 +93,13 @@ def test_sentence(outcome: Outcome) -> str:
     )
 
 
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + show.number(value)
+def _by_width(low: float, high: float, sign: str) -> Callable[[float], str]:
+    """Numbers of one interval with as many decimals as its width gives a meaning; powers of ten for tiny ones."""
+    width = high - low
+    decimals = 2 - math.floor(math.log10(width)) if math.isfinite(width) and width > 0 else MOST_DECIMALS + 1
+    if 0 <= decimals <= MOST_DECIMALS:
+        return lambda value: f"{value:{sign}.{decimals}f}".replace("-", show.MINUS)
+    return lambda value: (sign if value > 0 else "") + show.number(value)
 
 
 def _bracket(form, low: float, high: float) -> str:

@@ -241,6 +241,7 @@ def _carry_out(
     *,
     as_json: bool,
 ) -> None:
+    from mlplab.book.bars import stage_bar
     from mlplab.data.own_table import load_own
     from mlplab.study import Study, register
     from mlplab.study.comparison import checked
@@ -250,7 +251,8 @@ def _carry_out(
     if csv is not None:
         check_file("--csv", csv, (".csv",))
     check_report(report)
-    table = load_own(plan.file, plan.roles)
+    with stage_bar() as on_stage:
+        table = load_own(plan.file, plan.roles, on_stage=on_stage)
     _, arms, _ = checked(plan, table)
 
     def note(study: Study) -> None:
@@ -299,7 +301,7 @@ def _executor(name: str, address: str | None) -> Iterator[dict[str, Any]]:
 def _print(outcome: Outcome, name: str) -> None:
     import pandas as pd
 
-    from mlplab.book.study_page import ranking_cells, test_sentence
+    from mlplab.book.study_page import error_sentence, ranking_cells, test_sentence
     from mlplab.cli.present import print_table
 
     data = outcome.table.dataset
@@ -315,5 +317,7 @@ def _print(outcome: Outcome, name: str) -> None:
         frame = frame.drop(columns="diverged")
     unit = "in %" if outcome.metric.endswith("accuracy") else "(lower is better)"
     print_table(frame, title=f"{outcome.metric.replace('_', ' ')} {unit}, against {outcome.baseline}")
+    if error := error_sentence(outcome):
+        typer.echo(f"\n{error}")
     typer.echo(f"\n{test_sentence(outcome)}")
     typer.echo(f"\nStudy          {name} (mlplab study resume {name})")

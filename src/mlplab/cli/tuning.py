@@ -88,6 +88,7 @@ def tune(
 def _dataset(name: str, target: str | None) -> Dataset:
     """A named data set, or that of a table of one's own, whose notes are told."""
     from mlplab import data as datasets
+    from mlplab.book.bars import stage_bar
     from mlplab.data.own_table import Roles, load_own
     from mlplab.data.table_file import SUFFIXES
 
@@ -97,7 +98,8 @@ def _dataset(name: str, target: str | None) -> Dataset:
         raise InvalidInput("--target", rule, target, "Write --target COLUMN" if is_file else "")
     if target is None:
         return datasets.load(name)
-    table = load_own(name, Roles(target))
+    with stage_bar() as on_stage:
+        table = load_own(name, Roles(target), on_stage=on_stage)
     for note in table.notes:
         typer.echo(f"Note: {note}", err=True)
     return table.dataset

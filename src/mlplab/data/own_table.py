@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ MAX_CLASSES = 1_000
 FEW = 20  # whole numbers with up to so many values are taken for classes
 MAX_LEVELS = 100  # categories of a column that are told apart; rarer ones count as one
 LOOKED_AT = 20_000  # rows in which a column that gives the target away is looked for
+ROWS_AT_ONCE = 20_000  # are encoded: scikit-learn makes float64 of all columns first
 TASKS: tuple[Task, ...] = ("classification", "regression")
 
 
@@ -78,13 +79,33 @@ class OwnTable:
     target_std: float | None = None
 
 
-def load_own(path: str | Path, roles: Roles) -> OwnTable:
-    """The data set in a CSV or Parquet file. Raises as `read_table` and `own_table` do."""
+OnStage = Callable[[str, float], None]
+
+
+def load_own(path: str | Path, roles: Roles, *, on_stage: OnStage = lambda words, share: None) -> OwnTable:
+    """The data set in a CSV or Parquet file. Raises as `read_table` and `own_table` do.
+
+    Arguments:
+      on_stage: is told what is being done, and the share of all that is done.
+    """
     path = Path(path).expanduser()
-    return own_table(read_table(path, roles.categorical), roles, name=path.stem, source=path.name)
+    on_stage(f"reading {path.name}", 0.0)
+    table = read_table(path, roles.categorical)
+
+    def on_encoded(share: float) -> None:
+        on_stage(f"encoding {path.name}", 0.5 + share / 2)  # reading takes about as long
+
+    return own_table(table, roles, name=path.stem, source=path.name, on_encoded=on_encoded)
 
 
-def own_table(table: pd.DataFrame, roles: Roles, *, name: str, source: str = "") -> OwnTable:
+def own_table(
+    table: pd.DataFrame,
+    roles: Roles,
+    *,
+    name: str,
+    source: str = "",
+    on_encoded: Callable[[float], None] = lambda share: None,
+) -> OwnTable:
     """The data set of a table.
 
     Numbers are standardised and a missing one becomes the mean; a category becomes a column for each value, missing
@@ -103,7 +124,7 @@ def own_table(table: pd.DataFrame, roles: Roles, *, name: str, source: str = "")
     features = _features(table, roles, notes)
     rows = _split(table, roles, labels if task == "classification" else None, notes)
     notes += _giveaways(features.iloc[rows[0]], labels[rows[0]], task)
-    encoded = _encoded(features, rows)
+    encoded = _encoded(features, rows, on_encoded)
     std = None
     if task == "regression":
         mean, std = float(labels[rows[0]].mean()), float(labels[rows[0]].std())
@@ -297,8 +318,9 @@ def _by_blocks(blocks: np.ndarray, num: int, option: str, column: str) -> list[n
     return [np.flatnonzero((blocks >= low) & (blocks < high)) for low, high in itertools.pairwise(bounds)]
 
 
-def _encoded(features: pd.DataFrame, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
-    from sklearn.compose import ColumnTransformer
+def _encoded(
+    features: pd.DataFrame, rows: Sequence[np.ndarray], on_encoded: Callable[[float], None]
+) -> list[np.ndarray]:
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -311,11 +333,26 @@ def _encoded(features: pd.DataFrame, rows: Sequence[np.ndarray]) -> list[np.ndar
     names = OneHotEncoder(
         handle_unknown="infrequent_if_exist", max_categories=MAX_LEVELS, sparse_output=False
     )
-    encoder = ColumnTransformer([("numbers", numbers, numeric), ("names", names, texts)])
-    encoder.fit(features.iloc[rows[0]])
-    parts = [np.ascontiguousarray(encoder.transform(features.iloc[r]), dtype=np.float32) for r in rows]
-    # A column that is constant in the training rows has no scale: elsewhere it must not reach thousands.
-    return [np.clip(part, -100, 100) for part in parts]
+    # Not a ColumnTransformer: it encodes all training rows at once, in float64, to fit.
+    encoders = [(encoder, columns) for encoder, columns in ((numbers, numeric), (names, texts)) if columns]
+    for encoder, columns in encoders:
+        encoder.fit(features.iloc[rows[0]][columns])
+
+    def encode(part: pd.DataFrame) -> np.ndarray:
+        blocks = [np.asarray(encoder.transform(part[columns])) for encoder, columns in encoders]
+        # A column that is constant in the training rows has no scale: elsewhere it must not reach thousands.
+        return np.clip(np.hstack(blocks), -100, 100)
+
+    width = encode(features.iloc[:1]).shape[1]
+    parts = [np.empty((len(part), width), np.float32) for part in rows]
+    done = 0
+    for encoded, part in zip(parts, rows, strict=True):
+        for start in range(0, len(part), ROWS_AT_ONCE):
+            some = slice(start, start + ROWS_AT_ONCE)
+            encoded[some] = encode(features.iloc[part[some]])
+            done += len(encoded[some])
+            on_encoded(done / len(features))
+    return parts
 
 
 def _giveaways(features: pd.DataFrame, target: np.ndarray, task: Task) -> list[str]:

@@ -18,6 +18,7 @@ SUFFIXES = (".csv", ".parquet")
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
 # Of a column's cells: with so many numbers, the rest are slips of the pen, and not categories.
 MOSTLY = 0.9
+LOOKED_AT = 5_000  # cells that tell a column of text at once
 
 
 def read_table(path: Path, categorical: Collection[str] = ()) -> pd.DataFrame:
@@ -123,6 +124,9 @@ def _typed(path: Path, column: pd.Series) -> pd.Series:
 
     if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
         return column
+    some = column.iloc[:: max(len(column) // LOOKED_AT, 1)].dropna()
+    if pd.to_numeric(some, errors="coerce").notna().mean() < MOSTLY / 2:
+        return column  # text, without a look at every cell
     numbers = pd.to_numeric(column, errors="coerce")
     present = column.notna()
     bad = present & numbers.isna()

@@ -42,10 +42,13 @@ def chunks(
     parts = []
     for group in groups.values():
         most = _most(group[0], data[group[0].data], memory, workers, device)
-        # Runs of one seed see the same batches, and draw them once if they sit in one chunk.
+        # Runs of one seed see the same batches, and draw them once if they sit in one chunk; beside each other, those
+        # of one rate are updated by one call.
         feeds: dict[tuple[str, int], list[Run]] = {}
         for run in group:
             feeds.setdefault((run.data, run.seed), []).append(run)
+        for feed in feeds.values():
+            feed.sort(key=lambda run: run.setting.optimizer.learning_rate)
         group = list(itertools.chain.from_iterable(feeds.values()))
         # Equal chunks: 9 runs at 8 a chunk would leave one to train alone; 3 chunks would leave one of two cores idle.
         count = -(-len(group) // most)

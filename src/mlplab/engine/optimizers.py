@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mlplab.engine.schedules import rate_factor
-from mlplab.spec import Setting
+from mlplab.spec import Optimizer, Setting
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -60,6 +62,7 @@ class StackedOptimizer:
         self.prior_slope = self._prior()
         remembered = int(bool(self.momentum.any())) if self.kind in ("sgd", "lars") else 2
         self.memory = [[torch.zeros_like(p) for _ in range(remembered)] for p in parameters]
+        self.alike = self._alike()
 
     def _numbers(
         self, of: Callable[[Setting], float], dtype: torch.dtype | None = None
@@ -74,16 +77,17 @@ class StackedOptimizer:
         rate = self._rate(step)
         if self.clips:
             self._clip(gradients)
-        for index, (parameter, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
-            is_weight = index < self.num_weights
-            if is_weight:
-                self._penalise(parameter, gradient, rate)
-            if self.kind in ("sgd", "lars"):
-                self._sgd(parameter, gradient, self.memory[index], rate, is_weight)
-            else:
-                self._adam(parameter, gradient, self.memory[index], rate, step, is_weight)
-            if is_weight and self.is_proximal:
-                small = rate * self.threshold
+        for parameter, gradient in zip(self.parameters[: self.num_weights], gradients, strict=False):
+            self._penalise(parameter, gradient, rate)
+        if self.alike:
+            self._adam_by_kernel(gradients, step)
+        else:
+            for index, (parameter, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
+                rule = self._sgd if self.kind in ("sgd", "lars") else self._adam
+                rule(parameter, gradient, self.memory[index], rate, step, index < self.num_weights)
+        if self.is_proximal:
+            small = rate * self.threshold
+            for parameter in self.parameters[: self.num_weights]:
                 parameter.sub_(torch.minimum(torch.maximum(parameter, -small), small))
 
     def _rate(self, step: int) -> Float[Tensor, "model 1 1"]:
@@ -123,7 +127,13 @@ class StackedOptimizer:
         gradient.addcmul_(parameter, self.weight_decay).mul_(ratio)
 
     def _sgd(
-        self, parameter: Tensor, gradient: Tensor, memory: list[Tensor], rate: Tensor, is_weight: bool
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        memory: list[Tensor],
+        rate: Tensor,
+        step: int,
+        is_weight: bool,
     ) -> None:
         if memory:
             (velocity,) = memory
@@ -159,6 +169,39 @@ class StackedOptimizer:
         ratio = torch.where((length > 0) & (stride > 0), length / stride, 1.0)
         parameter.addcmul_(move, rate * ratio, value=-1)
 
+    def _adam_by_kernel(self, gradients: Sequence[Tensor], step: int) -> None:
+        """What `_adam` computes, in one pass over memory where that takes eleven. Decay is done already."""
+        steps_of_all = self.steps_per_epoch, self.epochs
+        for optimizer, alike in self.alike.items():
+            torch._fused_adam_(  # pyright: ignore[reportPrivateImportUsage]
+                alike.parameters,
+                [gradients[index][models] for index, models in alike.places],
+                alike.means,
+                alike.squares,
+                [],
+                [torch.tensor(float(step + 1))] * len(alike.places),
+                lr=optimizer.learning_rate * rate_factor(optimizer.schedule, step, *steps_of_all),
+                beta1=optimizer.beta1,
+                beta2=optimizer.beta2,
+                weight_decay=0.0,
+                eps=optimizer.epsilon,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def _alike(self) -> dict[Optimizer, _Alike]:
+        """Models by their optimiser, in as long pieces as they lie beside each other."""
+        first = self.parameters[0]
+        if self.kind not in ("adam", "adamw") or first.device.type != "cpu":
+            return {}
+        found: dict[Optimizer, _Alike] = {}
+        start = 0
+        for optimizer, models in itertools.groupby(s.optimizer for s in self.settings):
+            piece = slice(start, start + len(list(models)))
+            start = piece.stop
+            found.setdefault(optimizer, _Alike()).add(piece, self.parameters, self.memory)
+        return found
+
     def _prior(self) -> Callable[[Tensor], Tensor] | None:
         """The gradient of prior_weight·(-log p(W)), where the group has a prior."""
         prior = self.settings[0].penalty.prior
@@ -179,6 +222,23 @@ class StackedOptimizer:
                 return -torch.autograd.grad((distribution.log_prob(w) * weight).sum(), w)[0]
 
         return slope
+
+
+@dataclass
+class _Alike:
+    """Pieces of parameters, of models that share their optimiser: (parameter, models), and what is there."""
+
+    places: list[tuple[int, slice]] = field(default_factory=list)
+    parameters: list[Tensor] = field(default_factory=list)
+    means: list[Tensor] = field(default_factory=list)
+    squares: list[Tensor] = field(default_factory=list)
+
+    def add(self, models: slice, parameters: Sequence[Tensor], memory: Sequence[Sequence[Tensor]]) -> None:
+        for index, (parameter, (mean, square)) in enumerate(zip(parameters, memory, strict=True)):
+            self.places.append((index, models))
+            self.parameters.append(parameter.detach()[models])
+            self.means.append(mean[models])
+            self.squares.append(square[models])
 
 
 def _norm(x: Tensor) -> Float[Tensor, "model 1 1"]:
