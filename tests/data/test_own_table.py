@@ -176,14 +176,11 @@ def test_five_thousand_classes_are_refused():
         ('a,b\n"1",2\n' + '1,"two\nlines"\n' * 15 + "x,2\n", "line 33, column 'a'"),
         ("a,\n1,2\n", "column 2 has no name"),
         ("a,a\n1,2\n", "the column 'a' twice"),
-        ("a;b\n1;2\n", None),
+        ("a;b\n1;2\n", "separates cells by semicolons"),
     ],
 )
-def test_a_bad_file_is_told_with_its_place(tmp_path, text: str, says: str | None):
+def test_a_bad_file_is_told_with_its_place(tmp_path, text: str, says: str):
     path = written(tmp_path, text)
-    if says is None:
-        assert list(read_table(path).columns) == ["a;b"]
-        return
     with pytest.raises(MLPLabError) as caught:
         read_table(path)
     assert says in str(caught.value)
@@ -215,5 +212,5 @@ def test_parquet_and_csv_give_the_same_data_set(tmp_path):
     one, other = (load_own(tmp_path / f"t.{kind}", Roles("price")).dataset for kind in ("parquet", "csv"))
     assert one.fingerprint == other.fingerprint
     path = written(tmp_path, "no", "broken.parquet")
-    with pytest.raises(DataError, match="is no Parquet file"):
+    with pytest.raises(DataError, match="is no valid Parquet file"):
         read_table(path)

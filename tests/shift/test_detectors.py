@@ -146,7 +146,7 @@ def test_regressions_fitted_together_are_scikit_learns(rows: int, columns: int):
     for each, label, rows_taught in zip(found, labels, taught, strict=True):
         theirs = LogisticRegression(solver="newton-cholesky", tol=1e-12, max_iter=1_000)
         theirs.fit(points[rows_taught], label[rows_taught])
-        np.testing.assert_allclose(each, [*theirs.coef_[0], *theirs.intercept_], atol=1e-6)
+        np.testing.assert_allclose(each, np.r_[theirs.coef_[0], theirs.intercept_], atol=1e-6)
 
 
 def test_refits_together_or_one_by_one_say_the_same(monkeypatch):

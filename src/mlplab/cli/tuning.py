@@ -90,7 +90,7 @@ def _dataset(name: str, target: str | None) -> Dataset:
     from mlplab import data as datasets
     from mlplab.book.bars import stage_bar
     from mlplab.data.own_table import Roles, load_own
-    from mlplab.data.table_file import SUFFIXES
+    from mlplab.data.table_pieces import SUFFIXES
 
     is_file = name.lower().endswith(SUFFIXES)
     if is_file != (target is not None):

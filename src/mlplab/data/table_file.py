@@ -8,14 +8,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplab.errors import DataError, MissingExtra, UnknownName
+from mlplab.data.table_pieces import table_pieces
+from mlplab.errors import DataError, UnknownName
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = (".csv", ".parquet")
-# A fixed list: what pandas takes for missing grows from release to release, and "None" can be a category.
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
 # Of a column's cells: with so many numbers, the rest are slips of the pen, and not categories.
 MOSTLY = 0.9
 LOOKED_AT = 5_000  # cells that tell a column of text at once
@@ -31,16 +29,7 @@ def read_table(path: Path, categorical: Collection[str] = ()) -> pd.DataFrame:
     length, a column without a name or twice, or text in a column of numbers; UnknownName for a categorical column that
     is not there; MissingExtra for Parquet without pyarrow.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path} must be a table that ends in {' or '.join(SUFFIXES)}.")
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    if not start.strip():
-        raise DataError(f"{path} is empty.")
-    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    (table,) = table_pieces(path)
     _check_names(path, [str(name) for name in table.columns])
     for name in categorical:
         if name not in table.columns:
@@ -55,61 +44,6 @@ def read_table(path: Path, categorical: Collection[str] = ()) -> pd.DataFrame:
     if not len(table):
         raise DataError(f"{path} has a header and no rows.")
     return table
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)
-    except ImportError as error:
-        raise MissingExtra("A Parquet file", "parquet") from error
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-        raise DataError(f"{path} is no Parquet file: {_first_line(error)}.") from error
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        _check_rows(path)
-        return pd.read_csv(
-            path, encoding="utf-8-sig", keep_default_na=False, na_values=list(MISSING), low_memory=False
-        )  # fmt: skip
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}, line {_undecodable_line(path)} is not UTF-8. Save it as UTF-8.") from error
-    except (csv.Error, pd.errors.ParserError) as error:
-        raise DataError(f"{path} is no valid CSV: {_first_line(error)}.") from error
-
-
-def _check_rows(path: Path) -> None:
-    """pandas fills up a row that is cut short, takes a longer one's first cell for a name, and renames a second "x"."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        header = next((cells for cells in reader if cells), [])
-        for name in header:
-            if header.count(name) > 1:
-                raise DataError(f"{path} has the column {name!r} twice.")
-        for cells in reader:
-            if cells and len(cells) != len(header):
-                raise DataError(
-                    f"{path}, line {reader.line_num} has {len(cells)} cells; the header has {len(header)}."
-                )
-
-
-def _undecodable_line(path: Path) -> int:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8-sig")
-            except UnicodeDecodeError:
-                return number
-    return 1
-
-
-def _first_line(error: Exception) -> str:
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return re.sub(r"^Error tokenizing data\. C error: ", "", text).rstrip(".")
 
 
 def _check_names(path: Path, names: list[str]) -> None:
