@@ -4,6 +4,7 @@ python benchmarks/shift.py null --repeats 4000
 python benchmarks/shift.py clock                    seconds of one test
 python benchmarks/shift.py power --alibi PYTHON     a Python that has alibi-detect; without it, ours alone
 python benchmarks/shift.py real                     house prices and Fashion-MNIST, from MLPLAB_DATA
+python benchmarks/shift.py size --rows 1000000      seconds and memory on large files
 python benchmarks/shift.py page                     writes the figures into docs/shift.md
 """
 
@@ -17,10 +18,12 @@ from pathlib import Path
 import shift_null
 import shift_power
 import shift_real
+import shift_size
 from shift_contenders import CONTENDERS
 
 PAGE = Path(__file__).parents[1] / "docs" / "shift.md"
 PARTS = {
+    "shift-size": shift_size.table,
     "shift-null": shift_null.table,
     "shift-power": shift_power.table,
     "shift-real": shift_real.table,
@@ -52,6 +55,8 @@ def main(words: list[str]) -> None:
     power.add_argument("--repeats", type=int, default=200)
     power.add_argument("--alibi", metavar="PYTHON", help="a Python that has alibi-detect")
     parts.add_parser("real", help="house prices and Fashion-MNIST")
+    size = parts.add_parser("size", help="seconds and memory on large files")
+    size.add_argument("--rows", type=int, default=1_000_000)
     parts.add_parser("page", help="write the figures into docs/shift.md")
     given = parser.parse_args(words)
     if given.part == "null":
@@ -60,6 +65,8 @@ def main(words: list[str]) -> None:
         shift_null.clock()
     elif given.part == "power":
         shift_power.run(given.repeats, given.alibi)
+    elif given.part == "size":
+        shift_size.run(given.rows)
     elif given.part == "real":
         shift_real.run()
     else:

@@ -14,7 +14,7 @@ from mlplab import stats
 from mlplab.rng import Stream
 from mlplab.shift import distances, encoding
 from mlplab.shift.classifier_test import folds_of, rank_p_value
-from mlplab.shift.classifiers import forward, networks
+from mlplab.shift.classifiers import Fit, Scorer, forward, networks
 from mlplab.shift.feature_tests import ks_p_values, table_p_value
 from mlplab.shift.kernel_test import gaussian_kernel, median_distance, mmd2, permuted
 from mlplab.shift.tables import Pair
@@ -71,13 +71,16 @@ def networks_held_out(draws: Sequence[Draw], seeds: Sequence[int]) -> list[float
     ]
 
 
-BATCHES: dict[str, Batch] = {
-    "features": features,
-    "BBSD scores": features,  # KS of each score with Holm: the same
-    "BBSD classes": classes,
-    "MMD": mmd(PERMUTATIONS),
-    "C2ST mlp": networks_held_out,
-}
+def logistic_held_out(draws: Sequence[Draw], seeds: Sequence[int]) -> list[float]:
+    found = []
+    for draw, seed in zip(draws, seeds, strict=True):
+        both = _pair(draw)
+        fold = folds_of(both.is_current, 2, Stream(seed, "split"))
+        learn, judge = np.flatnonzero(fold == 0), np.flatnonzero(fold == 1)
+        scorer = Scorer("logistic", both, learn, seed)
+        (score,) = scorer.scores([Fit(learn, both.is_current[learn], judge)])
+        found.append(rank_p_value(score, both.is_current[judge], seed))
+    return found
 
 
 def _side(draw: Draw) -> np.ndarray:
@@ -88,3 +91,13 @@ def _pair(draw: Draw) -> Pair:
     rows, side = np.concatenate(draw), _side(draw)
     names = tuple(f"x{column}" for column in range(rows.shape[1]))
     return Pair(rows, names, np.empty((len(rows), 0), dtype=np.int32), (), (), side)
+
+
+BATCHES: dict[str, Batch] = {
+    "features": features,
+    "BBSD scores": features,  # KS of each score with Holm: the same
+    "BBSD classes": classes,
+    "MMD": mmd(PERMUTATIONS),
+    "C2ST logistic": logistic_held_out,
+    "C2ST mlp": networks_held_out,
+}

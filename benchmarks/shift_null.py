@@ -38,15 +38,27 @@ def run(names: Sequence[str], sizes: Sequence[int], features: Sequence[int], rep
     """Fill the table, the cheapest cells first; what is there stays."""
     cells = [(name, n, d) for n in sizes for d in features for name in names]
     for name, n, d in sorted(cells, key=lambda cell: (names.index(cell[0]), cell[1] * cell[2])):
-        while (start := int(kept().get(key(name, n, d), {}).get("repeats", 0))) < repeats:
-            seeds = range(start, min(repeats, start + STEP))
-            p = p_values(name, n, d, seeds)
-            before = int(kept().get(key(name, n, d), {}).get("rejected", 0))
-            row = {"repeats": seeds.stop, "rejected": before + int((np.asarray(p) <= ALPHA).sum())}
-            keep(key(name, n, d), row)
-            print(
-                f"{name:24} n={n:5} d={d:4} {row['rejected'] / seeds.stop:.4f} of {seeds.stop:,}", flush=True
-            )
+        while True:
+            # Twins go on together, from where the first of them is.
+            held = [kept().get(key(same, n, d), {}) for same in twins(name)]
+            row = max(held, key=lambda row: row.get("repeats", 0))
+            done, rejected = int(row.get("repeats", 0)), int(row.get("rejected", 0))
+            if done < repeats:
+                seeds = range(done, min(repeats, done + STEP))
+                rejected += int((np.asarray(p_values(name, n, d, seeds)) <= ALPHA).sum())
+                done = seeds.stop
+            for same in twins(name):
+                keep(key(same, n, d), {"repeats": done, "rejected": rejected})
+            print(f"{name:24} n={n:5} d={d:4} {rejected / done:.4f} of {done:,}", flush=True)
+            if done >= repeats:
+                break
+
+
+def twins(name: str) -> list[str]:
+    """Detectors that are the same test where all features are numbers: counted once, on the same draws."""
+    if name not in BATCHES:
+        return [name]
+    return [other for other, batch in BATCHES.items() if batch is BATCHES[name]]
 
 
 def p_values(name: str, n: int, d: int, seeds: Sequence[int]) -> list[float]:

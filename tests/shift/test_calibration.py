@@ -36,12 +36,15 @@ def test_false_alarms_are_at_most_what_the_level_says(name: str):
     assert false_alarms(name, 4_000) / 4_000 <= MOST
 
 
-@pytest.mark.parametrize("name", ["features", "BBSD scores", "BBSD classes", "MMD", "C2ST mlp"])
+BATCHED = ("features", "BBSD scores", "BBSD classes", "MMD", "C2ST logistic", "C2ST mlp")
+
+
+@pytest.mark.parametrize("name", BATCHED)
 def test_many_repeats_together_give_the_p_values_of_the_detectors(name: str, monkeypatch):
     """The certificate counts what `shift_batched` finds: each of its batches against its class, seed by seed."""
     monkeypatch.syspath_prepend(str(CONTENDERS.parent))
     batches = runpy.run_path(str(CONTENDERS.parent / "shift_batched.py"))["BATCHES"]
-    assert set(batches) == {"features", "BBSD scores", "BBSD classes", "MMD", "C2ST mlp"}
+    assert set(batches) == set(BATCHED)
     seeds = range(3 if name == "C2ST mlp" else 10)
     points = [Stream(seed, "data").normal((100, 10)) for seed in seeds]
     draws = [(each[:50], each[50:] + 0.2) for each in points]  # a little apart: p-values of all sizes

@@ -76,7 +76,7 @@ def test_a_target_is_compared_on_its_own_or_by_predictions(folder):
     tilted.drop(columns="y").to_csv(folder / "u.csv", index=False)
     known = check_files(folder / "b.csv", folder / "t.csv", target="y")
     assert known.results["target"].is_shift
-    assert known.results["target"].drivers[0].name == "target"
+    assert known.results["target"].drivers[0].name == "y"
     unknown = check_files(folder / "b.csv", folder / "u.csv", target="y")
     assert unknown.results["BBSD"].is_shift
     assert "y" not in [driver.name for driver in unknown.results["features"].drivers]
@@ -182,7 +182,10 @@ def test_a_bad_file_gets_one_line_and_status_2(shift_check, folder, name: str):
 COMMANDS = {
     "no such file": (("none.csv", "same.csv"), r"none.csv cannot be read: No such file"),
     "a folder": ((".csv", "same.csv"), r"cannot be read: Is a directory"),
-    "another suffix": (("reference.xlsx", "same.csv"), r"reference.xlsx must be a table that ends in .csv or .parquet"),
+    "another suffix": (
+        ("reference.xlsx", "same.csv"),
+        r"reference.xlsx must be a table that ends in .csv or .parquet",
+    ),
     "no Parquet": (("reference.csv", "bad.parquet"), r"bad.parquet is no valid Parquet file"),
     "alpha": (("reference.csv", "same.csv", "--alpha", "5"), r"--alpha must be in \(0, 1\); got 5.0"),
     "target": (

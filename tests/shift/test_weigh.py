@@ -94,11 +94,26 @@ def test_what_will_hurt_is_status_1_and_still_written(weigh):
     assert len(pd.read_csv("w.csv")) == 400
 
 
+def test_dates_in_text_are_dates_and_a_number_for_each_row_is_no_feature(weigh):
+    """As categories, nearly every day of the target would be one that the source never had."""
+    for name, first in (("source", 0), ("target", 3_000)):
+        frame = pd.read_csv(f"{name}.csv")
+        days = pd.to_timedelta(Stream(len(frame), "split").permutation(len(frame)), unit="D")
+        frame = frame.assign(
+            day=(pd.Timestamp("2020-01-01") + days).date, id=range(first, first + len(frame))
+        )
+        frame.to_csv(f"dated-{name}.csv", index=False)
+    done = weigh("dated-source.csv", "dated-target.csv", "-o", "w.csv", *QUICK)
+    assert done.status == 0, done.err
+    assert "unseen-category" not in done.out
+    assert "[identifier] 'id' counts the rows" in done.out
+
+
 def test_a_category_never_seen_and_a_leak_are_told(weigh):
     both = pd.concat([table(50, 0.6, 0.3, 2), table(250, 0.0, 0.7, 1).assign(town="new")])
     both.to_csv("odd.csv", index=False)
     done = weigh("source.csv", "odd.csv", "-o", "w.csv", *QUICK)
-    assert "'new' in 83.3% of the target's rows, never in the source" in done.out
+    assert "[unseen-category] 'town' has values that the source never had: 'new', in 83.3%" in done.out
     same = weigh("source.csv", "source.csv", "-o", "w.csv", *QUICK)
     assert "identical" in same.out
     assert same.status == 0

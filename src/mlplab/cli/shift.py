@@ -100,8 +100,8 @@ def weights(
     else:
         (before, rows), (now, more) = found.source, found.target
         typer.echo(f"Weights of {before} ({rows:,} rows) towards {now} ({more:,})")
-        for note in found.notes:
-            typer.echo(f"Note: {note}")
+        for notice in found.notices:
+            typer.echo(f"Warning: {notice}")
         for name, text in correction.warnings.items():
             typer.echo(f"Warning: [{name}] {text}")
         typer.echo()

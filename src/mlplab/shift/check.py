@@ -13,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from mlplab import stats
 from mlplab.errors import DataError, UnknownName
-from mlplab.shift import encoding, tables
+from mlplab.shift import columns, encoding, tables
 from mlplab.shift.classifier_test import C2STDetector
 from mlplab.shift.feature_tests import FeatureDetector
 from mlplab.shift.files import load
@@ -82,9 +82,8 @@ class CheckResult:
         from mlplab.errors import import_extra
 
         alt = import_extra("altair", what="A figure", extra="book")
-        return alt.vconcat(*(found.plot() for found in self.results.values())).resolve_scale(
-            color="independent"
-        )
+        named = [replace(found, detector=name) for name, found in self.results.items()]
+        return alt.vconcat(*(found.plot() for found in named)).resolve_scale(color="independent")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
@@ -123,7 +122,7 @@ def check_files(
     first = load(reference, on_share=lambda share: on_stage(f"reading {Path(reference).name}", 0.35 * share))
     second = load(
         current,
-        text_columns=_coded(first.frame),
+        text_columns=columns.codes(first.frame),
         on_share=lambda share: on_stage(f"reading {Path(current).name}", 0.35 + 0.35 * share),
     )
     for name, told in second.mixed.items():
@@ -136,9 +135,10 @@ def check_files(
     before, now = (frame.drop(columns=[name for name in ignore if name in frame]) for frame in (before, now))
     if target is not None and target not in before:
         raise UnknownName("--target", target, before.columns)
-    notices = [*first.notices, *second.notices, *_mixed(before, first.path), *_mixed(now, second.path)]
+    notices = [*first.notices, *second.notices]
+    notices += [*columns.mixed(before, first.path), *columns.mixed(now, second.path)]
     notices += tables.shared_rows(first.hashes, second.hashes)
-    before, now = _with_dates(before, now)
+    before, now = (columns.with_dates(frame, columns.date_columns(frame)) for frame in (before, now))
     labels = None if target is None else before.pop(target)
     current_labels = now.pop(target) if target is not None and target in now else None
     before, now, told = _without_identifiers(before, now)
@@ -160,65 +160,10 @@ def check_files(
     )
 
 
-def _with_dates(before: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Texts of CSV that are all dates in ISO 8601, as dates."""
-    before, now = before.copy(), now.copy()
-    for frame in (before, now):
-        for name in frame.columns:
-            known = frame[name].dropna()
-            if len(known) and tables.is_text(known) and known.astype(str).str.match(r"\d{4}-\d\d-\d\d").all():
-                dates = pd.to_datetime(frame[name], errors="coerce", utc=True, format="ISO8601")
-                if dates.notna().sum() == len(known):
-                    frame[name] = dates
-    return before, now
-
-
-def _coded(frame: pd.DataFrame) -> list[str]:
-    """Texts that look like numbers in part, as codes do: the other file may happen to hold such ones only."""
-    return [name for name in frame.columns if _share_of_numbers(frame[name]) > 0]
-
-
-def _share_of_numbers(column: pd.Series) -> float:
-    known = column.dropna()
-    if not len(known) or not tables.is_text(known):
-        return 0.0
-    return float(pd.to_numeric(known.astype(str), errors="coerce").notna().mean())
-
-
-def _mixed(frame: pd.DataFrame, path: Path) -> list[Notice]:
-    """Numbers with a text here and there: a typing error, or a word for a missing value."""
-    notices = []
-    for name in frame.columns:
-        if 0.9 <= _share_of_numbers(frame[name]) < 1:
-            known = frame[name].dropna().astype(str)
-            odd = known[pd.to_numeric(known, errors="coerce").isna()].iloc[0]
-            text = f"{path.name}: {name!r} holds {odd!r} among numbers, and so is taken as text"
-            notices.append(Notice("mixed-types", text, name))
-    return notices
-
-
 def _without_identifiers(
     before: pd.DataFrame, now: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Notice]]:
-    """Texts that hardly ever repeat, and whole numbers that only rise from row to row, say which row it is: no more."""
-    notices = []
-    for name in before.columns:
-        column = before[name].dropna()
-        if len(column) < 100 or pd.api.types.is_bool_dtype(column):
-            continue
-        distinct = column.nunique()
-        if pd.api.types.is_numeric_dtype(column):
-            rises = column.is_monotonic_increasing and distinct == len(column)
-            if not (rises and (column % 1 == 0).all()):
-                continue
-            says = "counts the rows"
-        elif distinct > 0.5 * len(column) and not pd.api.types.is_datetime64_any_dtype(column):
-            says = f"has {distinct:,} different texts in {len(column):,} rows"
-        else:
-            continue
-        notices.append(
-            Notice("identifier", f"{name!r} {says}: it looks like an identifier, and is left out", name)
-        )
+    notices = columns.identifiers(before)
     gone = [notice.column for notice in notices]
     kept = [name for name in before.columns if name not in gone]
     if not kept:
@@ -245,7 +190,7 @@ def _tests(
     if labels is not None:
         on_stage("looking at the target", 0.95)
         if current_labels is not None:
-            sides = [pd.DataFrame({"target": side}) for side in (labels, current_labels)]
+            sides = [side.to_frame() for side in (labels, current_labels)]
             first, _ = tables.read("target", sides[0])
             second, _ = tables.read("target", sides[1], first.schema)
             found["target"] = FeatureDetector(alpha=alpha).compare_samples(first, second)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -57,11 +58,11 @@ class FeatureDetector(Detector):
         order = sorted(range(len(tests)), key=lambda i: (tests[i].p_value, -tests[i].score))
         drivers = [replace(tests[i], p_value=float(adjusted[i])) for i in order]
         first = drivers[0]
-        drawn = _picture(both, first.name)
+        drawn = _picture(both, first)
         return ShiftResult(
             detector="features",
-            method=f"{len(tests)} tests of single features, Holm over all",
-            statistic_name=f"largest shift ({first.note})",
+            method=f"{len(tests)} test{'s' * (len(tests) > 1)} of single features, Holm over all",
+            statistic_name=f"largest shift ({first.name}: {first.note})",
             statistic=first.score,
             p_value=first.p_value or 0.0,
             alpha=self.alpha,
@@ -168,12 +169,13 @@ def _number_tests(both: Pair, rng: np.random.Generator) -> list[Driver]:
             p = ks_p_values(distance[many], values[:, many], side)
             medians = [np.median(values[:, many][half], axis=0) for half in (~side, side)]
             for place, column in enumerate(columns[many]):
-                note = f"KS, median {medians[0][place]:.4g} → {medians[1][place]:.4g}"
+                was, now = (_told(both, column, median[place]) for median in medians)
+                note = f"KS, median {was} → {now}"
                 score = float(distance[many][place])
                 found[column] = Driver(both.number_names[column], score, float(p[place]), note)
         for place in np.flatnonzero(~many):
             levels, codes = np.unique(values[:, place], return_inverse=True)
-            names = [f"{level:g}" for level in levels]
+            names = [_told(both, columns[place], level) for level in levels]
             found[columns[place]] = _category_test(both.number_names[columns[place]], codes, side, names, rng)
     return [*(found[column] for column in sorted(found)), *gaps]
 
@@ -200,8 +202,16 @@ def _category_test(
     return Driver(name, 0.5 * float(np.abs(shares[1] - shares[0]).sum()), table_p_value(counts, rng), note)
 
 
-def _picture(both: Pair, name: str) -> Distribution:
-    title = f"{name}, the most shifted"
+def _told(both: Pair, column: int, value: float) -> str:
+    """A number of a column, in words."""
+    if both.number_names[column] in both.dates:
+        return str(np.datetime64(math.floor(value), "D"))
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _picture(both: Pair, first: Driver) -> Distribution:
+    name = first.name
+    title = f"{name}, the most shifted" if len(both.names) > 1 else name
     if name in both.code_names:
         place = both.code_names.index(name)
         labels = (*both.levels[place], "missing")
@@ -211,6 +221,13 @@ def _picture(both: Pair, name: str) -> Distribution:
         return result.bars(title, name, present, counts)
     values = both.numbers[:, both.number_names.index(name)]
     there = ~np.isnan(values)
+    if first.note.startswith("missing"):
+        counts = distances.table_of((~there).astype(int), both.is_current, 2)
+        return result.bars(title, name, ["known", "missing"], counts)
+    if name in both.dates:
+        return result.histogram(
+            title, f"{name}, days since 1970-01-01", values[there], both.is_current[there]
+        )
     return result.histogram(title, name, values[there], both.is_current[there])
 
 

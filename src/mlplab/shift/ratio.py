@@ -13,7 +13,9 @@ from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mlplab.errors import InvalidInput
+from mlplab.shift import tables
 from mlplab.shift.correction import Correction, corrected
+from mlplab.shift.notices import Notice
 from mlplab.shift.table_encoder import TableEncoder
 
 if TYPE_CHECKING:
@@ -49,14 +51,14 @@ class Rows:
 class RatioEstimator(BaseEstimator):
     """The ratio p(target)/p(source) of two samples.
 
-    After `fit`: `weights_`, of the source's rows; `correction_`, the same with its diagnosis; `notes_`, what was
-    noticed in the tables, by name. `predict(rows)` is the ratio at other rows, before it is cut and scaled.
+    After `fit`: `weights_`, of the source's rows; `correction_`, the same with its diagnosis; `notices_`, what
+    is odd about the samples. `predict(rows)` is the ratio at other rows, before it is cut and scaled.
     """
 
     random_state: int | np.random.RandomState | None
     weights_: Float[np.ndarray, "row"]
     correction_: Correction
-    notes_: dict[str, str]
+    notices_: tuple[Notice, ...]
 
     def fit(self, X: Any, y: Any) -> Self:
         """Find the weights of the source's rows.
@@ -116,7 +118,7 @@ class RatioEstimator(BaseEstimator):
             raise InvalidInput(
                 f"{type(self).__name__}.fit", rule, None, "Give the rows of the target, or marks"
             )
-        self.notes_: dict[str, str] = {}
+        self.notices_ = ()
         self._encoder = None
         if isinstance(X, pd.DataFrame) and (isinstance(y, pd.DataFrame) or _is_mixed(X)):
             source, target = self._tables(X, y)
@@ -129,7 +131,8 @@ class RatioEstimator(BaseEstimator):
                 raise InvalidInput(
                     f"{type(self).__name__}.fit", f"needs 2 rows of the {name}", f"{len(rows)} sample"
                 )
-        self.notes_ |= notes_on_rows(source, target)
+        hashes = [_hashes(rows) for rows in (source, target)]
+        self.notices_ += tuple(tables.shared_rows(*hashes, names=("source", "target")))
         return source, target
 
     def _tables(self, X: pd.DataFrame, y: Any) -> tuple[Rows, Rows]:
@@ -139,7 +142,7 @@ class RatioEstimator(BaseEstimator):
             is_target = _marked(type(self).__name__, y, len(X))
             source, target = X[~is_target], X[is_target]
         self._encoder = TableEncoder().fit(source, target)
-        self.notes_ |= self._encoder.notes
+        self.notices_ += tuple(self._encoder.notices)
         self.feature_names_in_ = np.asarray(self._encoder.columns, dtype=object)
         self.n_features_in_ = len(self._encoder.columns)
         return Rows(source, self._encoder), Rows(target, self._encoder)
@@ -157,19 +160,6 @@ class RatioEstimator(BaseEstimator):
         # Rows marked as source or target are two classes, and never more.
         tags.classifier_tags = ClassifierTags(multi_class=False)
         return tags
-
-
-def notes_on_rows(source: Rows, target: Rows) -> dict[str, str]:
-    """What rows that lie in both samples mean: `identical`, or `shared-rows`, a leak. Empty where there is none."""
-    ours, theirs = _hashes(source), _hashes(target)
-    if np.array_equal(ours, theirs):
-        return {"identical": "Source and target are the same rows: there is no shift to correct."}
-    shared = int(np.isin(ours, theirs).sum())
-    # Rows of few possible values coincide by chance; rows with a continuous number do not.
-    if shared and len(np.unique(theirs)) > 0.9 * len(theirs):
-        text = f"{shared:,} of {len(source):,} source rows are in the target too: a leak?"
-        return {"shared-rows": f"{text} Figures of a model trained on them would be too good."}
-    return {}
 
 
 def _hashes(rows: Rows) -> np.ndarray:

@@ -28,7 +28,9 @@ def report(found: CheckResult) -> str:
     (before, rows), (now, more) = found.files
     sections = []
     for name, result in found.results.items():
-        picture = renderer.vegalite_to_svg(json.dumps(result.plot().to_dict()))
+        drawn = result.plot().to_dict()
+        del drawn["title"]  # the heading says it
+        picture = renderer.vegalite_to_svg(json.dumps(drawn))
         drivers = result.driver_table()
         drivers["score"] = drivers["score"].map(lambda value: f"{value:.3g}")
         drivers["p_value"] = drivers["p_value"].map(lambda value: "" if pd.isna(value) else _written(value))

@@ -23,7 +23,7 @@ def plot_result(found: ShiftResult) -> altair.HConcatChart:
     parts = []
     if found.distribution is not None:
         parts.append(distribution_figure(found.distribution))
-    if found.drivers:
+    if len(found.drivers) > 1:
         parts.append(driver_figure(found))
     if found.power is not None:
         parts.append(power_figure(found.power))
@@ -85,7 +85,7 @@ def driver_figure(found: ShiftResult) -> altair.Chart:
         color=PALETTE[1] if found.is_shift else GREY
     )
     return chart.encode(
-        x=alt.X("score:Q", title=_folded(found.driver_measure)),
+        x=alt.X("score:Q", title=_folded(found.driver_measure), axis=alt.Axis(tickCount=5)),
         y=alt.Y("name:N", title=None, sort=alt.SortField("order"), axis=alt.Axis(labelLimit=140)),
         tooltip=["name", alt.Tooltip("score:Q", format=".3g"), "note"],
     )
@@ -103,7 +103,7 @@ def power_figure(power: Power) -> altair.LayerChart:
     if power.observed is not None:
         high = max(high, min(power.observed, power.sizes[-1]))
     chart = alt.Chart(rows, title="What it would find", width=240, height=HEIGHT)
-    line = chart.mark_line(color=PALETTE[0]).encode(
+    line = chart.mark_line(color=PALETTE[0], interpolate="monotone").encode(
         x=alt.X(
             "size:Q",
             axis=alt.Axis(tickCount=5),

@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 
 from mlplab.errors import InvalidInput
+from mlplab.shift.columns import identifiers
+from mlplab.shift.notices import Notice
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from sklearn.preprocessing import OneHotEncoder
 
 MOST_CATEGORIES = 50  # of a column; the rarer ones beyond share one feature
-IDENTIFIER = (
-    0.9  # a text column with so many different values for its rows names rows, and says nothing of their kind
-)
 
 
 class TableEncoder:
@@ -25,11 +24,11 @@ class TableEncoder:
 
     A number stays as it is; where some are missing they become the mean, and a feature of their own says where. A
     truth value is 0 or 1; a date is a number of days. A category has a feature for each value, `missing` included.
-    Columns that hold one value only, or nothing, or a name for each row, are left out: `notes` says which.
+    Columns that hold one value only, or nothing, or a name for each row, are left out: `notices` says which.
     """
 
     def __init__(self) -> None:
-        self.notes: dict[str, str] = {}
+        self.notices: list[Notice] = []
 
     def fit(self, source: pd.DataFrame, target: pd.DataFrame) -> TableEncoder:
         """Learn what the columns hold.
@@ -40,8 +39,7 @@ class TableEncoder:
         self.columns = list(map(str, source.columns))
         for name in map(str, target.columns):
             if name not in self.columns:
-                text = f"Column {name!r} is not in the source: it is not looked at."
-                self.notes[f"extra-column {name}"] = text
+                self._notice("extra-column", name, "is not in the source: it is not looked at")
         self._same_columns("source", source)
         kinds, theirs = (
             _kinds("source", source),
@@ -57,10 +55,14 @@ class TableEncoder:
             )
         self.kinds = {name: theirs[name] if kind == "empty" else kind for name, kind in kinds.items()}
         both = pd.concat([_named(source), _named(target)[self.columns]], ignore_index=True)
+        told = identifiers(_named(source))
+        self.notices += told
         self.numeric: dict[str, tuple[float, bool]] = {}
         self.categorical: dict[str, OneHotEncoder] = {}
+        names = {notice.column for notice in told}
         for name, kind in self.kinds.items():
-            self._learn(name, kind, both[name], len(source))
+            if name not in names:
+                self._learn(name, kind, both[name], len(source))
         if not self.numeric and not self.categorical:
             raise InvalidInput("source", "must have a column that varies", f"{len(self.columns)} that do not")
         return self
@@ -69,16 +71,12 @@ class TableEncoder:
         from sklearn.preprocessing import OneHotEncoder
 
         if kind == "empty" or not values.notna().any():
-            self.notes[f"all-missing {name}"] = f"Column {name!r} holds nothing: it is left out."
+            self._notice("all-missing", name, "has no value at all: it is left out")
         elif values.nunique(dropna=False) == 1:
-            self.notes[f"constant {name}"] = f"Column {name!r} holds one value only: it is left out."
+            self._notice("constant", name, "has a single value: it is left out")
         elif kind != "category":
             numbers = _numbers(kind, values)
             self.numeric[name] = float(np.nanmean(numbers)), bool(np.isnan(numbers).any())
-        elif values.nunique() > max(MOST_CATEGORIES, IDENTIFIER * len(values)):
-            self.notes[f"identifier {name}"] = (
-                f"Column {name!r} has another text in nearly every row: it is left out, as a name for rows."
-            )
         else:
             texts = _texts(values)
             unseen = sorted(set(texts[num_source:, 0]) - set(texts[:num_source, 0]))
@@ -87,14 +85,17 @@ class TableEncoder:
                 listed = ", ".join(map(repr, unseen[:5])) + (
                     f" and {len(unseen) - 5} more" if unseen[5:] else ""
                 )
-                self.notes[f"unseen-category {name}"] = (
-                    f"Column {name!r}: {listed} in {share:.1%} of the target's rows, never in the source. No weights "
-                    "make up for such rows."
+                rows = f"in {share:.1%} of the target's rows. No weights make up for such rows"
+                self._notice(
+                    "unseen-category", name, f"has values that the source never had: {listed}, {rows}"
                 )
             encoder = OneHotEncoder(
                 sparse_output=False, handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES
             )
             self.categorical[name] = encoder.fit(texts)
+
+    def _notice(self, kind: str, column: str, says: str) -> None:
+        self.notices.append(Notice(kind, f"{column!r} {says}", column))
 
     def transform(self, table: pd.DataFrame, owner: str = "table") -> Float[np.ndarray, "row feature"]:
         """The features of a table with the same columns. Raises InvalidInput as `fit` does."""

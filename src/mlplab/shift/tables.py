@@ -33,11 +33,15 @@ BLOCK = 4_000_000  # numbers worked on at once
 
 @dataclass(frozen=True)
 class Schema:
-    """Names and kinds of the columns; `shape` is that of one row of an array (28, 28), None for a table."""
+    """Names and kinds of the columns; `shape` is that of one row of an array (28, 28), None for a table.
+
+    `dates` are numeric columns that hold moments, in days since 1970-01-01.
+    """
 
     names: tuple[str, ...]
     kinds: tuple[Kind, ...]
     shape: tuple[int, ...] | None
+    dates: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,7 @@ class Pair:
     Arguments:
       numbers: NaN where missing.
       codes: number of a category in `levels`, most frequent first; -1 where missing.
+      dates: numbers that are days since 1970-01-01.
     """
 
     numbers: Float[np.ndarray, "row number"]
@@ -68,6 +73,7 @@ class Pair:
     code_names: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...]
     is_current: Bool[np.ndarray, "row"]
+    dates: frozenset[str] = frozenset()
 
     @property
     def num_rows(self) -> int:
@@ -94,7 +100,7 @@ class Pair:
         """Some of the rows."""
         return Pair(
             self.numbers[rows], self.number_names, self.codes[rows], self.code_names, self.levels,
-            self.is_current[rows],
+            self.is_current[rows], self.dates,
         )  # fmt: skip
 
 
@@ -171,7 +177,8 @@ def _read_frame(owner: str, frame: pd.DataFrame, schema: Schema | None) -> tuple
     kinds: dict[str, Kind] = {name: _kind(owner, column) for name, column in columns.items()}
     notices: list[Notice] = []
     if schema is None:
-        schema = Schema(tuple(names), tuple(kinds[name] for name in names), None)
+        dates = frozenset(name for name in names if kinds[name] == "numeric" and _is_date(columns[name]))
+        schema = Schema(tuple(names), tuple(kinds[name] for name in names), None, dates)
     elif schema.shape is not None and len(names) == len(schema.names) and set(names) != set(schema.names):
         raise InvalidInput(owner, "must be an array, as the reference is", "a table")
     else:
@@ -295,14 +302,18 @@ def _compare_columns(
 def _numbers(column: pd.Series) -> np.ndarray:
     if pd.api.types.is_bool_dtype(column) and not pd.api.types.is_object_dtype(column):
         return column.astype("float64").to_numpy()
-    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.infer_dtype(column, skipna=True) in (
-        "date", "datetime",
-    ):  # fmt: skip
+    if _is_date(column):
         moments = pd.to_datetime(column, utc=True)
         return (moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=np.float64) / 86_400
     if pd.api.types.is_timedelta64_dtype(column):
         return column.dt.total_seconds().to_numpy(dtype=np.float64) / 86_400
     return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _is_date(column: pd.Series) -> bool:
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return True
+    return pd.api.types.infer_dtype(column, skipna=True) in ("date", "datetime")
 
 
 def _texts(column: pd.Series, kind: Kind) -> pd.Series:
@@ -358,7 +369,7 @@ def pair(reference: Sample, current: Sample) -> tuple[Pair, list[Notice]]:
             levels.append(found)
             told.append(name)
     matrix = np.column_stack(codes) if codes else np.empty((len(is_current), 0), dtype=np.int32)
-    both = Pair(numbers, names, matrix, tuple(told), tuple(levels), is_current)
+    both = Pair(numbers, names, matrix, tuple(told), tuple(levels), is_current, schema.dates)
     if not both.names:
         raise InvalidInput(
             "reference and current", "must have a column that varies", "constant or empty columns only"
@@ -433,7 +444,9 @@ def _shared_rows(both: Pair) -> list[Notice]:
     return shared_rows(hashes[~both.is_current], hashes[both.is_current])
 
 
-def shared_rows(reference: np.ndarray, current: np.ndarray) -> list[Notice]:
+def shared_rows(
+    reference: np.ndarray, current: np.ndarray, names: tuple[str, str] = ("reference", "current")
+) -> list[Notice]:
     """Rows of the current sample that are in the reference too, where chance does not bring them."""
     distinct = np.unique(reference)
     shared = int(np.isin(current, distinct).sum())
@@ -446,7 +459,7 @@ def shared_rows(reference: np.ndarray, current: np.ndarray) -> list[Notice]:
     if repeated > 0.5 or shared / len(current) <= 2 * repeated:
         return []
     text = (
-        f"{shared:,} of {len(current):,} current rows are in the reference too: a leak? Shared rows hide a shift, "
+        f"{shared:,} of {len(current):,} {names[1]} rows are in the {names[0]} too: a leak? Shared rows hide a shift, "
         "for they are in both"
     )
     return [Notice("shared-rows", text)]

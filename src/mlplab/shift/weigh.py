@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from mlplab.errors import InvalidInput, UnknownName, import_extra
-from mlplab.shift import tables
+from mlplab.shift import columns, tables
 from mlplab.shift.classifier_weights import ClassifierWeights
 from mlplab.shift.correction import Correction
 from mlplab.shift.files import Loaded, load, pieces
 from mlplab.shift.kliep import KLIEP
 from mlplab.shift.kmm import KMM
 from mlplab.shift.least_squares import RULSIF, ULSIF
+from mlplab.shift.notices import Notice
 from mlplab.shift.ratio import RatioEstimator
 
 OnStage = Callable[[str, float], None]  # what is being done, and the share of all that is done
@@ -39,13 +40,14 @@ class Weighed:
     source: tuple[str, int]
     target: tuple[str, int]
     correction: Correction
-    notes: tuple[str, ...]
+    notices: tuple[Notice, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON: all but the weights themselves."""
         files = {"source": self.source, "target": self.target}
         told = {role: {"name": name, "rows": rows} for role, (name, rows) in files.items()}
-        return told | self.correction.to_dict() | {"notes": list(self.notes)}
+        notices = [{"name": n.name, "text": n.text, "column": n.column} for n in self.notices]
+        return told | self.correction.to_dict() | {"notices": notices}
 
 
 def weigh_files(
@@ -85,29 +87,36 @@ def weigh_files(
         remedy = f"Is it no feature, as a label is? Say --ignore {lacking[0]}"
         rule = f"must have the column {lacking[0]!r} of {first.path.name}"
         raise InvalidInput(second.path.name, rule, list(now), remedy)
+    dates = columns.date_columns(before)
+    before, now = (columns.with_dates(frame, dates) for frame in (before, now))
     on_stage(f"finding weights by {method}", 0.4)
     estimator = METHODS[method]().fit(before, now)
     correction = estimator.correction_
     if len(before) < first.num_rows:
-        correction = _every_row(estimator, first, now, texts | set(first.mixed), on_stage)
-    told = [str(notice) for notice in (*first.notices, *second.notices)]
-    told += [str(notice) for notice in tables.shared_rows(first.hashes, second.hashes)]
+        correction = _every_row(estimator, first, now, texts | set(first.mixed), dates, on_stage)
+    told = [*first.notices, *second.notices]
+    told += tables.shared_rows(first.hashes, second.hashes, ("source", "target"))
     # Of shared rows the files' own hashes, of all rows, tell more than those of the sample.
-    told += [text for name, text in estimator.notes_.items() if name not in ("shared-rows", "identical")]
+    told += [n for n in estimator.notices_ if n.name not in ("shared-rows", "identical")]
     on_stage("done", 1.0)
     files = [(loaded.path.name, loaded.num_rows) for loaded in (first, second)]
     return Weighed(files[0], files[1], correction, tuple(told))
 
 
 def _every_row(
-    estimator: RatioEstimator, source: Loaded, now: pd.DataFrame, text_columns: set[str], on_stage: OnStage
+    estimator: RatioEstimator,
+    source: Loaded,
+    now: pd.DataFrame,
+    text_columns: set[str],
+    dates: Collection[str],
+    on_stage: OnStage,
 ) -> Correction:
     if not callable(getattr(estimator, "predict", None)):
         remedy = "Take another method, or a sample of the rows"
         rule = f"weighs at most {len(source.frame):,} rows"
         raise InvalidInput("--method kmm", rule, f"{source.num_rows:,}", remedy)
     found = [
-        estimator.predict(piece)
+        estimator.predict(columns.with_dates(piece, dates))
         for piece in pieces(
             source.path,
             text_columns=text_columns,
