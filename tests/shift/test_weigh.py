@@ -131,7 +131,8 @@ def test_a_category_never_seen_and_a_leak_are_told(weigh):
         (("source.csv", "words.csv", "-o", "w.csv", *QUICK), "column 'age'"),
         (("source.csv", "binary.csv", "-o", "w.csv", *QUICK), "binary.csv"),
         (("source.csv", "latin.csv", "-o", "w.csv", *QUICK), "latin.csv, line 2 is not UTF-8"),
-        (("source.csv", "three.csv", "-o", "w.csv", *QUICK), "2 rows of the target"),
+        (("source.csv", "three.csv", "-o", "w.csv", *QUICK), "three.csv must have at least 8 rows; got 3"),
+        (("source.csv", "renamed.csv", "-o", "w.csv", *QUICK), "Perhaps 'town' was renamed to 'towns'"),
         (("source.csv", "infinite.csv", "-o", "w.csv", *QUICK), "not finite"),
     ],
 )
@@ -139,7 +140,8 @@ def test_what_cannot_be_is_one_line_and_status_2(weigh, tmp_path, words, says):
     (tmp_path / "words.csv").write_text("age,town\n" + "young,a\n" * 20, encoding="utf-8")
     (tmp_path / "binary.csv").write_bytes(b"\x00\x01\x02" * 50)
     (tmp_path / "latin.csv").write_bytes("age,town\n1,Zürich\n".encode("latin-1") * 3)
-    (tmp_path / "three.csv").write_text("age,town\n1,a\n", encoding="utf-8")
+    (tmp_path / "three.csv").write_text("age,town\n1,a\n2,b\n3,b\n", encoding="utf-8")
+    (tmp_path / "renamed.csv").write_text("age,towns\n" + "1,a\n" * 20, encoding="utf-8")
     (tmp_path / "infinite.csv").write_text("age,town\n1,a\ninf,b\n2,a\n", encoding="utf-8")
     done = weigh(*words)
     assert done.status == 2

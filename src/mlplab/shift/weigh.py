@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -82,9 +83,18 @@ def weigh_files(
     for name in ignore:
         if name not in first.frame and name not in second.frame:
             raise UnknownName("--ignore", name, first.frame.columns)
+    for loaded in (first, second):
+        if loaded.num_rows < tables.MIN_ROWS:
+            raise InvalidInput(
+                loaded.path.name, f"must have at least {tables.MIN_ROWS} rows", loaded.num_rows
+            )
     before, now = (frame.drop(columns=list(ignore), errors="ignore") for frame in (first.frame, second.frame))
     if lacking := [name for name in before if name not in now]:
+        beside = [name for name in now if name not in before]
+        close = difflib.get_close_matches(lacking[0], beside, n=1, cutoff=0.6)
         remedy = f"Is it no feature, as a label is? Say --ignore {lacking[0]}"
+        if close:
+            remedy = f"Perhaps {lacking[0]!r} was renamed to {close[0]!r}"
         rule = f"must have the column {lacking[0]!r} of {first.path.name}"
         raise InvalidInput(second.path.name, rule, list(now), remedy)
     dates = columns.date_columns(before)
