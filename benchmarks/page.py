@@ -1,4 +1,4 @@
-"""Writes measured figures into docs/engine.md and docs/tuning.md, between their marks: python benchmarks/page.py."""
+"""Writes measured figures into docs/{engine,tuning,cluster}.md, between their marks: python benchmarks/page.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE, TUNING_PAGE = DOCS / "engine.md", DOCS / "tuning.md"
+PAGE, TUNING_PAGE, CLUSTER_PAGE = DOCS / "engine.md", DOCS / "tuning.md", DOCS / "cluster.md"
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -50,7 +50,9 @@ def search_cv_line(figures: dict[str, Any]) -> str:
     return (
         f"Measured beside `GridSearchCV(MLPClassifier(...), n_jobs=2)` on `digits`, {figures['fits']} fits of "
         f"{figures['max_iter']} epochs, in turn over {figures['rounds']} rounds: **{_times(figures['ratio'])} times as "
-        f"fast**; the best mean score less scikit-learn's: {_points(figures['best_score_difference'], '+')} points. "
+        f"fast**. scikit-learn's processor time is {figures['limit']:.1f} times that of the matrix products alone: no "
+        "program that computes them is faster than that. The best mean score less scikit-learn's: "
+        f"{_points(figures['best_score_difference'], '+')} points. "
         f"{_machine(figures)}, scikit-learn {figures['environment']['packages']['scikit-learn']}."
     )
 
@@ -69,9 +71,60 @@ def _points(of: dict[str, Any], sign: str = "") -> str:
     return f"{estimate} [{low}, {high}]"
 
 
+def cluster_tables(figures: dict[str, Any]) -> str:
+    """What a run costs, and from that what many runs need."""
+    here, plan, driver = figures["here"], figures["plan"], figures["driver_seconds"]
+    beside = figures["beside_one_process"]
+    lines = [
+        f"{figures['setting']}: {figures['runs']} runs, {figures['rounds']} rounds on each cluster, each beside one in "
+        f"a single process. {_machine(figures | {'threads': 1})}, one thread a worker.",
+        "",
+        "| of one run | measured |",
+        "|---|---|",
+        f"| training, processor time | {1e3 * here['train_seconds']:.1f} ms |",
+        f"| the driver of a cluster, processor time | {1e3 * driver:.2f} ms |",
+        f"| planning, processor time | {1e3 * plan['seconds']:.3f} ms |",
+        f"| planning, the driver's memory | {plan['bytes'] / 1024:.1f} KiB |",
+        f"| its result with curves, the driver's memory | {here['result_bytes'] / 1024:.1f} KiB |",
+        f"| the store | {here['store_bytes'] / 1024:.1f} KiB |",
+        f"| 1 worker, times as fast as one process | {_times(beside['1'])} |",
+        f"| 2 workers, times as fast as one process | {_times(beside['2'])} |",
+        f"| 2 workers, times as fast as 1 | {figures['scaling']:.2f} |",
+        "",
+        "| runs | training on one core | on 16 cores | on 1,000, with the driver's limit | store | driver's memory |",
+        "|---|---|---|---|---|---|",
+    ]
+    for power in (3, 5, 7):
+        runs = 10**power
+        train, limit = runs * here["train_seconds"], runs * driver
+        cells = (
+            f"10^{power}",
+            _duration(train),
+            _duration(max(train / 16, limit)),
+            _duration(max(train / 1_000, limit)),
+            f"{runs * here['store_bytes'] / 2**30:.2f} GiB",
+            f"{runs * (plan['bytes'] + here['result_bytes']) / 2**30:.2f} GiB",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"One driver takes the results of {1 / driver:,.0f} such runs a second, which is what "
+        f"{here['train_seconds'] / driver:,.0f} cores train: beyond that, more machines bring nothing.",
+    ]
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
+
+
 Parts = dict[str, Callable[[dict[str, Any]], str]]
 PARTS: Parts = {"engine-cpu": speed_table, "precision": precision_table}
 TUNING_PARTS: Parts = {"search_cv": search_cv_line}
+CLUSTER_PARTS: Parts = {"cluster": cluster_tables}
 
 
 def filled(page: str, parts: Parts = PARTS) -> str:
@@ -86,5 +139,5 @@ def filled(page: str, parts: Parts = PARTS) -> str:
 
 
 if __name__ == "__main__":
-    for path, parts in ((PAGE, PARTS), (TUNING_PAGE, TUNING_PARTS)):
+    for path, parts in ((PAGE, PARTS), (TUNING_PAGE, TUNING_PARTS), (CLUSTER_PAGE, CLUSTER_PARTS)):
         path.write_text(filled(path.read_text(encoding="utf-8"), parts), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The page on tuning says what is so: its programs run, and its figures are those of the kept results."""
+"""The pages on tuning and clusters say what is so: programs run, and figures are those of the kept results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def test_figures_of_the_tuning_page_are_the_measured_ones():
+@pytest.mark.parametrize("name", ["TUNING", "CLUSTER"])
+def test_figures_of_a_page_are_the_measured_ones(name: str):
     page = runpy.run_path(str(ROOT / "benchmarks/page.py"))
-    text = page["TUNING_PAGE"].read_text(encoding="utf-8")
-    assert page["filled"](text, page["TUNING_PARTS"]) == text
+    text = page[f"{name}_PAGE"].read_text(encoding="utf-8")
+    assert page["filled"](text, page[f"{name}_PARTS"]) == text
 
 
 @pytest.mark.slow

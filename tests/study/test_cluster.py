@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -64,15 +65,22 @@ def cluster():
 
 
 def workers() -> list[int]:
-    """Process numbers of Ray's workers that are training."""
+    """Process numbers of the workers of this process's own Ray that are training: others may be at work here."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"ray::_train_chunk" in (folder / "cmdline").read_bytes():
+            if b"ray::_train_chunk" in (folder / "cmdline").read_bytes() and os.getpid() in ancestors(folder):
                 found.append(int(folder.name))
         except OSError:
             continue
     return found
+
+
+def ancestors(folder: Path) -> Iterator[int]:
+    """Process numbers of the parent, its parent, and so on."""
+    while (parent := int((folder / "stat").read_text().rpartition(")")[2].split()[1])) > 0:
+        yield parent
+        folder = folder.with_name(str(parent))
 
 
 def table(study: Study, path: Path, **how) -> pd.DataFrame:
