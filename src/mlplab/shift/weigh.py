@@ -89,8 +89,8 @@ def weigh_files(
                 loaded.path.name, f"must have at least {tables.MIN_ROWS} rows", loaded.num_rows
             )
     before, now = (frame.drop(columns=list(ignore), errors="ignore") for frame in (first.frame, second.frame))
-    if lacking := [name for name in before if name not in now]:
-        beside = [name for name in now if name not in before]
+    if lacking := [str(name) for name in before if name not in now]:
+        beside = [str(name) for name in now if name not in before]
         close = difflib.get_close_matches(lacking[0], beside, n=1, cutoff=0.6)
         remedy = f"Is it no feature, as a label is? Say --ignore {lacking[0]}"
         if close:
