@@ -45,7 +45,7 @@ Change = Callable[[Dataset], Dataset]
 class Option:
     """A remedy at one strength: knobs that are turned, or the data that are changed, `times` as many to train on."""
 
-    strength: str
+    strength: Words
     knobs: Mapping[str, Any] = field(default_factory=dict)
     change: Change | None = None
     times: int = 1
@@ -86,36 +86,44 @@ def projected(components: int) -> Change:
     return change
 
 
+def same(strength: str) -> Words:
+    """A strength that is written alike in both languages."""
+    return Words(strength, strength)
+
+
 REMEDIES: dict[str, tuple[Words, tuple[Option, ...]]] = {
     "early_stopping": (
         Words("early stopping", "提前停止"),
-        tuple(Option(f"patience {n}", {"patience": n}) for n in (2, 5, 15)),
+        tuple(Option(Words(f"patience {n}", f"容忍 {n} 轮"), {"patience": n}) for n in (2, 5, 15)),
     ),
     "augmentation": (
         Words("augmentation (shifts)", "数据增广（平移）"),
-        tuple(Option(f"±{n} px", change=shifted(n), times=COPIES + 1) for n in (1, 2, 3)),
+        tuple(
+            Option(Words(f"±{n} px", f"±{n} 像素"), change=shifted(n), times=COPIES + 1) for n in (1, 2, 3)
+        ),
     ),
     "label_smoothing": (
         Words("label smoothing", "标签平滑"),
-        tuple(Option(f"{s:g}", {"label_smoothing": s}) for s in (0.05, 0.1, 0.3)),
+        tuple(Option(same(f"{s:g}"), {"label_smoothing": s}) for s in (0.05, 0.1, 0.3)),
     ),
     "dropout": (
         Words("dropout", "暂退法"),
-        tuple(Option(f"p = {p:g}", {"dropout": (p,)}) for p in (0.2, 0.5, 0.8)),
+        tuple(Option(same(f"p = {p:g}"), {"dropout": (p,)}) for p in (0.2, 0.5, 0.8)),
     ),
     "pca": (
         Words("PCA first", "先做 PCA"),
-        tuple(Option(f"{k} components", change=projected(k)) for k in (20, 50, 150)),
+        tuple(Option(Words(f"{k} components", f"{k} 个主成分"), change=projected(k)) for k in (20, 50, 150)),
     ),
     "weight_decay": (
         Words("weight decay", "权重衰减"),
-        tuple(Option(f"λ = {w:g}", {"weight_decay": w}) for w in (1e-3, 3e-3, 1e-2)),
+        tuple(Option(same(f"λ = {w:g}"), {"weight_decay": w}) for w in (1e-3, 3e-3, 1e-2)),
     ),
     "smaller_net": (
         Words("smaller network", "更小的网络"),
-        tuple(Option(f"{n} units", {"hidden_sizes": (n,)}) for n in (16, 32, 64)),
+        tuple(Option(Words(f"{n} units", f"{n} 个单元"), {"hidden_sizes": (n,)}) for n in (16, 32, 64)),
     ),
 }
+STRENGTHS = {option.strength.en: option.strength for _, options in REMEDIES.values() for option in options}
 NAMES = {name: words for name, (words, _) in REMEDIES.items()} | {
     "ensemble": Words(f"ensemble of {MEMBERS}", f"{MEMBERS} 个网络的集成"),
     "more_data": Words(f"{MORE} times the images", f"{MORE} 倍的图像"),
@@ -150,15 +158,15 @@ def observe(lab: Lab) -> Observations:
         best = int(np.nanargmax(means))
         chosen[name] = of_remedy[best]
         tried += [
-            {"remedy": name, "strength": option.strength, "validation_accuracy": mean, "chosen": i == best}
+            {"remedy": name, "strength": option.strength.en, "validation_accuracy": mean, "chosen": i == best}
             for i, (option, mean) in enumerate(zip(of_remedy, means, strict=True))
         ]
     seeds = lab.seeds(quick=4, full=20)
     frames = [
         run_option(lab, base, option, dataset, num, seeds).frame.assign(arm=name)
-        for name, option in {"none": Option(""), **chosen}.items()
+        for name, option in {"none": Option(same("")), **chosen}.items()
     ]
-    more = Option("", times=MORE)
+    more = Option(same(""), times=MORE)
     frames.append(run_option(lab, base, more, dataset, MORE * num, seeds).frame.assign(arm="more_data"))
     frames.append(pd.DataFrame([ensemble_row(base, drawn(dataset, num, seed), seed) for seed in seeds]))
     # What sets arms apart is in the table of what was tried: knobs are no columns of the runs.
@@ -201,7 +209,7 @@ def run_option(
         problem = drawn(dataset, num, seed)
         return option.change(problem) if option.change else problem
 
-    return lab.run(Study([Arm(option.strength or "plain", setting)], seeds, data))
+    return lab.run(Study([Arm(option.strength.en or "plain", setting)], seeds, data))
 
 
 def ensemble_row(base: Setting, problem: Dataset, seed: int) -> dict[str, Any]:
@@ -317,7 +325,12 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         ]
         train_accuracy = show.percent(float(observations.runs.values("train_accuracy", name).mean()), 1)
         rows.append(
-            [NAMES[name].of(language), strength.get(name, ""), train_accuracy, *map(show.stacked, cells)]
+            [
+                NAMES[name].of(language),
+                STRENGTHS[strength[name]].of(language) if name in strength else "",
+                train_accuracy,
+                *map(show.stacked, cells),
+            ]
         )
     title = Words(
         "Test accuracy: mean over draws with its 95% t interval; gain over no remedy at the level set by Holm. The "

@@ -149,18 +149,18 @@ def broken_seeds(observations: Observations) -> dict[str, list[int]]:
     return {arm: sorted(map(int, runs.loc[lost & (runs["arm"] == arm), "seed"])) for arm in ARMS}
 
 
-def steady_ratios(observations: Observations) -> list[dict[str, float] | None]:
-    """Of the seeds that broke in neither arm, the ratio of `log_ratios` in evaluation with its interval, by layer."""
+def steady_ratios(observations: Observations) -> list[list[float]]:
+    """Of the seeds that broke in neither arm, the ratio of `log_ratios` in evaluation with its interval, by layer.
+
+    Empty with fewer than two such seeds.
+    """
     broken = {seed for seeds in broken_seeds(observations).values() for seed in seeds}
-    seeds = sorted(set(map(int, observations["runs"]["seed"])))
-    kept = [seed not in broken for seed in seeds]
+    kept = [seed not in broken for seed in sorted(set(map(int, observations["runs"]["seed"])))]
     if sum(kept) < 2:
-        return [None] * num_layers(observations)
+        return []
     found = [mean_interval(of_layer[kept]) for of_layer in log_ratios(observations, "quiet")]
-    return [
-        {"ratio": math.exp(of.estimate), "low": math.exp(of.ci_low), "high": math.exp(of.ci_high)}
-        for of in found
-    ]
+    bounds = np.array([[of.estimate, of.ci_low, of.ci_high] for of in found], dtype=float)
+    return np.exp(bounds).tolist()
 
 
 def in_every_layer(direction: Literal["greater", "less"]) -> Callable[[Sequence[np.ndarray]], Finding]:
