@@ -127,8 +127,8 @@ def table() -> str:
     worst = max(ours, key=lambda cell: cell[3].estimate)
     where = f"{worst[0]}, {worst[1]} + {worst[1]}, d = {worst[2]}"
     told = (
-        f"Of {len(ours)} settings of our detectors, the interval of {len(above)} lies above .05{which}; chance alone "
-        f"puts one in forty there. The largest share is {worst[3].estimate:.3f} ({where})."
+        f"Settings of our detectors: {len(ours)}. With an interval wholly above .05: {len(above)}{which}; chance "
+        f"alone puts one in forty there. The largest share is {worst[3].estimate:.3f} ({where})."
     )
     head = [
         "| detector | n | d | false alarms | 95% interval | repeats | CPU seconds a test |",
