@@ -26,7 +26,7 @@ from mlplab.spec import Run, Setting
 from mlplab.study import Store, Study, factorial, run_study
 from mlplab.study.cluster import Cluster
 
-SEEDS, ROUNDS, EPOCHS, PLANNED = 12, 3, 20, 40_000
+SEEDS, ROUNDS, EPOCHS, PLANNED = 60, 3, 20, 40_000
 RESULT = Path(__file__).parent / "results" / "cluster.json"
 
 

@@ -205,3 +205,14 @@ def test_small_chunks_are_not_spread_over_threads():
         records.close()
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 1_000])
+def test_processes_each_get_a_chunk_however_small(workers):
+    """Threads wait for each other at the interpreter, processes do not; no chunk is empty, and no run is lost."""
+    case = BY_NAME["dropout"]
+    runs, data = pool(case, "float64"), {case.data().fingerprint: case.data()}
+    spread = engine.chunks(runs, data, workers=workers)
+    assert len(spread) == min(workers, len(runs))
+    assert all(spread)
+    assert {run for chunk in spread for run in chunk} == set(runs)

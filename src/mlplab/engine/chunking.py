@@ -29,12 +29,19 @@ def chunks(
     memory: int | None = None,
     device: torch.device | None = None,
     states: Mapping[Run, State] = MappingProxyType({}),
+    workers: int | None = None,
 ) -> list[list[Run]]:
     """Runs that are trained together, in the order of their first member. Those that go on do so from one epoch.
 
     Raises InvalidInput where not even one run fits into `memory` bytes.
+
+    Arguments:
+      workers: processes that chunks are spread over; by default this process's threads, which wait for each other
+        where chunks are small.
     """
-    workers = torch.get_num_threads() if device is None or device.type == "cpu" else 1
+    are_threads = workers is None
+    if workers is None:
+        workers = torch.get_num_threads() if device is None or device.type == "cpu" else 1
     groups: dict[Hashable, list[Run]] = {}
     for run in runs:
         passed = states[run].epoch if run in states else 0
@@ -53,7 +60,9 @@ def chunks(
         # Equal chunks: 9 runs at 8 a chunk would leave one to train alone; 3 chunks would leave one of two cores idle.
         count = -(-len(group) // most)
         spread = -(-count // workers) * workers
-        if is_worth_a_thread(group[: len(group) // spread], data):
+        if not are_threads:
+            count = min(spread, len(group))
+        elif is_worth_a_thread(group[: len(group) // spread], data):
             count = spread
         bounds = [len(group) * i // count for i in range(count + 1)]
         parts += [group[a:b] for a, b in itertools.pairwise(bounds)]

@@ -85,7 +85,7 @@ class Cluster:
         kinds = ray.put(added_kinds({noise.kind for run in runs for noise in run.setting.noises}))
         pending: dict[ObjectRef, list[Run]] = {}
         try:
-            for chunk in engine.chunks(runs, data):
+            for chunk in engine.chunks(runs, data, workers=max(self.num_cores, 1)):
                 # In a list, Ray hands over the address, and not the data set itself.
                 needed = {fingerprint: [held[fingerprint]] for fingerprint in {run.data for run in chunk}}
                 pending[self._task.remote(chunk, needed, kinds)] = chunk
