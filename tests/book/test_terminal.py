@@ -49,7 +49,7 @@ def test_an_answer_is_shown_with_its_verdicts(width, language, verdict, is_publi
     assert max(map(len, text.splitlines())) <= width
     joined = without_spaces(text)
     assert without_spaces(labels.VERDICTS[verdict].of(language)) in joined
-    assert terminal.SHAPES[verdict] in text
+    assert labels.SHAPES[verdict] in text
     assert "digitsstandsin." in joined
     assert "/cache/a.svg" in text
     # What was published decides about what circulates.

@@ -204,12 +204,12 @@ def score(values: np.ndarray) -> Interval:
 
 
 def fold_plot(
-    runs: Results, metric: str, arms: Mapping[str, Words], language: Language, *, title: Words, value: Words
+    runs: Results, arms: Mapping[str, Words], language: Language, *, title: Words
 ) -> altair.LayerChart:
-    """A row for each arm: every fold as a grey dot, the mean with its corrected interval in blue."""
+    """Log-RMSE, a row for each arm: every fold as a grey dot, the mean with its corrected interval in blue."""
     alt = import_extra("altair", what="A figure", extra="book")
     names = {arm: words.of(language) for arm, words in arms.items()}
-    held = {arm: runs.values(metric, arm) for arm in arms}
+    held = {arm: runs.values("log_rmse", arm) for arm in arms}
     points = [{"arm": names[arm], "value": float(v)} for arm, values in held.items() for v in values]
     means = []
     for arm, values in held.items():
@@ -217,6 +217,7 @@ def fold_plot(
         means.append({"arm": names[arm], "mean": found.estimate, "low": found.ci_low, "high": found.ci_high})
     axis = alt.Axis(labelLimit=320, ticks=False, domain=False, labelPadding=8)
     y = alt.Y("arm:N", sort=list(names.values()), title=None, axis=axis)
+    value = Words("log-RMSE on held-out houses", "留出房子上的对数 RMSE")
     x = alt.X(
         "value:Q", title=value.of(language), scale=alt.Scale(zero=False), axis=alt.Axis(gridColor="#ededed")
     )

@@ -23,18 +23,15 @@ from mlplab.book.terminal_markdown import CODE_THEME, Markdown
 from mlplab.book.texts import HEADINGS, render
 from mlplab.book.verification import Verification
 from mlplab.claims import Claim, Finding, Language, Observations
-from mlplab.stats import Verdict
 
 COLOURS: dict[str, str] = {
     "holds": "green", "fails": "red", "undecided": "yellow",
     "right": "green", "wrong": "red", "incomplete": "yellow", "misread": "red", "unsupported": "yellow",
     "skipped": "yellow",
 }  # fmt: skip
-SHAPES: dict[Verdict, str] = {
-    "holds": "✓",
-    "fails": "✗",
-    "undecided": "?",
-}  # colour alone tells not everybody
+
+# Why a published verdict does not stand.
+FAULTS = (labels.CONTRADICTED, labels.LAPSED, labels.UNGUARDED)
 
 
 def header(
@@ -111,7 +108,7 @@ def list_of_exercises(language: Language) -> RenderableType:
 def verdict_text(finding: Finding, language: Language) -> Text:
     """A verdict in words, shape and colour."""
     verdict = finding.verdict
-    words = f"{SHAPES[verdict]} {labels.VERDICTS[verdict].of(language)}"
+    words = f"{labels.SHAPES[verdict]} {labels.VERDICTS[verdict].of(language)}"
     return Text(words, style=COLOURS[verdict])
 
 
@@ -121,15 +118,11 @@ def verification(outcome: Verification, language: Language) -> RenderableType:
         header(outcome.again.number, outcome.again.observations, (), language),
         _claims(outcome.again, outcome.published, language),
     ]
-    for words, names in (
-        (labels.CONTRADICTED, outcome.contradicted),
-        (labels.LAPSED, outcome.published.lapsed),
-        (labels.UNGUARDED, outcome.unguarded),
-    ):
-        if names:
-            parts.append(Text(words.of(language).format(", ".join(names)), style="red"))
-    if outcome.differing:
-        parts.append(Text(labels.DIFFERING.of(language).format(", ".join(outcome.differing)), style="yellow"))
+    found = outcome.contradicted, outcome.published.lapsed, outcome.unguarded
+    parts += [Text(line, style="red") for line in _named(FAULTS, found, language)]
+    parts += [
+        Text(line, style="yellow") for line in _named([labels.DIFFERING], [outcome.differing], language)
+    ]
     if outcome.stands:
         parts.append(Text(labels.STANDS.of(language), style="green"))
     return Group(*parts)
@@ -137,23 +130,25 @@ def verification(outcome: Verification, language: Language) -> RenderableType:
 
 def audited(one: Audited, language: Language) -> Text:
     """A line for an exercise that was verified among all, and what does not stand in it below."""
-    style, shape = {"stands": ("green", SHAPES["holds"]), "unpublished": ("dim", " ")}.get(
-        one.state, ("red", SHAPES["fails"])
+    style, shape = {"stands": ("green", labels.SHAPES["holds"]), "unpublished": ("dim", " ")}.get(
+        one.state, ("red", labels.SHAPES["fails"])
     )
     line = Text(f"{one.number:<7}{shape} {labels.AUDITED[one.state].of(language)}", style=style)
     if one.num_claims:
         line.append(f"  {labels.CHECKED.of(language).format(one.num_claims)}, {one.seconds:.0f} s", "dim")
     if one.problem:
         line.append(f": {one.problem}")
-    for words, names in (
-        (labels.CONTRADICTED, one.contradicted),
-        (labels.LAPSED, one.lapsed),
-        (labels.UNGUARDED, one.unguarded),
-        (labels.DIFFERING, one.differing),
-    ):
-        if names:
-            line.append(f"\n         {words.of(language).format(', '.join(names))}", "default")
+    found = one.contradicted, one.lapsed, one.unguarded, one.differing
+    for said in _named([*FAULTS, labels.DIFFERING], found, language):
+        line.append(f"\n         {said}", "default")
     return line
+
+
+def _named(words: Sequence[labels.Words], found: Sequence[Sequence[str]], language: Language) -> list[str]:
+    """What is said of claims, with their names, where there are any."""
+    return [
+        said.of(language).format(", ".join(names)) for said, names in zip(words, found, strict=True) if names
+    ]
 
 
 def audit(all_: Sequence[Audited], seconds: float, language: Language) -> Text:

@@ -220,7 +220,7 @@ def curve_plot(
     scale = alt.Scale(type="log") if log_scale else alt.Scale(zero=False)
     value_format = value_format or (".3~g" if log_scale else "")
     y = alt.Y("estimate:Q", title=value_title, scale=scale, axis=alt.Axis(format=value_format, **_LIGHT_GRID))
-    colours, dashes = _colours(alt, names), _dashes(alt, names)
+    colours, dashes = colour_scale(alt, names), dash_scale(alt, names)
     symbols = {"symbolType": "stroke", "symbolStrokeWidth": 2, "symbolSize": 400}
     legend = None if len(names) == 1 else alt.Legend(title=arm_title or None, labelLimit=300, **symbols)
     colour = alt.Color("label:N", sort=names, scale=colours, legend=legend)
@@ -309,7 +309,7 @@ def level_plot(
         axis=alt.Axis(labelAngle=0, **_LIGHT_GRID),
     )
     y = alt.Y("estimate:Q", title=value_title, scale=scale, axis=axis)
-    colours, dashes = _colours(alt, names), _dashes(alt, names)
+    colours, dashes = colour_scale(alt, names), dash_scale(alt, names)
     legend = alt.Legend(title=None, labelLimit=300, symbolType="stroke", symbolStrokeWidth=2, symbolSize=400)
     colour = alt.Color("group:N", sort=names, scale=colours, legend=legend)
     dash = alt.StrokeDash("group:N", sort=names, scale=dashes, legend=legend)
@@ -441,7 +441,8 @@ def _finite(chart: Any, *names: str) -> Any:
     return chart.transform_filter(" && ".join(f"isValid(datum.{name})" for name in names))
 
 
-def _colours(alt: Any, names: Sequence[str]) -> Any:
+def colour_scale(alt: Any, names: Sequence[str]) -> Any:
+    """A scale that gives each name a colour, in their order."""
     if len(names) <= len(PALETTE):
         return alt.Scale(domain=list(names), range=list(PALETTE[: len(names)]))
     return alt.Scale(
@@ -449,7 +450,8 @@ def _colours(alt: Any, names: Sequence[str]) -> Any:
     )  # many arms are mostly levels of one factor, in order
 
 
-def _dashes(alt: Any, names: Sequence[str]) -> Any:
+def dash_scale(alt: Any, names: Sequence[str]) -> Any:
+    """A scale that gives each name a dash beside its colour, where colours are those of the palette."""
     dashes = [list(DASHES[index % len(DASHES)]) for index in range(len(names))]
     return alt.Scale(
         domain=list(names), range=dashes if len(names) <= len(PALETTE) else [[1, 0]] * len(names)

@@ -267,11 +267,9 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     alt = import_extra("altair", what="A figure", extra="book")
     upper = h.fold_plot(
         observations.runs,
-        "log_rmse",
         ARMS,
         language,
         title=Words("Scores without asking Kaggle", "不问 Kaggle，也能估计得分"),
-        value=Words("log-RMSE on held-out houses", "留出房子上的对数 RMSE"),
     )
     return alt.vconcat(upper, _halves(alt, observations, language))
 
@@ -289,7 +287,7 @@ def _halves(alt: Any, observations: Observations, language: Language) -> Any:
     low, high = float(held.min()), float(held.max())
     scale = alt.Scale(domain=[low, high], nice=True, zero=False)
     legend = alt.Legend(title=None, labelLimit=260, orient="bottom")
-    names = alt.Scale(domain=list(words.values()), range=list(plots.PALETTE[:2]))
+    names = plots.colour_scale(alt, list(words.values()))
     said = Words("log-RMSE said of one half", "对一半的估计（对数 RMSE）").of(language)
     truth = Words("log-RMSE on the other half", "另一半上的对数 RMSE").of(language)
     dots = alt.Chart(long).mark_point(size=40, filled=True, opacity=0.8)

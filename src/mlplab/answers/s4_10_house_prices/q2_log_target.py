@@ -225,11 +225,9 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     alt = import_extra("altair", what="A figure", extra="book")
     upper = h.fold_plot(
         observations.runs,
-        "log_rmse",
         ARMS,
         language,
         title=Words("The same models and folds, two targets", "同样的模型与折，两种目标"),
-        value=Words("log-RMSE on held-out houses", "留出房子上的对数 RMSE"),
     )
     names = {"ridge": Words("ridge regression", "岭回归"), "mlp": Words("perceptron", "MLP")}
     found = {kind: is_positive(gain(observations, kind)).comparison for kind in names}

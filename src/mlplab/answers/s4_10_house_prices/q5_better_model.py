@@ -200,11 +200,9 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     alt = import_extra("altair", what="A figure", extra="book")
     upper = h.fold_plot(
         observations.runs,
-        "log_rmse",
         ARMS,
         language,
         title=Words("The same houses for all models", "所有模型用同样的房子"),
-        value=Words("log-RMSE on held-out houses", "留出房子上的对数 RMSE"),
     )
     found = {arm: beats(gain(observations, arm)).comparison for arm in CHALLENGERS}
     lower = h.fold_differences(

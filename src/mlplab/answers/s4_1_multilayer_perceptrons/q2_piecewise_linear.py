@@ -396,9 +396,9 @@ def _depth_panel(alt: Any, language: Language) -> Any:
                     axis=alt.Axis(labelAngle=0)),
             y=alt.Y("pieces:Q", title=Words("pieces", "段数").of(language), scale=alt.Scale(type="log", base=2)),
             color=alt.Color("kind:N", sort=names, legend=legend,
-                            scale=alt.Scale(domain=names, range=list(plots.PALETTE[:3]))),
+                            scale=plots.colour_scale(alt, names)),
             strokeDash=alt.StrokeDash("kind:N", sort=names, legend=legend,
-                                      scale=alt.Scale(domain=names, range=[list(d) for d in plots.DASHES[:3]])),
+                                      scale=plots.dash_scale(alt, names)),
         )
     )  # fmt: skip
 

@@ -188,7 +188,7 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     other = pd.DataFrame({"x": x, "y": 2 / (1 + np.exp(-x)), "name": "2 sigmoid(x)"})
     names = ["tanh(x) + 1", "2 sigmoid(2x)", "2 sigmoid(x)"]
     colour = alt.Color(
-        "name:N", sort=names, scale=alt.Scale(domain=names, range=list(plots.PALETTE[:3])), title=None,
+        "name:N", sort=names, scale=plots.colour_scale(alt, names), title=None,
         legend=alt.Legend(orient="bottom", columns=3),
     )  # fmt: skip
     axes = {"x": alt.X("x:Q", title="x"), "y": alt.Y("y:Q", title="y"), "color": colour}
@@ -224,7 +224,7 @@ def _twins(alt: Any, language: Language) -> Any:
                 x=alt.X("x:Q", title=Words("input x", "输入 x").of(language) if name == "end" else None),
                 y=alt.Y("y:Q", title=Words("output", "输出").of(language)),
                 color=alt.Color(
-                    "kind:N", sort=list(kinds), scale=alt.Scale(domain=list(kinds), range=list(plots.PALETTE[:2])),
+                    "kind:N", sort=list(kinds), scale=plots.colour_scale(alt, list(kinds)),
                     title=None, legend=alt.Legend(orient="bottom"),
                 ),
                 strokeDash=alt.StrokeDash(

@@ -322,15 +322,14 @@ def _fits(alt: Any, language: Language) -> Any:
 
 def _lines(alt: Any, rows: pd.DataFrame, names: list[str], field: str) -> Any:
     legend = alt.Legend(title=None, orient="bottom", columns=1, symbolType="stroke", symbolSize=300)
-    dashes = [list(dash) for dash in plots.DASHES[: len(names)]]
     return (
         alt.Chart(rows)
         .mark_line(clip=True, strokeWidth=2)
         .encode(
             color=alt.Color(f"{field}:N", sort=names, legend=legend,
-                            scale=alt.Scale(domain=names, range=list(plots.PALETTE[: len(names)]))),
+                            scale=plots.colour_scale(alt, names)),
             strokeDash=alt.StrokeDash(f"{field}:N", sort=names, legend=legend,
-                                      scale=alt.Scale(domain=names, range=dashes)),
+                                      scale=plots.dash_scale(alt, names)),
         )
     )  # fmt: skip
 

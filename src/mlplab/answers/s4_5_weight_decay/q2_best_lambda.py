@@ -267,7 +267,7 @@ def _one_draw(alt: Any, observations: Observations, language: Language) -> Any:
         title=Words("half squared error", "均方误差的一半").of(language),
         scale=alt.Scale(zero=False),
     )
-    colour = alt.Color("kind:N", sort=list(kinds), scale=alt.Scale(domain=list(kinds), range=list(plots.PALETTE[:2])),
+    colour = alt.Color("kind:N", sort=list(kinds), scale=plots.colour_scale(alt, list(kinds)),
                        legend=alt.Legend(title=None, orient="bottom", columns=1, symbolType="stroke"))  # fmt: skip
     title = Words("One draw, five validation sets", "一次抽取，五个验证集").of(language)
     base = alt.Chart(rows, width=290, height=240, title=title)

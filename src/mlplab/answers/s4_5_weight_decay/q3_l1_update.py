@@ -269,15 +269,14 @@ def _lines(alt: Any, rows: pd.DataFrame, names: list[str], title: str) -> Any:
     legend = alt.Legend(
         title=None, orient="bottom", columns=1, symbolType="stroke", symbolSize=300, labelLimit=300
     )
-    dashes = [list(dash) for dash in plots.DASHES[: len(names)]]
     return (
         alt.Chart(rows, width=320, height=260, title=title)
         .mark_line(strokeWidth=2)
         .encode(
             color=alt.Color("name:N", sort=names, legend=legend,
-                            scale=alt.Scale(domain=names, range=list(plots.PALETTE[: len(names)]))),
+                            scale=plots.colour_scale(alt, names)),
             strokeDash=alt.StrokeDash("name:N", sort=names, legend=legend,
-                                      scale=alt.Scale(domain=names, range=dashes)),
+                                      scale=plots.dash_scale(alt, names)),
         )
     )  # fmt: skip
 

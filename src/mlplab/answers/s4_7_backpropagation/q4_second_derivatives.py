@@ -252,7 +252,7 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     colour = alt.Color(
         "what:N",
         sort=list(names.values()),
-        scale=alt.Scale(domain=list(names.values()), range=list(plots.PALETTE[:3])),
+        scale=plots.colour_scale(alt, list(names.values())),
         title=None,
         legend=alt.Legend(orient="bottom", labelLimit=260),
     )

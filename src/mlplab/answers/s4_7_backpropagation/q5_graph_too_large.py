@@ -479,10 +479,8 @@ def _bubble(alt: Any, language: Language) -> Any:
                 title=Words("micro-batches M", "微批量个数 M").of(language),
             ),
             y=alt.Y("idle:Q", axis=alt.Axis(format="%"), title=Words("idle share", "空闲占比").of(language)),
-            color=alt.Color("K:N", scale=alt.Scale(domain=names, range=list(plots.PALETTE[:3])), title=None),
-            strokeDash=alt.StrokeDash(
-                "K:N", scale=alt.Scale(domain=names, range=[list(d) for d in plots.DASHES[:3]]), title=None
-            ),
+            color=alt.Color("K:N", scale=plots.colour_scale(alt, names), title=None),
+            strokeDash=alt.StrokeDash("K:N", scale=plots.dash_scale(alt, names), title=None),
         )
     )
 

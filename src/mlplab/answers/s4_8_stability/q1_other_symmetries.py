@@ -377,8 +377,8 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     )
     head = Words("What is equal stays equal, whatever the unit", "无论是哪种单元，相等的就一直相等")
     title = alt.TitleParams(head.of(language), subtitle=note.of(language), anchor="start")
-    scale = alt.Scale(domain=starts, range=list(plots.PALETTE[: len(starts)]))
-    dashes = alt.Scale(domain=starts, range=[list(dash) for dash in plots.DASHES[: len(starts)]])
+    scale = plots.colour_scale(alt, starts)
+    dashes = plots.dash_scale(alt, starts)
     return (
         alt.Chart(pd.DataFrame(points), width=250, height=130)
         .mark_line(strokeWidth=2)

@@ -312,8 +312,8 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     names = [start_words(s).of(language) for s in dict.fromkeys(held["start"])]
     title = Words("Softmax regression, convex: one minimum", "softmax 回归是凸的：同一个最小值")
     axis = alt.Axis(format="~e", tickCount=6)
-    colours = alt.Scale(domain=names, range=list(plots.PALETTE[: len(names)]))
-    dashes = alt.Scale(domain=names, range=[list(dash) for dash in plots.DASHES[: len(names)]])
+    colours = plots.colour_scale(alt, names)
+    dashes = plots.dash_scale(alt, names)
     falling = (
         alt.Chart(rows, width=270, height=250, title=title.of(language))
         .mark_line(strokeWidth=2)

@@ -394,7 +394,7 @@ def _panel(
 ) -> Any:
     names = [words.of(language) for words in NAMES.values()]
     colour = alt.Color(
-        "kind:N", title=None, scale=alt.Scale(domain=names, range=list(plots.PALETTE[: len(names)])),
+        "kind:N", title=None, scale=plots.colour_scale(alt, names),
         legend=alt.Legend(orient="bottom", columns=2),
     )  # fmt: skip
     shape = alt.Shape("kind:N", title=None, scale=alt.Scale(domain=names))

@@ -432,12 +432,10 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
             named = {"method": words.of(language), "rate": rate}
             lost.append(named | {"value": share.estimate, "low": share.ci_low, "high": share.ci_high})
     colour = alt.Color(
-        "method:N", title=None, scale=alt.Scale(domain=names, range=list(plots.PALETTE[:3])),
+        "method:N", title=None, scale=plots.colour_scale(alt, names),
         legend=alt.Legend(orient="bottom", columns=1, labelLimit=300, symbolType="stroke", symbolOpacity=1),
     )  # fmt: skip
-    dash = alt.StrokeDash(
-        "method:N", title=None, scale=alt.Scale(domain=names, range=[list(d) for d in plots.DASHES[:3]])
-    )
+    dash = alt.StrokeDash("method:N", title=None, scale=plots.dash_scale(alt, names))
     note = Words("95% Clopper-Pearson interval, n = {} seeds", "95% Clopper-Pearson 区间，n = {} 个种子")
     base = alt.Chart(pd.DataFrame(lost), width=300, height=260).encode(
         x=alt.X(

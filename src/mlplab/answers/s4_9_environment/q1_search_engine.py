@@ -355,12 +355,12 @@ def _panel(
     legend = Words("reaction", "反应强度").of(language)
     colour = alt.Color(
         "group:N", title=legend, sort=names,
-        scale=alt.Scale(domain=names, range=list(plots.PALETTE[: len(names)])),
+        scale=plots.colour_scale(alt, names),
         legend=alt.Legend(orient="bottom", symbolType="stroke", symbolOpacity=1, symbolSize=250, symbolStrokeWidth=2),
     )  # fmt: skip
     dash = alt.StrokeDash(
         "group:N", title=legend, sort=names,
-        scale=alt.Scale(domain=names, range=[list(d) for d in plots.DASHES[: len(names)]]),
+        scale=plots.dash_scale(alt, names),
     )  # fmt: skip
     is_share = metric == "accuracy"
     scale = alt.Scale(zero=False) if is_share else alt.Scale(type="log", nice=False, padding=10)

@@ -325,7 +325,7 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     order = [CHANGE_NAMES[change].of(language) for change in CHANGES]
     kinds = [w.of(language) for w in CLASSIFIER_NAMES.values()]
     colour = alt.Color(
-        "classifier:N", title=None, scale=alt.Scale(domain=kinds, range=list(plots.PALETTE[:2])),
+        "classifier:N", title=None, scale=plots.colour_scale(alt, kinds),
         legend=alt.Legend(orient="bottom"),
     )  # fmt: skip
     shape = alt.Shape("classifier:N", legend=None, scale=alt.Scale(domain=kinds))
@@ -353,13 +353,13 @@ def _lines(
     alt: Any, rows: Any, x: str, x_title: str, group: str, names: list[str], share: str, title: Any
 ) -> Any:
     colour = alt.Color(
-        f"{group}:N", title=None, scale=alt.Scale(domain=names, range=list(plots.PALETTE[: len(names)])),
+        f"{group}:N", title=None, scale=plots.colour_scale(alt, names),
         legend=alt.Legend(orient="bottom", symbolType="stroke", symbolOpacity=1),
     )  # fmt: skip
     dash = alt.StrokeDash(
         f"{group}:N",
         title=None,
-        scale=alt.Scale(domain=names, range=[list(d) for d in plots.DASHES[: len(names)]]),
+        scale=plots.dash_scale(alt, names),
     )
     base = alt.Chart(rows, width=330, height=300, title=title).encode(
         x=alt.X(x, title=x_title, scale=alt.Scale(type="log", nice=False, padding=12)), color=colour

@@ -306,12 +306,10 @@ def _panel(alt: Any, held: Any, head: Words, draws: int, language: Language) -> 
         "均值与 95% t 区间，n = {} 次抽取；源域均值 0.5",
     )
     colour = alt.Color(
-        "name:N", title=None, scale=alt.Scale(domain=names, range=list(plots.PALETTE[:4])),
+        "name:N", title=None, scale=plots.colour_scale(alt, names),
         legend=alt.Legend(orient="bottom", columns=2, labelLimit=260, symbolType="stroke", symbolOpacity=1),
     )  # fmt: skip
-    dash = alt.StrokeDash(
-        "name:N", title=None, scale=alt.Scale(domain=names, range=[list(d) for d in plots.DASHES[:4]])
-    )
+    dash = alt.StrokeDash("name:N", title=None, scale=plots.dash_scale(alt, names))
     base = alt.Chart(
         rows, width=310, height=280,
         title=alt.TitleParams(

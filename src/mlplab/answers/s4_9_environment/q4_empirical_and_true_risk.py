@@ -349,13 +349,13 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
 
 def _lines(alt: Any, rows: Any, x: str, names: list[str], title: Any, x_title: str, y: Any) -> Any:
     colour = alt.Color(
-        "name:N", title=None, scale=alt.Scale(domain=names, range=list(plots.PALETTE[: len(names)])),
+        "name:N", title=None, scale=plots.colour_scale(alt, names),
         legend=alt.Legend(orient="bottom", columns=2, labelLimit=260, symbolType="stroke", symbolOpacity=1),
     )  # fmt: skip
     dash = alt.StrokeDash(
         "name:N",
         title=None,
-        scale=alt.Scale(domain=names, range=[list(d) for d in plots.DASHES[: len(names)]]),
+        scale=plots.dash_scale(alt, names),
     )
     base = alt.Chart(rows, width=330, height=280, title=title).encode(
         x=alt.X(x, title=x_title, scale=alt.Scale(type="log", nice=False, padding=12)), color=colour
