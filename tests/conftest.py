@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,35 @@ def real_data(own_folders: None, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip("needs the real data: set MLPLAB_DATA to their folder")
     monkeypatch.setenv("MLPLAB_DATA", _REAL_DATA)
     return Path(_REAL_DATA)
+
+
+# What a program uses at most is told as no less than what its parent did, and a worker of pytest grows to a gigabyte.
+# So a small process starts it.
+_START = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+sys.stdout.buffer.write(b"%d\\n" % peak + done.stdout)
+sys.exit(done.returncode)
+"""
+
+
+@pytest.fixture
+def run_measured() -> Callable[..., tuple[str, int]]:
+    """Runs Python with arguments in a process of its own: what it wrote, and the most memory it took, in bytes.
+
+    Keywords are those of subprocess.run. Raises CalledProcessError where it fails.
+    """
+
+    def run(*arguments: str, **options: object) -> tuple[str, int]:
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", _START, sys.executable, *arguments],
+            stdout=subprocess.PIPE, text=True, check=True, **options,
+        )  # fmt: skip
+        peak, _, written = done.stdout.partition("\n")
+        return written, int(peak)
+
+    return run
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

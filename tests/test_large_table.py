@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,40 +39,37 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(folder: Path, *words: str) -> tuple[dict, int]:
+@pytest.fixture
+def run(folder, run_measured):
     """What a command says as JSON, and the most memory that it took, in bytes."""
     environment = os.environ | {
         "MLPLAB_CACHE": str(folder / "cache"),
         "PYTHONPATH": str(Path(mlplab.__file__).parents[1]),
     }
-    command = [sys.executable, "-m", "mlplab", *words, "--json"]
-    with (folder / "out.json").open("w") as out:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return json.loads((folder / "out.json").read_text()), usage.ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+
+    def said(*words: str) -> tuple[dict, int]:
+        written, peak = run_measured("-m", "mlplab", *words, "--json", cwd=folder, env=environment)
+        return json.loads(written), peak
+
+    return said
 
 
-def test_half_a_million_rows_are_compared_in_bounded_memory(folder):
+def test_half_a_million_rows_are_compared_in_bounded_memory(run):
     sets = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
     typed, most = run(
-        folder,
-        "compare",
-        "large.csv",
-        "--target",
-        "price",
-        "--vary",
-        "weight_decay=0,0.1",
-        "--seeds",
-        "2",
-        *sets,
+        *("compare", "large.csv", "--target", "price", "--vary", "weight_decay=0,0.1", "--seeds", "2"), *sets
     )
     assert most < MOST_BYTES
     assert typed["ranking"][0]["mean"] < 0.25  # of 0.5 for the mean: it has learned
     assert len(typed["notes"]) == 3
-    from_file, most = run(folder, "study", "run", "plan.toml")
+    from_file, most = run("study", "run", "plan.toml")
     assert most < MOST_BYTES
     assert from_file["ranking"] == typed["ranking"]
+
+
+def test_memory_of_a_process_is_not_that_of_the_one_that_starts_it(run_measured):
+    grown = np.ones(2**25)  # 256 MB
+    written, peak = run_measured("-c", "print(sum(range(10)))")
+    assert (written, grown[-1]) == ("45\n", 1.0)
+    assert 2**21 < peak < 2**26
+    assert run_measured("-c", "len(b'1' * 2**28)")[1] > 2**28
