@@ -20,7 +20,7 @@ from torch.nn import functional
 from mlplab.answers import chapter, show
 from mlplab.answers.answer import Answer, Table
 from mlplab.answers.choice import scored
-from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words
+from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
 from mlplab.errors import import_extra
 from mlplab.knobs import turn
 from mlplab.rng import Stream
@@ -356,7 +356,7 @@ ANSWER = Answer(
             ),
             check=is_less,
             subject=lambda o: effect(o, batches(o)[0]),
-            falsehood=lambda o: -effect(o, batches(o)[0]),
+            falsehood=lambda o: recentred(effect(o, batches(o)[0]), 0.05),
             unit="points",
         ),
         Claim(
@@ -368,7 +368,7 @@ ANSWER = Answer(
             ),
             check=is_greater,
             subject=lambda o: effect(o, batches(o)[-1]),
-            falsehood=lambda o: -effect(o, batches(o)[-1]),
+            falsehood=lambda o: recentred(effect(o, batches(o)[-1]), -0.05),
             unit="points",
         ),
     ),
