@@ -359,6 +359,8 @@ def test_a_search_is_told_in_lines(run, tmp_path):
         (["digits", "--search", "dropout=0,0.5", "--strategy", "tp"], "Did you mean 'tpe'?"),
         (["digts", "--search", "dropout=0,0.5"], "Did you mean 'digits'?"),
         (["digits", "--search", "dropout=0,0.5", "--set", "los=1"], "Did you mean 'loss'?"),
+        (["digits", "--search", "dropout=0,0.5", "--executor", "cloud"], "must be one of 'local', 'ray'"),
+        (["digits", "--search", "dropout=0,0.5", "--address", "host:1"], "goes with --executor ray"),
     ],
     ids=lambda words: " ".join(words[2:]) if isinstance(words, list) else "",
 )

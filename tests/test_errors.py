@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import sys
 
 import pytest
@@ -105,3 +106,18 @@ def test_a_broken_inner_import_is_not_masked(broken_package):
 def test_an_import_error_of_another_kind_is_not_masked(broken_package):
     with pytest.raises(ImportError, match="too old"):
         import_extra(f"{broken_package}.fails", what="The search", extra="tune")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidInput("x", "must be even", 3, "4 is"),
+        UnknownName("kind", "adm", ["sgd", "adam"]),
+        MissingExtra("A figure", "book"),
+        errors.StoreError("gone"),
+    ],
+)
+def test_an_error_says_the_same_in_another_process(error):
+    """A worker's error reaches the person who asked."""
+    there = pickle.loads(pickle.dumps(error))
+    assert (type(there), str(there)) == (type(error), str(error))

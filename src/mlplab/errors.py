@@ -17,13 +17,21 @@ defect of mlplab, and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from types import ModuleType
 
 
 class MLPLabError(Exception):
     """An error meant for a person: one line that says what was wrong, where, and what is allowed."""
+
+    def __reduce__(self) -> tuple[Callable[..., MLPLabError], tuple[object, ...]]:
+        """From process to process as what it says, and not as what it was made of."""
+        return _again, (type(self), self.args)
+
+
+def _again(kind: type[MLPLabError], args: tuple[object, ...]) -> MLPLabError:
+    return kind.__new__(kind, *args)
 
 
 def _shown(received: object) -> str:

@@ -9,19 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from mlplab.engine import train
+from mlplab.engine import Result, train
 from mlplab.engine.noises import KINDS
 from mlplab.errors import ClusterError, InvalidInput, StoreError
 from mlplab.knobs import turn
 from mlplab.spec import Noise
 from mlplab.study import Store, Study, factorial, run_study
 from mlplab.study.cluster import Cluster
+from mlplab.study.tuning import Space, tune
 
 from .cases import BASE, dataset, small_study
 from .test_processes import ENVIRONMENT
@@ -101,6 +104,35 @@ def test_a_cluster_gives_the_table_of_one_machine(cluster, tmp_path):
             case, tmp_path / f"{name}-there.sqlite", train=cluster, chunks_at_once=cluster.chunks_at_once
         )
         pd.testing.assert_frame_equal(here, there, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_a_search_on_a_cluster_goes_the_way_of_one_machine(cluster, tmp_path):
+    """Rungs go on from states that travel: Hyperband promotes the same settings, to the rounding of other chunks."""
+    space = Space(turn(BASE, epochs=9, dropout=0.3), learning_rate="loguniform(0.001,1)", hidden_sizes="4|6")
+    found = {}
+    for name, how in (("here", {}), ("there", {"train": cluster, "chunks_at_once": cluster.chunks_at_once})):
+        with Store(tmp_path / f"{name}.sqlite") as store:
+            found[name] = tune(space, dataset(), store, budget=8, seeds=2, **how)
+    here, there = found["here"], found["there"]
+    asked = [[(t.arm.name, t.seed, t.epochs) for t in search.trials] for search in (here, there)]
+    assert asked[0] == asked[1]
+    assert {t.epochs for t in there.trials} == {1, 3, 9}
+    scores = [[t.score for t in search.trials] for search in (here, there)]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
+    assert here.winner == there.winner
+
+
+@pytest.mark.slow
+def test_states_travel_to_the_workers_and_back(cluster):
+    run, other = LONG.runs[:2]
+    short, long = (replace(run, setting=turn(run.setting, epochs=n)) for n in (1, 2))
+    (ended,) = cluster([short], LONG.datasets, keep_states=True)
+    (gone_on,) = cluster([long], LONG.datasets, states={long: ended.state})
+    (alone,) = (record for record in train([long], LONG.datasets) if isinstance(record, Result))
+    assert gone_on.metrics == pytest.approx(alone.metrics, rel=1e-6)
+    with pytest.raises(InvalidInput, match="must be of the same run"):
+        list(cluster([other], LONG.datasets, states={other: ended.state}))
 
 
 @pytest.mark.slow

@@ -72,18 +72,17 @@ def test_a_rung_trained_as_one_batch_promotes_what_solo_training_promotes(store,
             standing = [standing[place] for place in places]
 
 
-def test_a_rung_goes_on_where_the_last_one_ended(store, monkeypatch):
+def test_a_rung_goes_on_where_the_last_one_ended(store):
     epochs = []
 
     def counted(runs, data, **options):
-        for record in engine_train(runs, data, **options):
+        for record in engine.train(runs, data, **options):
             if not isinstance(record, Result):
                 epochs.extend([record.number] * len(record.runs))
             yield record
 
-    engine_train = engine.train
-    monkeypatch.setattr(engine, "train", counted)
-    evaluate = StoredTraining(partial(run_study, store=store), DATA, "validation_accuracy", keep_states=True)
+    run = partial(run_study, store=store)
+    evaluate = StoredTraining(run, DATA, "validation_accuracy", keep_states=True, train=counted)
     arms, _ = SPACE.draws(0, 0, 9)
     evaluate(arms, 1, [0])
     evaluate(arms[:3], 3, [0])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlplab.errors import InvalidInput
+from mlplab.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
     from mlplab.claims import Effort
@@ -62,6 +62,13 @@ Plot = Annotated[
 LogDir = Annotated[
     str | None,
     typer.Option("--log-dir", help="Write curves for TensorBoard as they come.", metavar="FOLDER"),
+]
+Executor = Annotated[
+    str, typer.Option("--executor", help="This machine's cores, or a Ray cluster.", metavar="local|ray")
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="Of a Ray cluster; without it one starts here.", metavar="HOST:PORT"),
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="Unpickle a .pt2 file: it can then run any program.")]
 BatchFile = Annotated[
@@ -118,6 +125,22 @@ def scalar_log(folder: str | None) -> Iterator[ScalarLog | None]:
 
     with ScalarLog(folder) as log:
         yield log
+
+
+@contextmanager
+def trainer(name: str, address: str | None) -> Iterator[dict[str, Any]]:
+    """What trains, as keywords of `run_study`."""
+    if name not in ("local", "ray"):
+        raise UnknownName("--executor", name, ("local", "ray"))
+    if name == "local":
+        if address is not None:
+            raise InvalidInput("--address", "goes with --executor ray", address)
+        yield {}
+        return
+    from mlplab.study.cluster import Cluster
+
+    with Cluster(address) as cluster:
+        yield {"train": cluster, "chunks_at_once": cluster.chunks_at_once}
 
 
 @contextmanager

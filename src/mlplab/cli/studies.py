@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlplab.cli.options import Json, LogDir, Sets, print_json, progress, read_knobs, scalar_log
+from mlplab.cli.options import (
+    Address,
+    Executor,
+    Json,
+    LogDir,
+    Sets,
+    print_json,
+    progress,
+    read_knobs,
+    scalar_log,
+    trainer,
+)  # fmt: skip
 from mlplab.cli.present import check_file, check_report
 from mlplab.errors import InvalidInput, UnknownName
 
@@ -26,13 +35,6 @@ Report = Annotated[
     str | None, typer.Option("--report", help="Write everything into one HTML file.", metavar="FILE")
 ]
 Csv = Annotated[str | None, typer.Option("--csv", help="Write a row for each run.", metavar="FILE")]
-Executor = Annotated[
-    str, typer.Option("--executor", help="This machine's cores, or a Ray cluster.", metavar="local|ray")
-]
-Address = Annotated[
-    str | None,
-    typer.Option("--address", help="Of a Ray cluster; without it one starts here.", metavar="HOST:PORT"),
-]
 Name = Annotated[str, typer.Argument(help="Name of a study, or its TOML file.", metavar="STUDY")]
 
 
@@ -263,7 +265,7 @@ def _carry_out(
         scalar_log(log_dir) as log,
         progress() as on_progress,
         Store() as store,
-        _executor(executor, address) as how,
+        trainer(executor, address) as how,
     ):
         entry = register.Entry.begin(plan, Study(arms, plan.seeds, table.dataset).digests)
         outcome = carry_out(plan, table, store, on_progress=on_progress, on_study=note, log=log, **how)
@@ -280,22 +282,6 @@ def _carry_out(
     for what, path in (("Runs", csv), ("Report", report), ("Curves", log_dir)):
         if path is not None:
             typer.echo(f"{what:14} {path}")
-
-
-@contextmanager
-def _executor(name: str, address: str | None) -> Iterator[dict[str, Any]]:
-    """How to train, as keywords of `compare`."""
-    if name not in ("local", "ray"):
-        raise UnknownName("--executor", name, ("local", "ray"))
-    if name == "local":
-        if address is not None:
-            raise InvalidInput("--address", "goes with --executor ray", address)
-        yield {}
-        return
-    from mlplab.study.cluster import Cluster
-
-    with Cluster(address) as cluster:
-        yield {"train": cluster, "chunks_at_once": cluster.chunks_at_once}
 
 
 def _print(outcome: Outcome, name: str) -> None:

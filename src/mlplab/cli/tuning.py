@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlplab.cli.options import Json, LogDir, Plot, Sets, print_json, progress, read_knobs, scalar_log
+from mlplab.cli.options import (
+    Address,
+    Executor,
+    Json,
+    LogDir,
+    Plot,
+    Sets,
+    print_json,
+    progress,
+    read_knobs,
+    scalar_log,
+    trainer,
+)  # fmt: skip
 from mlplab.cli.present import check_plot, print_table, save_plot, told
 from mlplab.errors import InvalidInput
 
@@ -56,6 +68,8 @@ def tune(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the search.", metavar="N")] = 0,
     set_: Sets = None,
+    executor: Executor = "local",
+    address: Address = None,
     log_dir: LogDir = None,
     plot: Plot = None,
     as_json: Json = False,
@@ -71,10 +85,15 @@ def tune(
     dataset = _dataset(data, target)
     base = Setting() if dataset.task == "classification" else knobs.turn(Setting(), loss="squared_error")
     space = tool.Space(knobs.turn(base, **read_knobs(set_)), **asked)
-    with scalar_log(log_dir) as log, progress() as on_progress, Store() as store:
+    with (
+        scalar_log(log_dir) as log,
+        progress() as on_progress,
+        Store() as store,
+        trainer(executor, address) as how,
+    ):
         found = tool.tune(
             space, dataset, store, strategy=strategy, budget=budget, seeds=seeds, metric=metric, seed=seed,
-            on_progress=on_progress, log=log,
+            on_progress=on_progress, log=log, **how,
         )  # fmt: skip
     if plot:
         save_plot(found.plot(), plot)

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -27,6 +27,8 @@ from mlplab.spec import SEMANTICS, Run
 
 if TYPE_CHECKING:
     from ray import ObjectRef
+
+    from mlplab.engine import State
 
 # Times that a chunk is given to another worker after its own has died. A run that kills every worker it meets, for
 # lack of memory say, must come to an end.
@@ -75,8 +77,17 @@ class Cluster:
         """Chunks that keep every core busy."""
         return max(CHUNKS_A_CORE * self.num_cores, 1)
 
-    def __call__(self, runs: Sequence[Run], data: Mapping[str, Dataset]) -> Iterator[Result]:
+    def __call__(
+        self,
+        runs: Sequence[Run],
+        data: Mapping[str, Dataset],
+        *,
+        states: Mapping[Run, State] = MappingProxyType({}),
+        keep_states: bool = False,
+    ) -> Iterator[Result]:
         """Results as their chunks end. Whoever closes the generator ends the tasks.
+
+        States travel as in `engine.train`, to the workers and back.
 
         Raises what training raises; ClusterError where a chunk's workers keep dying, or the cluster has gone.
         """
@@ -85,10 +96,11 @@ class Cluster:
         kinds = ray.put(added_kinds({noise.kind for run in runs for noise in run.setting.noises}))
         pending: dict[ObjectRef, list[Run]] = {}
         try:
-            for chunk in engine.chunks(runs, data, workers=max(self.num_cores, 1)):
+            for chunk in engine.chunks(runs, data, states=states, workers=max(self.num_cores, 1)):
                 # In a list, Ray hands over the address, and not the data set itself.
                 needed = {fingerprint: [held[fingerprint]] for fingerprint in {run.data for run in chunk}}
-                pending[self._task.remote(chunk, needed, kinds)] = chunk
+                before = {run: states[run] for run in chunk if run in states}
+                pending[self._task.remote(chunk, needed, kinds, before, keep_states)] = chunk
             while pending:
                 (ended, *_), _ = ray.wait(list(pending))
                 chunk = pending.pop(ended)
@@ -187,12 +199,17 @@ def _version() -> tuple[str, int]:
 
 
 def _train_chunk(
-    chunk: Sequence[Run], data: Mapping[str, Sequence[ObjectRef]], kinds: Learned
+    chunk: Sequence[Run],
+    data: Mapping[str, Sequence[ObjectRef]],
+    kinds: Learned,
+    states: Mapping[Run, State],
+    keep_states: bool,
 ) -> list[Result]:
     learn(kinds)
     torch.set_num_threads(1)
     datasets = {fingerprint: _dataset(fingerprint, held) for fingerprint, (held,) in data.items()}
-    return [record for record in engine.train(chunk, datasets) if isinstance(record, Result)]
+    records = engine.train(chunk, datasets, states=states, keep_states=keep_states)
+    return [record for record in records if isinstance(record, Result)]
 
 
 def _dataset(fingerprint: str, held: ObjectRef) -> Dataset:

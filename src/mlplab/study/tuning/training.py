@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,6 +40,11 @@ def without_test(data: Dataset) -> Dataset:
     return replace(data, test=None, fingerprint="")
 
 
+StatefulTrain = Callable[
+    ..., Iterable[Record]
+]  # called as `engine.train` is, with `states` and `keep_states`
+
+
 class RunStudy(Protocol):
     """Gives the results of a study; what the store does not hold is trained by `train`."""
 
@@ -53,15 +58,24 @@ class StoredTraining:
       run: runs a study with the trainer that it is given, as `run_study` does.
       metric: a key of METRICS.
       keep_states: whether settings will be asked for again with more epochs.
+      train: `engine.train`, or what trains in its place.
     """
 
     def __init__(
-        self, run: RunStudy, data: Dataset, metric: str, *, keep_states: bool, device: str = "cpu"
+        self,
+        run: RunStudy,
+        data: Dataset,
+        metric: str,
+        *,
+        keep_states: bool,
+        train: StatefulTrain = engine.train,
     ) -> None:
         self.sign = sign_of(metric, data)
         self.data, self.metric = without_test(data), metric
         self._run, self._keep_states = run, keep_states
-        self._train_on = partial(self._train, device=device)
+        self._trainer = train
+        # Beside what it does, a trainer may say where: the store notes that.
+        self._train_there = partial(self._train, **(train.keywords if isinstance(train, partial) else {}))
         self._states: dict[tuple[Setting, int], State] = {}
 
     def __call__(
@@ -72,7 +86,7 @@ class StoredTraining:
         study = Study(asked, list(seeds), self.data)
         going_on = {_lineage(run) for run in study.runs}
         self._states = {key: state for key, state in self._states.items() if key in going_on}
-        results = self._run(study, train=self._train_on)
+        results = self._run(study, train=self._train_there)
         return self.sign * np.stack([self._values(results, arm) for arm in asked])
 
     def _values(self, results: Results, arm: Arm) -> np.ndarray:
@@ -81,7 +95,7 @@ class StoredTraining:
 
     def _train(self, runs: Sequence[Run], data: Mapping[str, Dataset], **options: Any) -> Iterator[Record]:
         states = {run: self._states[_lineage(run)] for run in runs if _lineage(run) in self._states}
-        for record in engine.train(runs, data, states=states, keep_states=self._keep_states, **options):
+        for record in self._trainer(runs, data, states=states, keep_states=self._keep_states, **options):
             if isinstance(record, Result) and record.state is not None and can_go_on(record.run.setting):
                 self._states[_lineage(record.run)] = record.state
                 record = replace(record, state=None)  # the study keeps results, not what they go on from

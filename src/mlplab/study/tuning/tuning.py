@@ -16,7 +16,7 @@ from mlplab.data import Dataset
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.study.design import Arm, Study, level_text
 from mlplab.study.results import Results
-from mlplab.study.run import Progress, run_study
+from mlplab.study.run import CHUNKS_AT_ONCE, Progress, run_study
 from mlplab.study.scalars import ScalarLog
 from mlplab.study.space import Space
 from mlplab.study.store import Store
@@ -26,7 +26,7 @@ from mlplab.study.tuning.halving import halving, hyperband
 from mlplab.study.tuning.racing import racing
 from mlplab.study.tuning.random_search import random_search
 from mlplab.study.tuning.tpe import tpe
-from mlplab.study.tuning.training import RunStudy, StoredTraining, sign_of
+from mlplab.study.tuning.training import RunStudy, StatefulTrain, StoredTraining, sign_of
 
 if TYPE_CHECKING:
     import altair
@@ -194,8 +194,9 @@ def tune(
     seeds: int = SEEDS,
     metric: str | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    train: StatefulTrain = engine.train,
     on_progress: Callable[[Progress], None] | None = None,
+    chunks_at_once: int = CHUNKS_AT_ONCE,
     log: ScalarLog | None = None,
 ) -> Tuning:
     """Search a space, then train the winner anew, beside the setting as given, on seeds that the search did not use.
@@ -209,11 +210,11 @@ def tune(
       seeds: fresh ones, for the refit.
       metric: `validation_accuracy` (the default for classes) or `validation_loss`.
       seed: of the search: what is drawn, and the first seed that is trained on.
-      log: where curves are written.
+      train, on_progress, chunks_at_once, log: as of `run_study`; the trainer carries states as `engine.train` does.
 
     Raises UnknownName, InvalidInput for a budget too small and for what does not go together, MissingExtra, StoreError.
     """
-    run = partial(run_study, store=store, on_progress=on_progress, log=log)
+    run = partial(run_study, store=store, on_progress=on_progress, chunks_at_once=chunks_at_once, log=log)
     return tune_by(
         run,
         space,
@@ -223,7 +224,7 @@ def tune(
         seeds=seeds,
         metric=metric,
         seed=seed,
-        device=device,
+        train=train,
     )
 
 
@@ -237,7 +238,7 @@ def tune_by(
     seeds: int = SEEDS,
     metric: str | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    train: StatefulTrain = engine.train,
 ) -> Tuning:
     """`tune`, with studies that are run by somebody else."""
     if strategy not in STRATEGIES:
@@ -245,13 +246,13 @@ def tune_by(
     metric = metric or ("validation_accuracy" if data.task == "classification" else "validation_loss")
     if seeds < 2:
         raise InvalidInput("seeds", "must be at least 2 for the refit", seeds, "One seed has no interval")
-    evaluate = StoredTraining(run, data, metric, keep_states=strategy in GO_ON, device=device)
+    evaluate = StoredTraining(run, data, metric, keep_states=strategy in GO_ON, train=train)
     bench = bench_for(space, evaluate, budget)
     STRATEGIES[strategy](bench, seed)
     winner = bench.winner
     arms = [winner] if winner.setting == space.base else [winner, Arm(BASELINE, space.base)]
     first = max(trial.seed for trial in bench.trials) + 1
-    fresh = run(Study(arms, range(first, first + seeds), data), train=partial(engine.train, device=device))
+    fresh = run(Study(arms, range(first, first + seeds), data), train=train)
     return Tuning(
         strategy=strategy,
         space=space,
