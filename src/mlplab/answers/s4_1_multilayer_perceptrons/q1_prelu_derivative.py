@@ -137,30 +137,29 @@ def tables(observations: Observations, language: Language) -> list[Table]:
 
 
 def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:
-    """pReLU and its relatives, each above its derivative as autograd computes it."""
+    """pReLU and its relatives, each with its derivative as autograd computes it."""
     alt = import_extra("altair", what="A figure", extra="book")
     kinds = {
         "value": Words("function", "函数").of(language),
         "derivative": Words("derivative", "导数").of(language),
     }
     table = drawn_functions().replace({"kind": kinds})
+    names = list(kinds.values())
+    legend = alt.Legend(orient="top")
     return (
         # The branch keeps a line from being drawn across a jump at the kink.
-        alt.Chart(table, width=105, height=105)
+        alt.Chart(table, width=135, height=120)
         .mark_line(strokeWidth=2)
         .encode(
             x=alt.X("x:Q", title="x", axis=alt.Axis(values=[-3, 0, 3])),
             y=alt.Y("y:Q", title=None),
             detail="branch:N",
-            color=alt.Color(
-                "kind:N", sort=list(kinds.values()), scale=alt.Scale(range=plots.PALETTE[:2]), legend=None
+            color=alt.Color("kind:N", scale=plots.colour_scale(alt, names), title=None, legend=legend),
+            strokeDash=alt.StrokeDash(
+                "kind:N", scale=plots.dash_scale(alt, names), title=None, legend=legend
             ),
         )
-        .facet(
-            column=alt.Column("function:N", sort=list(FUNCTIONS), title=None),
-            row=alt.Row("kind:N", sort=list(kinds.values()), title=None),
-        )
-        .resolve_scale(y="independent")
+        .facet(facet=alt.Facet("function:N", sort=list(FUNCTIONS), title=None), columns=4)
     )
 
 
@@ -170,6 +169,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "ELU": functional.elu,
     "GELU": functional.gelu,
     "SiLU": functional.silu,
+    "softplus": functional.softplus,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
 }
