@@ -278,7 +278,9 @@ ANSWER = Answer(
             ),
             check=is_greater,
             subject=lambda o: per_doubling(o, beyond=False) - per_doubling(o, beyond=True),
-            falsehood=lambda o: per_doubling(o, beyond=True) - per_doubling(o, beyond=False),
+            falsehood=lambda o: recentred(
+                per_doubling(o, beyond=False) - per_doubling(o, beyond=True), -0.05
+            ),
             unit="points",
         ),
         Claim(
@@ -302,7 +304,7 @@ ANSWER = Answer(
             ),
             check=is_greater,
             subject=gap_growth,
-            falsehood=lambda o: -gap_growth(o),
+            falsehood=lambda o: recentred(gap_growth(o), -0.05),
             unit="points",
         ),
         Claim(

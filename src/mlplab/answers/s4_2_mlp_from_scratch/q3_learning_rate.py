@@ -312,7 +312,7 @@ ANSWER = Answer(
             ),
             check=is_greater,
             subject=catching_up,
-            falsehood=lambda o: -catching_up(o),
+            falsehood=lambda o: recentred(catching_up(o), -0.1),
             unit="points",
         ),
         Claim(
