@@ -5,6 +5,8 @@
 On `digits`, the same space for all, REPEATS searches of each. In a repeat all contenders search one after the other,
 each with a store of its own, so that nothing is found that another has trained. Each winner is then trained anew on
 seeds that no search has used; its regret is what its mean test accuracy lacks of the best winner of all.
+
+Every repeat is kept: the same command goes on from there, on the same machine with the same versions.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from mlplab.study.tuning import STRATEGIES, Space
 from mlplab.study.tuning.training import StoredTraining
 from mlplab.study.tuning.tuning import GO_ON, bench_for
 
-REPEATS, BUDGETS, EPOCHS, BATCH_SIZE, FRESH = 20, (10, 30), 9, 64, 5
+REPEATS, BUDGETS, EPOCHS, BATCH_SIZE, FRESH = 20, (10, 30, 90), 9, 64, 5
 FIRST_FRESH_SEED = 10_000
 RATES, WIDTHS, DROPOUTS, MOMENTA = (0.001, 1.0), (32, 64, 128), (0.0, 0.2, 0.5), (0.0, 0.9)
 PEER = "optuna, one model at a time"
@@ -108,14 +110,30 @@ def main() -> None:
     contenders[PEER] = plain_optuna
     for search in contenders.values():  # code is loaded
         search(data, max(10, BUDGETS[0]), 99)
-    rows: list[dict[str, Any]] = []
+    rows = kept()
+    left = range(len({row["repeat"] for row in rows}), REPEATS)
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/fresh.sqlite") as store:
-        for repeat in track(range(REPEATS), console=console, disable=not console.is_terminal):
+        for repeat in track(left, console=console, disable=not console.is_terminal):
             rows += searches(contenders, data, repeat)
             if repeat:  # one repeat has no interval
                 write(rows, fresh_accuracy([row["winner"] for row in rows], data, store))
     Console().print(table(json.loads(RESULT.read_text("utf-8"))["summary"]))
+
+
+def kept() -> list[dict[str, Any]]:
+    """Searches of earlier calls: none where they are of other versions, another machine or another space."""
+    if not RESULT.exists():
+        return []
+    held, here = json.loads(RESULT.read_text("utf-8")), environment()
+    held["environment"]["revision"] = here["revision"]
+    if (held["environment"], held["space"], held["epochs"]) != (here, str(space()), EPOCHS):
+        return []
+
+    def winner(levels: dict[str, Any]) -> Arm:
+        return space().arm({k: tuple(v) if isinstance(v, list) else v for k, v in levels.items()})
+
+    return [row | {"winner": winner(row["winner"])} for row in held["searches"]]
 
 
 def searches(
@@ -207,9 +225,11 @@ def write(rows: list[dict[str, Any]], worth: dict[Setting, float]) -> None:
         "fresh_seeds": FRESH,
         "best_test_accuracy": best,
         "summary": summary(rows),
-        "searches": [{**row, "winner": row["winner"].name} for row in rows],
+        "searches": [{**row, "winner": row["winner"].levels} for row in rows],
     }
-    RESULT.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    fresh = RESULT.with_suffix(".part")
+    fresh.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    fresh.replace(RESULT)
 
 
 if __name__ == "__main__":
