@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlplab.errors import InvalidInput, MissingExtra
+from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import Setting
 from mlplab.study.space import Space
@@ -89,11 +90,36 @@ def test_every_bracket_ends_with_whole_trainings_and_never_grows(epochs):
 def test_hyperband_asks_for_its_brackets():
     problem = Problem()
     least = sum(cost(rungs(bracket_size(s, 81), s, 81)) for s in range(5))
-    hyperband(Bench(SPACE, problem, epochs=81, budget=least), 0)
-    asked = [(count, epochs) for count, epochs, _ in problem.asked]
+    bench = Bench(SPACE, problem, epochs=81, budget=least)
+    hyperband(bench, 0)
+    asked = [(len(list(same)), epochs) for epochs, same in itertools.groupby(t.epochs for t in bench.trials)]
     assert asked[:5] == [(81, 1), (27, 3), (9, 9), (3, 27), (1, 81)]
     assert asked[5:9] == [(34, 3), (11, 9), (3, 27), (1, 81)]
-    assert [asked[9], asked[12], asked[14]] == [(15, 9), (8, 27), (5, 81)]
+    assert [asked[9], asked[12]] == [(15, 9), (8, 27)]
+    assert asked[-1] == (2 + 5, 81)
+
+
+def test_brackets_climb_side_by_side_and_choose_as_one_after_the_other():
+    """Two rounds of Hyperband are three programs; promotions and who leads are those of brackets alone."""
+    problem, epochs = Problem(0.05), 9
+    ladders = [rungs(bracket_size(s, epochs), s, epochs) for s in (2, 1, 0)]
+    bench = Bench(SPACE, problem, epochs=epochs, budget=2 * sum(map(cost, ladders)))
+    hyperband(bench, 0)
+    assert [(count, length) for count, length, _ in problem.asked] == [(18, 1), (6 + 10, 3), (2 + 2 + 6, 9)]
+    number, best, alone, led = 0, -math.inf, [], []
+    for ladder in 2 * ladders:
+        arms, number = SPACE.draws(0, number, ladder[0].num_settings, without=[arm for arm, _ in alone])
+        for rung in ladder:
+            arms = arms[: rung.num_settings]
+            scores = problem(arms, rung.epochs, [0])[:, 0]
+            alone += [(arm, rung.epochs) for arm in arms]
+            arms = [arms[place] for place in np.argsort(-scores, kind="stable")]
+        if scores.max() > best:
+            best = scores.max()
+            led.append(arms[0])
+    assert [(trial.arm, trial.epochs) for trial in bench.trials] == alone
+    assert [arm for _, arm in bench.leads][-len(led) :] == led
+    assert bench.spent == bench.budget
 
 
 def test_a_setting_that_goes_on_costs_only_what_is_new():
@@ -106,6 +132,15 @@ def test_a_setting_that_goes_on_costs_only_what_is_new():
     bench.scores(arms, 3, [0])
     bench.scores(arms, 9, [0])
     assert bench.spent == 2 * (3 + 9), "a cosine over nine epochs does not begin like one over three"
+
+
+@pytest.mark.parametrize("name", ["halving", "hyperband"])
+def test_rungs_that_begin_anew_keep_to_the_budget_too(name):
+    space = Space(Setting(), learning_rate="loguniform(0.001,1)", schedule="constant,cosine")
+    cosine = Space(turn(Setting(), schedule="cosine"), learning_rate="loguniform(0.001,1)")
+    for each in (space, cosine):
+        bench = searched(name, Problem(), budget=30, space=each)
+        assert 0.5 * bench.budget < bench.spent <= bench.budget
 
 
 def test_promotion_is_by_score_then_by_place_and_leaves_out_who_diverged():

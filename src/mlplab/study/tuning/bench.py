@@ -73,16 +73,29 @@ class Bench:
         """Epochs that may still be spent."""
         return self.budget - self.spent
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether more epochs cost only what is new, whatever is drawn from the space."""
+        return (
+            can_go_on(self.space.base) and not {"schedule", "evaluate_every"} & self.space.dimensions.keys()
+        )
+
     def scores(self, arms: Sequence[Arm], epochs: int, seeds: Sequence[int]) -> Float[np.ndarray, "arm seed"]:
         """Train settings, all as one program."""
         found = self.evaluate(arms, epochs, seeds)
+        self.book(arms, epochs, seeds, found)
+        return np.where(np.isfinite(found), found, -np.inf)
+
+    def book(
+        self, arms: Sequence[Arm], epochs: int, seeds: Sequence[int], found: Float[np.ndarray, "arm seed"]
+    ) -> None:
+        """Count trainings whose scores are there."""
         for row, arm in zip(found, arms, strict=True):
             for score, seed in zip(row, seeds, strict=True):
                 self.spent += epochs - self._carried(arm, epochs, seed)
                 self._passed[arm.setting, seed] = max(epochs, self._passed.get((arm.setting, seed), 0))
                 score = float(score) if math.isfinite(score) else -math.inf
                 self.trials.append(Trial(len(self.trials), arm, seed, epochs, score, self.spent))
-        return np.where(np.isfinite(found), found, -np.inf)
 
     def lead(self, arm: Arm, spent: int | None = None) -> None:
         """Note that a setting would be chosen now."""
