@@ -83,7 +83,8 @@ def search_cv_line(figures: dict[str, Any]) -> str:
 
 def _machine(figures: dict[str, Any]) -> str:
     made_by = figures["environment"]
-    return f"{made_by['processor']}, {figures['threads']} threads, torch {made_by['packages']['torch']}"
+    threads = f"{figures['threads']} thread{'s' * (figures['threads'] > 1)}"
+    return f"{made_by['processor']}, {threads}, torch {made_by['packages']['torch']}"
 
 
 def _times(ratio: dict[str, float]) -> str:
