@@ -2,6 +2,7 @@
 
 A detector also draws pictures, ranks features and works out power, and each of its networks is trained alone. A count
 of false alarms wants p-values only: what is left is done here with the detectors' own parts, for many repeats at once.
+Nor does it want to know by how much a p-value is above the level: permutations that are dear end once it surely is.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ import numpy as np
 from mlplab import stats
 from mlplab.rng import Stream
 from mlplab.shift import distances, encoding
-from mlplab.shift.classifier_test import folds_of, rank_p_value
+from mlplab.shift.classifier_test import folds_of, out_of_fold, rank_p_value, refit_labels, refit_p_value
 from mlplab.shift.classifiers import Fit, Scorer, forward, networks
 from mlplab.shift.feature_tests import ks_p_values, table_p_value
 from mlplab.shift.kernel_test import gaussian_kernel, median_distance, mmd2, permuted
 from mlplab.shift.tables import Pair
-from shift_contenders import PERMUTATIONS
+from shift_contenders import ALPHA, NUM_FOLDS, PERMUTATIONS, REFITS
+
+REFITS_AT_ONCE = 4  # the labels and three permutations: half of all tests end there
 
 Draw = tuple[np.ndarray, np.ndarray]  # reference, current: (row, feature) each, in which no value repeats
-Batch = Callable[[Sequence[Draw], Sequence[int]], list[float]]  # draws of one shape, seeds -> p-values
+# Draws of one shape, seeds -> p-values. One above ALPHA may be given as another one above it.
+Batch = Callable[[Sequence[Draw], Sequence[int]], list[float]]
 
 
 def features(draws: Sequence[Draw], seeds: Sequence[int]) -> list[float]:
@@ -38,7 +42,7 @@ def classes(draws: Sequence[Draw], seeds: Sequence[int]) -> list[float]:
     for draw, seed in zip(draws, seeds, strict=True):
         rows = np.concatenate(draw)
         counts = distances.table_of(rows.argmax(axis=1), _side(draw), rows.shape[1])
-        found.append(table_p_value(counts, np.random.Generator(np.random.Philox(key=seed))))
+        found.append(table_p_value(counts, np.random.Generator(np.random.Philox(key=seed)), enough=ALPHA))
     return found
 
 
@@ -83,6 +87,21 @@ def logistic_held_out(draws: Sequence[Draw], seeds: Sequence[int]) -> list[float
     return found
 
 
+def logistic_refits(draws: Sequence[Draw], seeds: Sequence[int]) -> list[float]:
+    return [_refit_p_value(_pair(draw), seed) for draw, seed in zip(draws, seeds, strict=True)]
+
+
+def _refit_p_value(both: Pair, seed: int) -> float:
+    scorer = Scorer("logistic", both, np.arange(both.num_rows), seed)
+    labels, streams = refit_labels(both.is_current, REFITS, seed)
+    areas, p_value = np.empty(0), 0.0
+    while p_value <= ALPHA and len(areas) < len(labels):
+        part = slice(len(areas), len(areas) + REFITS_AT_ONCE)
+        areas = np.append(areas, out_of_fold(scorer, labels[part], streams[part], NUM_FOLDS)[0])
+        p_value = refit_p_value(areas, REFITS)
+    return p_value
+
+
 def _side(draw: Draw) -> np.ndarray:
     return np.repeat([False, True], [len(rows) for rows in draw])
 
@@ -100,4 +119,5 @@ BATCHES: dict[str, Batch] = {
     "MMD": mmd(PERMUTATIONS),
     "C2ST logistic": logistic_held_out,
     "C2ST mlp": networks_held_out,
+    "C2ST logistic, refit": logistic_refits,
 }

@@ -15,8 +15,10 @@ from mlplab.shift import BBSDDetector, C2STDetector, FeatureDetector, MMDDetecto
 
 Test = Callable[[np.ndarray, np.ndarray, int], float]  # reference, current, seed -> p-value
 
+ALPHA = 0.05
 PERMUTATIONS = 99
 REFITS = 19  # the fewest that a level of .05 allows: it is as exact with them, and only its power is less
+NUM_FOLDS = 5
 
 
 def _ours(make: Callable[[int], object]) -> Test:
@@ -58,7 +60,9 @@ CONTENDERS: dict[str, Test] = {
     "C2ST gradient boosting": _ours(lambda seed: C2STDetector(num_drivers=0, seed=seed)),
     "C2ST mlp": _ours(lambda seed: C2STDetector("mlp", num_drivers=0, seed=seed)),
     "C2ST logistic, refit": _ours(
-        lambda seed: C2STDetector("logistic", null="refit", num_permutations=REFITS, num_drivers=0, seed=seed)
+        lambda seed: C2STDetector(
+            "logistic", null="refit", num_permutations=REFITS, num_folds=NUM_FOLDS, num_drivers=0, seed=seed
+        )
     ),
     "literature's C2ST": literature_c2st,
     "false: pooled folds": pooled_out_of_fold,

@@ -19,10 +19,9 @@ import numpy as np
 from mlplab import stats
 from mlplab.rng import Stream
 from shift_batched import BATCHES
-from shift_contenders import CONTENDERS
+from shift_contenders import ALPHA, CONTENDERS
 
 RESULTS = Path(__file__).parent / "results" / "shift-null.json"
-ALPHA = 0.05
 STEP = 100
 SIZES, FEATURES = (50, 200, 1_000), (2, 10, 100)
 

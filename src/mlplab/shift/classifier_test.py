@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -80,8 +81,8 @@ class C2STDetector(Detector):
 
     def _compare(self, both: Pair) -> ShiftResult:
         label = both.is_current
-        fold = folds_of(label, 2 if self.null == "held-out" else self.num_folds, Stream(self.seed, "split"))
         if self.null == "held-out":
+            fold = folds_of(label, 2, Stream(self.seed, "split"))
             learn, judge = np.flatnonzero(fold == 0), np.flatnonzero(fold == 1)
             scorer = Scorer(self.classifier, both, learn, self.seed)
             (score,) = scorer.scores([Fit(learn, label[learn], judge)])
@@ -92,25 +93,10 @@ class C2STDetector(Detector):
         else:
             learn = judge = np.arange(both.num_rows)
             scorer = Scorer(self.classifier, both, learn, self.seed)
-            labels = [label, *permuted(label, self.num_permutations, Stream(self.seed, "order"))]
-            folds = [fold, *(self._folds_of(each, number) for number, each in enumerate(labels[1:]))]
-            fits = [
-                Fit(np.flatnonzero(held != k), each[held != k], np.flatnonzero(held == k))
-                for each, held in zip(labels, folds, strict=True)
-                for k in range(self.num_folds)
-            ]
-            areas, score = [], np.empty(both.num_rows)
-            found = scorer.scores(fits)
-            for place, each in enumerate(labels):
-                parts = range(place * self.num_folds, (place + 1) * self.num_folds)
-                # The mean over folds: scores of two classifiers are not on one scale.
-                areas.append(float(np.mean([auc(found[k], each[fits[k].score]) for k in parts])))
-                if place == 0:
-                    for k in parts:
-                        score[fits[k].score] = found[k]
-            area, null = areas[0], np.asarray(areas[1:])
-            extreme = int((null >= area - 1e-12).sum())
-            p_value = (1 + extreme) / (1 + self.num_permutations)
+            labels, streams = refit_labels(label, self.num_permutations, self.seed)
+            areas, score = out_of_fold(scorer, labels, streams, self.num_folds)
+            area, null = float(areas[0]), areas[1:]
+            p_value = refit_p_value(areas, self.num_permutations)
             method = f"{self._named()}, {self.num_folds} folds, fitted anew to {self.num_permutations} permutations"
             scorer.scores([Fit(learn, label, judge[:1])])  # kept: the one that drivers are asked of
         current = label[judge]
@@ -141,9 +127,6 @@ class C2STDetector(Detector):
     def _named(self) -> str:
         return self.classifier if isinstance(self.classifier, str) else type(self.classifier).__name__
 
-    def _folds_of(self, labels: np.ndarray, number: int) -> np.ndarray:
-        return folds_of(labels, self.num_folds, Stream(self.seed, "split", layer=1, step=number))
-
     def _drivers(self, both: Pair, scorer: Scorer, judge: np.ndarray) -> tuple[Driver, ...]:
         if not self.num_drivers:
             return ()
@@ -160,6 +143,45 @@ class C2STDetector(Detector):
             features[:, columns] = kept
         found.sort(key=lambda driver: -driver.score)
         return tuple(found[: self.num_drivers])
+
+
+def refit_labels(
+    label: Bool[np.ndarray, "row"], num_permutations: int, seed: int
+) -> tuple[list[np.ndarray], list[Stream]]:
+    """The labels, then permutations of them; and for each the stream that draws its folds."""
+    labels = [label, *permuted(label, num_permutations, Stream(seed, "order"))]
+    anew = (Stream(seed, "split", layer=1, step=number) for number in range(num_permutations))
+    return labels, [Stream(seed, "split"), *anew]
+
+
+def out_of_fold(
+    scorer: Scorer, labels: Sequence[Bool[np.ndarray, "row"]], streams: Sequence[Stream], num_folds: int
+) -> tuple[Float[np.ndarray, "labelling"], Float[np.ndarray, "row"]]:
+    """For each labelling the AUC of cross-validated scores, the mean over folds; and the scores under the first.
+
+    The mean, because scores of two classifiers are not on one scale.
+    """
+    fits = []
+    for each, stream in zip(labels, streams, strict=True):
+        fold = folds_of(each, num_folds, stream)
+        fits += [
+            Fit(np.flatnonzero(fold != k), each[fold != k], np.flatnonzero(fold == k))
+            for k in range(num_folds)
+        ]
+    found = scorer.scores(fits)
+    areas = [
+        auc(score, labels[place // num_folds][fit.score])
+        for place, (fit, score) in enumerate(zip(fits, found, strict=True))
+    ]
+    first = np.empty(len(labels[0]))
+    for fit, score in zip(fits[:num_folds], found[:num_folds], strict=True):
+        first[fit.score] = score
+    return np.reshape(areas, (len(labels), num_folds)).mean(axis=1), first
+
+
+def refit_p_value(areas: Float[np.ndarray, "labelling"], num_permutations: int) -> float:
+    """From the AUC of the labels and of permutations; a bound from below where not all of these are there yet."""
+    return (1 + int((areas[1:] >= areas[0] - 1e-12).sum())) / (1 + num_permutations)
 
 
 def folds_of(labels: Bool[np.ndarray, "row"], count: int, stream: Stream) -> np.ndarray:
