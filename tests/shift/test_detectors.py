@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 
@@ -191,12 +192,27 @@ def test_small_tables_are_drawn_and_large_ones_follow_chi_squared():
     large = np.array([[30, 50, 70], [50, 60, 40]])
     assert table_p_value(large, rng) == stats.chi2_contingency(large, correction=False).pvalue
     assert table_p_value(np.array([[3, 1], [1, 3]]), rng) == stats.fisher_exact([[3, 1], [1, 3]]).pvalue
+    wide = np.array([[9_000, 9_200], [9_150, 9_000]])
+    assert table_p_value(wide, rng) == pytest.approx(stats.fisher_exact(wide).pvalue, rel=1e-3)
     small = np.array([[4, 0, 3, 1], [0, 5, 1, 4]])
     exact = stats.chi2_contingency(
         small, correction=False, method=stats.PermutationMethod(n_resamples=5_000, rng=rng)
     )
     assert table_p_value(small, rng) == pytest.approx(exact.pvalue, abs=0.02)
     assert table_p_value(np.array([[20, 0, 0, 0], [0, 9, 9, 2]]), rng) == 1 / 10_000
+
+
+def test_two_by_two_tables_keep_the_level_where_chi_squared_does_not():
+    """Added up over every table that 50 + 50 rows of two even categories can give."""
+    rng, size, chi_squared = np.random.default_rng(0), 0.0, 0.0
+    chance = stats.binom.pmf(np.arange(51), 50, 0.5)
+    for one, other in itertools.combinations(range(12, 39), 2):  # equal counts are never rejected
+        table = np.array([[one, 50 - one], [other, 50 - other]])
+        share = 2 * chance[one] * chance[other]
+        size += share * (table_p_value(table, rng) <= 0.05)
+        chi_squared += share * (stats.chi2_contingency(table, correction=False).pvalue <= 0.05)
+    assert 0.03 < size <= 0.05
+    assert chi_squared > 0.055
 
 
 @pytest.mark.slow
