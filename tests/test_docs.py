@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TOOLS = (
-    "activations", "curvature", "diagnose", "graph", "memory", "nn", "partition", "piecewise", "polynomial", "signals",
+    "activations", "curvature", "diagnose", "graph", "memory", "nn", "partition", "piecewise", "polynomial", "shift",
+    "shift-weights", "signals",
     "symmetry",
 )  # fmt: skip
 NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?%?")

@@ -29,7 +29,7 @@ EXACT_PAIRS = 1_000_000  # up to this product of sizes the law of KS is counted,
 
 
 class FeatureDetector(Detector):
-    """KS for each number, χ² for each category and truth value, χ² for each share of missing values; Holm over all.
+    """KS for each number, χ² for each category, Fisher's test for two and for missing shares; Holm over all.
 
     The p-value is the smallest one after Holm: a shift is found where any feature has shifted. It sees one column at a
     time, and so no shift in how columns hang together.
@@ -206,7 +206,7 @@ def _category_test(
     shares = counts / counts.sum(axis=1, keepdims=True)
     present = [(*levels, "missing")[code] for code in np.unique(np.where(codes < 0, len(levels), codes))]
     most = int(np.argmax(np.abs(shares[1] - shares[0])))
-    note = f"χ², share of {present[most]!r} {shares[0, most]:.1%} → {shares[1, most]:.1%}"
+    note = f"share of {present[most]!r} {shares[0, most]:.1%} → {shares[1, most]:.1%}"
     return Driver(name, 0.5 * float(np.abs(shares[1] - shares[0]).sum()), table_p_value(counts, rng), note)
 
 

@@ -28,7 +28,8 @@ class BBSDDetector(Detector):
       model: fitted, with `predict_proba` (or `predict`, for predicted classes). None where `fit` and `test` get the
         predictions themselves: scores (row, class), or one column of class names or numbers. The reference must not be
         what the model was trained on: it is surer there, and that alone is a shift.
-      on: `classes`, χ² of the predicted classes; `scores`, KS of each class's score with Holm over classes.
+      on: `classes`, χ² of the predicted classes (two: Fisher's exact test); `scores`, KS of each class's score with
+        Holm over classes.
       alpha: chance of a false alarm.
       num_drivers: how many classes the result names.
       seed: of the tables that are drawn where counts are small.
@@ -99,7 +100,7 @@ class BBSDDetector(Detector):
             notices = (Notice("single-class", text),)
         return ShiftResult(
             detector="BBSD",
-            method=f"χ² of the predicted classes, {len(present)} classes",
+            method=f"shares of {len(present)} predicted classes",
             statistic_name="total variation of the class shares",
             statistic=0.5 * float(np.abs(shares[1] - shares[0]).sum()),
             p_value=p_value,
