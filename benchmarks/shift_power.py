@@ -11,6 +11,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -127,3 +128,35 @@ def table() -> str:
     repeats = sorted({row["repeats"] for cell in held["cells"].values() for row in cell.values()})
     version = f", alibi-detect {held['alibi-detect']}" if "alibi-detect" in held else ""
     return "\n".join([f"{' or '.join(map(str, repeats))} repeats a cell{version}.", "", *lines])
+
+
+def plot() -> Any:
+    """Share found against size, a panel for each kind of shift; bars are exact 95% intervals."""
+    import altair as alt
+    import pandas as pd
+
+    from mlplab.study import plots
+
+    rows = []
+    for cell, found in kept()["cells"].items():
+        shift, size = cell.split(" | ")
+        for who, row in found.items():
+            share = stats.proportion_interval(row["found"], row["repeats"])
+            ends = {"low": share.ci_low, "high": share.ci_high}
+            rows.append({"shift": shift, "size": float(size), "test": who, "found": share.estimate} | ends)
+    names = sorted({row["test"] for row in rows}, key=lambda name: (name.startswith("alibi"), name))
+    scales = {"color": plots.colour_scale(alt, names), "strokeDash": plots.dash_scale(alt, names)}
+    legend = alt.Legend(orient="bottom", columns=3, labelLimit=300, title=None)
+    shared = alt.Chart(pd.DataFrame(rows)).encode(
+        x=alt.X("size:Q", scale=alt.Scale(zero=False), title="size of the shift"),
+        color=alt.Color("test:N", scale=scales["color"], legend=legend),
+    )
+    lines = shared.mark_line(point=True).encode(
+        y=alt.Y("found:Q", title="share found", scale=alt.Scale(domain=[0, 1])),
+        strokeDash=alt.StrokeDash("test:N", scale=scales["strokeDash"], legend=legend),
+    )
+    bars = shared.mark_rule().encode(y="low:Q", y2="high:Q")
+    panels = (lines + bars).properties(width=300, height=200)
+    return panels.facet(facet=alt.Facet("shift:N", sort=list(SHIFTS), title=None), columns=2).resolve_scale(
+        x="independent"
+    )
