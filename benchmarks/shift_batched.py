@@ -17,7 +17,16 @@ from mlplab.shift import distances, encoding
 from mlplab.shift.classifier_test import folds_of, out_of_fold, rank_p_value, refit_labels, refit_p_value
 from mlplab.shift.classifiers import Fit, Scorer, forward, networks
 from mlplab.shift.feature_tests import ks_p_values, table_p_value
-from mlplab.shift.kernel_test import gaussian_kernel, median_distance, mmd2, permuted
+from mlplab.shift.kernel_test import (
+    WIDTHS,
+    gaussian_kernel,
+    in_deviations,
+    median_distance,
+    mmd2,
+    permutation_p_value,
+    permuted,
+    squared_distances,
+)  # fmt: skip
 from mlplab.shift.tables import Pair
 from shift_contenders import ALPHA, NUM_FOLDS, PERMUTATIONS, REFITS
 
@@ -51,11 +60,14 @@ def mmd(num_permutations: int) -> Batch:
         found = []
         for draw, seed in zip(draws, seeds, strict=True):
             points, _ = encoding.dense(_pair(draw))
-            kernel = gaussian_kernel(points, median_distance(points, Stream(seed, "split", layer=1)))
+            squared, median = (
+                squared_distances(points),
+                median_distance(points, Stream(seed, "split", layer=1)),
+            )
             side = _side(draw)
             labels = np.concatenate([side[None], permuted(side, num_permutations, Stream(seed, "order"))])
-            totals = mmd2(kernel, labels)
-            found.append(float((totals >= totals[0] - 1e-7).mean()))
+            totals = np.stack([mmd2(gaussian_kernel(squared, share * median), labels) for share in WIDTHS])
+            found.append(permutation_p_value(in_deviations(totals)[0]))
         return found
 
     return p_values

@@ -21,7 +21,15 @@ from mlplab.rng import Stream
 from mlplab.shift import BBSDDetector, C2STDetector, DataWarning, FeatureDetector, MMDDetector
 from mlplab.shift.distances import energy, kolmogorov_smirnov
 from mlplab.shift.feature_tests import ks_p_values, table_p_value
-from mlplab.shift.kernel_test import gaussian_kernel, mmd2, permuted
+from mlplab.shift.kernel_test import (
+    gaussian_kernel,
+    in_deviations,
+    median_distance,
+    mmd2,
+    permutation_p_value,
+    permuted,
+    squared_distances,
+)  # fmt: skip
 from mlplab.shift.logistic import fit_together
 
 from .samples import mixed, normal
@@ -177,7 +185,32 @@ def test_mmd_is_its_definition():
         + (k[np.ix_(y, y)].sum() - m) / (m * (m - 1))
         - 2 * k[np.ix_(x, y)].mean()
     )
-    assert mmd2(gaussian_kernel(points, 1.5), labels[None])[0] == pytest.approx(expected, abs=1e-6)
+    assert mmd2(gaussian_kernel(squared_distances(points), 1.5), labels[None])[0] == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+def test_kernels_of_three_widths_see_spreads_that_a_wide_one_misses():
+    """Of 30 samples whose spread grew by a sixth."""
+    found = {"three": 0, "wide": 0}
+    for seed in range(30):
+        points = Stream(seed, "data").normal((200, 10))
+        points[100:] *= 7 / 6
+        width = median_distance(points.astype(np.float32), Stream(seed, "split"))
+        for name, bandwidth in (("three", None), ("wide", width)):
+            detector = MMDDetector(bandwidth=bandwidth, num_permutations=99, num_drivers=0, seed=seed)
+            found[name] += detector.fit(points[:100]).test(points[100:]).is_shift
+    assert found["three"] >= 20
+    assert found["wide"] <= 15
+
+
+def test_one_kernel_is_the_plain_permutation_test():
+    totals = np.random.default_rng(0).normal(size=(1, 100))
+    statistics, place = in_deviations(totals)
+    assert place == 0
+    assert permutation_p_value(statistics) == (totals[0] >= totals[0, 0]).mean()
+    tied = np.ones((2, 100))
+    assert permutation_p_value(in_deviations(tied)[0]) == 1
 
 
 def test_permutations_keep_the_sizes_and_are_uniform():
