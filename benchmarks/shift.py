@@ -71,6 +71,7 @@ def main(words: list[str]) -> None:
         shift_real.run()
     else:
         PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")
+        shift_power.plot().save(str(PAGE.with_name("images") / "shift_power.svg"))
 
 
 if __name__ == "__main__":

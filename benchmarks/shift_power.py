@@ -145,15 +145,16 @@ def plot() -> Any:
             ends = {"low": share.ci_low, "high": share.ci_high}
             rows.append({"shift": shift, "size": float(size), "test": who, "found": share.estimate} | ends)
     names = sorted({row["test"] for row in rows}, key=lambda name: (name.startswith("alibi"), name))
-    scales = {"color": plots.colour_scale(alt, names), "strokeDash": plots.dash_scale(alt, names)}
-    legend = alt.Legend(orient="bottom", columns=3, labelLimit=300, title=None)
+    colours = alt.Scale(domain=names, range=[*plots.PALETTE, plots.GREY, plots.INK])
+    dashes = alt.Scale(domain=names, range=[[4, 3] if name.startswith("alibi") else [1, 0] for name in names])
+    legend = alt.Legend(orient="bottom", columns=3, labelLimit=300, title=None, symbolType="stroke")
     shared = alt.Chart(pd.DataFrame(rows)).encode(
-        x=alt.X("size:Q", scale=alt.Scale(zero=False), title="size of the shift"),
-        color=alt.Color("test:N", scale=scales["color"], legend=legend),
+        x=alt.X("size:Q", scale=alt.Scale(zero=False), title="size of the shift", axis=alt.Axis(tickCount=5)),
+        color=alt.Color("test:N", scale=colours, legend=legend),
     )
     lines = shared.mark_line(point=True).encode(
         y=alt.Y("found:Q", title="share found", scale=alt.Scale(domain=[0, 1])),
-        strokeDash=alt.StrokeDash("test:N", scale=scales["strokeDash"], legend=legend),
+        strokeDash=alt.StrokeDash("test:N", scale=dashes, legend=legend),
     )
     bars = shared.mark_rule().encode(y="low:Q", y2="high:Q")
     panels = (lines + bars).properties(width=300, height=200)
