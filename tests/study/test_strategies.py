@@ -106,7 +106,7 @@ def test_brackets_climb_side_by_side_and_choose_as_one_after_the_other():
     bench = Bench(SPACE, problem, epochs=epochs, budget=2 * sum(map(cost, ladders)))
     hyperband(bench, 0)
     assert [(count, length) for count, length, _ in problem.asked] == [(18, 1), (6 + 10, 3), (2 + 2 + 6, 9)]
-    number, best, alone, led = 0, -math.inf, [], []
+    number, best, scores, alone, led = 0, -math.inf, np.empty(0), [], []
     for ladder in 2 * ladders:
         arms, number = SPACE.draws(0, number, ladder[0].num_settings, without=[arm for arm, _ in alone])
         for rung in ladder:
