@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
 import jinja2
 import pytest
+from fontTools.ttLib import TTFont
 
 import mlplab
 from mlplab import answers
 from mlplab.answers import EXERCISES, answered
-from mlplab.book import evidence, pandoc, texts
+from mlplab.book import evidence, figures, pandoc, texts
 from mlplab.book.inquiry import conclude
 from mlplab.book.texts import HEADINGS, render
 from mlplab.book.unicode_math import to_unicode
@@ -174,6 +177,14 @@ def test_every_sentence_has_its_numbers_whatever_the_verdicts(number, language, 
         assert not re.search(r"\bnan\b|\bNone\b|\binf\b|\{\{|%\}", "".join(sections.values()))
 
 
+@cache
+def letters_of_figures() -> set[str]:
+    """What the fonts of a figure can show. Subscripts such as ᵢ are not among it, and break the printed book."""
+    latin = TTFont(figures.home("fontpkg_source_sans_3") / "files/SourceSans3[wght].ttf")
+    chinese = TTFont(figures.home("manimgx_fonts_cjk") / "NotoSansCJK-VF.otf.ttc", fontNumber=2)
+    return {chr(code) for font in (latin, chinese) for code in font.getBestCmap()}
+
+
 @pytest.mark.slow
 @every_answer
 @either_language
@@ -183,7 +194,8 @@ def test_tables_and_figure_are_drawn_in_both_languages(number, language, folder)
         assert table.rows
         assert {len(row) for row in table.rows} == {len(table.columns)}
         assert all(isinstance(cell, str) for row in table.rows for cell in row)
-    assert found.figure(seen, language).to_dict()
+    drawn = found.figure(seen, language).to_dict()
+    assert set(json.dumps(drawn, ensure_ascii=False)) <= letters_of_figures()
 
 
 @every_answer

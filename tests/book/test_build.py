@@ -78,7 +78,7 @@ def test_a_build_that_is_stopped_leaves_the_old_book_and_nothing_half_done(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(processes, "each", lambda *_, workers: iter(()))
-    monkeypatch.setattr(site, "write", site.write if stage == "_write_pages" else lambda *_: None)
+    monkeypatch.setattr(site, "write", site.write if stage == "_write_pages" else lambda *_, workers: None)
     monkeypatch.setattr(module, stage, stop)
     with pytest.raises(KeyboardInterrupt):
         build.build(old_book)
@@ -94,7 +94,7 @@ def test_a_folder_that_holds_something_else_is_not_touched(tmp_path):
 
 
 def test_the_folder_where_one_stands_will_do(tmp_path, monkeypatch):
-    def write(into, *_):
+    def write(into, *_, workers):
         into.mkdir()
 
     def write_pdf(into, made, corrections, language):

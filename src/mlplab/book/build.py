@@ -54,7 +54,7 @@ def build(
     part = into.with_name(f".{into.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        site.write(part, made, corrections, lambda stage: on_progress(stage, BEGINS[stage]))
+        site.write(part, made, corrections, lambda stage: on_progress(stage, BEGINS[stage]), workers=workers)
         on_progress("PDF", BEGINS["PDF"])
         pdfs = [printed.write(part, made, corrections, language) for language in LANGUAGES]
         shutil.rmtree(into, ignore_errors=True)

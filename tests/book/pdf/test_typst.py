@@ -8,11 +8,13 @@ import pytest
 
 from mlplab.answers import answered, text
 from mlplab.book import pandoc
-from mlplab.book.pdf import printed
+from mlplab.book.pdf import fonts, printed
 from mlplab.claims.words import LANGUAGES
 from mlplab.errors import EvidenceError
 
 pytest.importorskip("typst", reason="needs the extra: pip install 'mlplab[book]'")
+
+SVG = "http://www.w3.org/2000/svg"
 
 
 def typst(markdown: str, language: str = "en") -> str:
@@ -94,3 +96,17 @@ def test_a_formula_that_cannot_be_set_is_named_with_its_exercise(tmp_path, monke
 def test_a_letter_that_no_font_has_stops_the_book(tmp_path, missing):
     with pytest.raises(EvidenceError, match=f"4.6.1.*{missing}"):
         as_set(tmp_path, {"4.6.1": f"A letter: {missing}."})
+
+
+def test_a_letter_of_a_figure_that_no_font_has_is_named_with_its_exercise(tmp_path):
+    for name in ("figures", "fonts"):
+        (tmp_path / name).mkdir()
+    fonts.cut_for_figures("ay", tmp_path / "fonts")
+    shown = ['#set document(title: "t")']
+    for number, letters in {"4.1.4": "yᵢ", "4.6.1": "a"}.items():
+        drawing = f'<svg xmlns="{SVG}"><text y="9" font-family="{fonts.IN_FIGURES}">{letters}</text></svg>'
+        (tmp_path / "figures" / f"{number}.svg").write_text(drawing, "utf-8")
+        shown.append(f'#image("figures/{number}.svg", alt: "a drawing")')
+    (tmp_path / "book.typ").write_text("\n".join(shown), "utf-8")
+    with pytest.raises(EvidenceError, match=r"Figure of 4\.1\.4: .*ᵢ"):
+        printed.compile_book(tmp_path)

@@ -264,7 +264,7 @@ def _influences(language: Language) -> altair.TopLevelMixin:
             y=alt.Y("output:O", title=Words("output of example i", "样本 i 的输出").of(language)),
             color=alt.Color(
                 "size:Q",
-                title=Words("|∂yᵢ/∂xⱼ|", "|∂yᵢ/∂xⱼ|").of(language),
+                title=Words("|derivative|", "|导数|").of(language),
                 scale=alt.Scale(scheme="cividis", zero=True),
                 legend=alt.Legend(gradientLength=100),
             ),

@@ -80,8 +80,11 @@ def letters_of(pages: list[str]) -> dict[str, str]:
     }
 
 
-def write(font: Font, letters: str, folder: Path) -> str:
-    """Write the subset; returns its rule for a style sheet. Raises MissingExtra without the extra `book`."""
+def write(font: Font, letters: dict[str, str], folder: Path) -> str:
+    """Write the subset of a font with its share of `letters_of` the pages; returns its rule for a style sheet.
+
+    Raises MissingExtra without the extra `book`.
+    """
     import_extra("brotli", what="The book", extra="book")
     subset = import_extra("fontTools.subset", what="The book", extra="book")
     options = subset.Options(
@@ -95,7 +98,7 @@ def write(font: Font, letters: str, folder: Path) -> str:
     source = figures.home(font.package) / font.path
     opened = subset.load_font(str(source), options)
     cutter = subset.Subsetter(options)
-    cutter.populate(text=letters)
+    cutter.populate(text=letters[font.letters])
     cutter.subset(opened)
     subset.save_font(opened, str(folder / font.file), options)
     rule = _rule(font, font.family)

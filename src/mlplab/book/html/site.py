@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from mlplab.book import errata
+from mlplab.book import errata, processes
 from mlplab.book.html import fonts, pages
 from mlplab.book.making import Made
 from mlplab.claims.words import LANGUAGES
@@ -25,13 +26,15 @@ def write(
     made: Sequence[Made],
     corrections: Sequence[errata.Correction],
     on_progress: Callable[[str], None],
+    *,
+    workers: int | None = None,
 ) -> None:
     """Write the pages into an empty folder. `on_progress` is told what is being done."""
     on_progress("pages")
     (into / "assets/fonts").mkdir(parents=True)
     written = _write_pages(into, made, corrections)
     on_progress("fonts")
-    _write_assets(into, written)
+    _write_assets(into, written, workers)
     on_progress("search")
     _write_search(into)
 
@@ -59,7 +62,7 @@ def _write_pages(into: Path, made: Sequence[Made], corrections: Sequence[errata.
     return [*written, landing]
 
 
-def _write_assets(into: Path, written: list[str]) -> None:
+def _write_assets(into: Path, written: list[str], workers: int | None) -> None:
     for name in ASSETS:
         with as_file(files("mlplab.book.html") / "assets" / name) as path:
             shutil.copyfile(path, into / "assets" / name)
@@ -68,7 +71,8 @@ def _write_assets(into: Path, written: list[str]) -> None:
     program = f"(() => {{{vl_convert.javascript_bundle()}}})();"
     (into / "assets/vega.js").write_text(program, "utf-8")
     letters = fonts.letters_of(written)
-    rules = [fonts.write(font, letters[font.letters], into / "assets/fonts") for font in fonts.FONTS]
+    cut = partial(fonts.write, letters=letters, folder=into / "assets/fonts")
+    rules = processes.each(cut, fonts.FONTS, workers=workers)
     (into / "assets/fonts.css").write_text("".join(rules), "utf-8")
 
 

@@ -87,10 +87,20 @@ def _told(problem: Any, root: Path) -> str:
     said = f"{problem.message}{f' ({problem.hints[0]})' if problem.hints else ''}"
     place = re.search(r"(texts/([^/]+)/\w+\.typ):(\d+):", first)
     if place is None:
-        return f"{' '.join(said.split())}."
+        drawn = _figures_with(problem.message, root)
+        return f"{f'Figure of {drawn}: ' if drawn else ''}{' '.join(said.split())}."
     path, number, line = place.groups()
     source = (root / path).read_text("utf-8").splitlines()[int(line) - 1]
     return f"{number}: {said}, in “{source.strip()}”."
+
+
+def _figures_with(message: str, root: Path) -> str:
+    """The exercises whose figure has the text that a message quotes: Typst names no place within a drawing."""
+    quoted = re.search(r'"(.+?)"', message)
+    if quoted is None:
+        return ""
+    drawings = sorted((root / "figures").glob("*.svg"))
+    return ", ".join(path.stem for path in drawings if quoted[1] in path.read_text("utf-8"))
 
 
 def _write_texts(folder: Path, sections: Mapping[str, str]) -> None:
