@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 from pathlib import Path
 
@@ -36,10 +35,7 @@ def test_known_ratios_have_mean_1_over_the_source(benchmark, name):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "MLPLAB_DATA" not in os.environ, reason="MLPLAB_DATA is not set: the house prices are not here"
-)
-def test_old_houses_cannot_stand_for_new_ones_and_every_corrector_says_so(benchmark):
+def test_old_houses_cannot_stand_for_new_ones_and_every_corrector_says_so(benchmark, real_data):
     rows = benchmark["shift_weights_real"].houses()
     assert all("no-overlap" in row["warnings"] for row in rows if row["split"] != "gradual")
     assert all(row["advice"] == "do not correct" for row in rows if row["split"] != "gradual")
@@ -48,10 +44,7 @@ def test_old_houses_cannot_stand_for_new_ones_and_every_corrector_says_so(benchm
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "MLPLAB_DATA" not in os.environ, reason="MLPLAB_DATA is not set: Fashion-MNIST is not here"
-)
-def test_tilted_shares_of_clothes_are_found(benchmark):
+def test_tilted_shares_of_clothes_are_found(benchmark, real_data):
     rows = {row["method"]: row for row in benchmark["shift_weights_real"].fashion()}
     for name in ("BBSE", "EM"):
         assert rows[name]["largest_error"] < rows[name]["largest_error_unadapted"] / 3
