@@ -191,6 +191,8 @@ def facts(observations: Observations) -> dict[str, Any]:
         "spent": int(searches["spent"].sum()),
         "least_score": float(searches["score"].min()),
         "most_score": float(searches["score"].max()),
+        "fresh_range": float(searches["fresh"].max() - searches["fresh"].min()),
+        "num_fresh": int(searches["num_fresh"].iloc[0]),
         "seed_std": float(np.std(spread, ddof=1)) if len(spread) > 1 else 0.0,
         "first_fresh": FRESH,
     }

@@ -229,6 +229,8 @@ def facts(observations: Observations) -> dict[str, Any]:
     batch, inputs = int(setting["batch_size"]), int(observations["inputs"]["in_features"].item())
     pairs = list(itertools.pairwise([inputs, *sizes]))
     weights = sum(a * b for a, b in pairs)
+    tried = observations["selection"].groupby("kind")["rate"].agg(["min", "max"])
+    rates = {kind: chosen_rate(observations, kind) for kind in ("dropout", "dropconnect")}
     return {
         "bits": {
             "dropout": batch * sum(sizes),
@@ -238,7 +240,8 @@ def facts(observations: Observations) -> dict[str, Any]:
         "batch": batch,
         "inputs": inputs,
         "sizes": "-".join(map(str, sizes)),
-        "rate": {kind: chosen_rate(observations, kind) for kind in ("dropout", "dropconnect")},
+        "rate": rates,
+        "num_at_edge": sum(rate in tuple(tried.loc[kind]) for kind, rate in rates.items()),
         "num_rates": int(observations["selection"]["kind"].value_counts().max()),
         "epochs": setting["epochs"],
         "gain": {kind: paired(difference(observations, kind, "none")) for kind in ("dropout", "dropconnect")},
