@@ -6,11 +6,16 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
 
 from mlplab.book import labels, report, terminal
 from mlplab.book.evidence import Evidence, published_numbers
 from mlplab.book.inquiry import conclude
+from mlplab.book.terminal_markdown import Markdown
+from mlplab.book.terminal_text import CLOSING, OPENING, Prose, breaks
 from mlplab.claims import Lab
 
 from . import cases
@@ -152,3 +157,53 @@ def test_the_list_for_machines_has_every_exercise(language):
     assert {row["exercise"] for row in rows if row["answered"]} >= {"4.1.1", "4.5.1", "4.6.1"}
     assert len({row["title"] for row in rows}) == 49
     assert {row["exercise"] for row in rows if row["published"]} == published_numbers()
+
+
+CHINESE = (
+    "激活函数会改变梯度的大小，因而改变最合适的学习率。sigmoid 的斜率处处不超过 0.25："
+    "在“同一个”学习率下（见上），步子小得多。"
+)
+
+
+def prose(text: str) -> Group:
+    """A console joins bare texts into one of its own kind before it breaks lines."""
+    return Group(Prose(text))
+
+
+@pytest.mark.parametrize("width", range(10, 60))
+@pytest.mark.parametrize("kind", [prose, Markdown])
+def test_lines_of_chinese_are_filled_and_none_begins_with_a_comma(width, kind):
+    lines = [line.strip() for line in shown(kind(CHINESE), width=width).splitlines()]
+    assert without_spaces("".join(lines)) == without_spaces(CHINESE)
+    assert max(map(cell_len, lines)) <= width
+    assert not [line for line in lines if line[0] in CLOSING or line[-1] in OPENING]
+    # What is missing at the end of a line is less than its next unit: a word, or a character with its punctuation.
+    assert all(width - cell_len(line) < cell_len("sigmoid ") + 1 for line in lines[:-1])
+
+
+def test_words_are_broken_where_rich_breaks_them():
+    text = (
+        "Wide networks don't forget; the 20-seed mean is 0.31 (see https://example.org/a-very-long-address)."
+    )
+    for width in range(12, 60):
+        assert shown(prose(text), width=width) == shown(Text(text), width=width)
+
+
+def test_an_interval_stays_on_a_line():
+    lines = shown(prose("+0.28 [−0.16, +0.73]"), width=15).splitlines()
+    assert [line.strip() for line in lines] == ["+0.28", "[−0.16, +0.73]"]
+
+
+def test_a_claim_is_never_cut_short():
+    """A column breaks a sentence that has no spaces; Rich alone would end it with an ellipsis."""
+    table = Table(width=24)
+    table.add_column(ratio=1)
+    table.add_column(ratio=1)
+    table.add_row(Prose(CHINESE), "")
+    assert "…" not in shown(table)
+    table.add_row(CHINESE, "")
+    assert "…" in shown(table)
+
+
+def test_no_text_needs_no_break():
+    assert breaks("", 10) == breaks("   ", 10) == []

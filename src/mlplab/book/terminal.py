@@ -20,9 +20,10 @@ from mlplab.book.document import estimate_text
 from mlplab.book.evidence import Evidence, published_numbers
 from mlplab.book.inquiry import Inquiry
 from mlplab.book.terminal_markdown import CODE_THEME, Markdown
+from mlplab.book.terminal_text import Prose
 from mlplab.book.texts import HEADINGS, render
 from mlplab.book.verification import Verification
-from mlplab.claims import Claim, Finding, Language, Observations
+from mlplab.claims import Claim, Finding, Language, Observations, Words
 
 COLOURS: dict[str, str] = {
     "holds": "green", "fails": "red", "undecided": "yellow",
@@ -40,7 +41,7 @@ def header(
     """Number, title and link; then what it stands on, with every stand-in named."""
     asked = exercise(number)
     lines: list[RenderableType] = [
-        *(Text(f"! {note}", style="yellow") for note in notes),
+        *(Prose(f"! {note}", style="yellow") for note in notes),
         Rule(Text(f"{number}  {asked.title.of(language)}", style="bold")),
         Text(f"{labels.SECTION.of(language)} {asked.section.link(language)}", style="dim"),
     ]
@@ -109,7 +110,7 @@ def verdict_text(finding: Finding, language: Language) -> Text:
     """A verdict in words, shape and colour."""
     verdict = finding.verdict
     words = f"{labels.SHAPES[verdict]} {labels.VERDICTS[verdict].of(language)}"
-    return Text(words, style=COLOURS[verdict])
+    return Prose(words, style=COLOURS[verdict])
 
 
 def verification(outcome: Verification, language: Language) -> RenderableType:
@@ -188,11 +189,11 @@ def _claims(now: Inquiry, evidence: Evidence | None, language: Language) -> Rend
     for _, label in _both(now, evidence):
         table.add_column(label.of(language), ratio=2)
     for claim in now.answer.claims:
-        kind = f" ({labels.KINDS[claim.kind].of(language)})"
+        kind = Words(" ({})", "（{}）").of(language).format(labels.KINDS[claim.kind].of(language))
         cells = [
             _finding(claim, inquiry.findings[claim.name], language) for inquiry, _ in _both(now, evidence)
         ]
-        table.add_row(Text.assemble(claim.statement.of(language), (kind, "dim")), *cells)
+        table.add_row(Prose.assemble(claim.statement.of(language), (kind, "dim")), *cells)
     return table
 
 
@@ -221,7 +222,7 @@ def _circulates(
     for claim in judge.answer.circulated:
         judgement = claim.judge(judge.findings)
         word = labels.JUDGEMENTS[judgement].of(language)
-        lines.append(Text.assemble(f"“{claim.says.of(language)}” ", (f"→ {word}", COLOURS[judgement])))
+        lines.append(Prose.assemble(f"“{claim.says.of(language)}” ", (f"→ {word}", COLOURS[judgement])))
     return [*lines, Markdown(said["circulates"])]
 
 
@@ -255,7 +256,7 @@ def _ways_on(
 
 def _table(table: Table, where: str, language: Language) -> RenderableType:
     title = f"{table.title.of(language)}\n{where}" if where else table.title.of(language)
-    drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    drawn = RichTable(title=Prose(title), title_justify="left", box=box.SIMPLE_HEAD)
     for index, head in enumerate(table.columns):
         drawn.add_column(head.of(language), justify="left" if index == 0 else "right")
     for row in table.rows:

@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.text import Text
 
+from mlplab.book.terminal_text import Prose
 from mlplab.book.unicode_math import to_unicode
 
 CODE_THEME = "ansi_dark"  # the terminal's own colours, on whatever background it has
@@ -26,11 +27,18 @@ class _Formula(markdown.TextElement):
         yield Padding(Text(self.text.plain), (0, 0, 0, 4))
 
 
+class _Paragraph(markdown.Paragraph):
+    def on_enter(self, context: markdown.MarkdownContext) -> None:
+        super().on_enter(context)
+        self.text = Prose()
+
+
 class Markdown(markdown.Markdown):
     """As Rich shows it, with `$...$` and `$$...$$` in Unicode, and no space where a line of Chinese was broken."""
 
     elements: ClassVar[dict[str, type[markdown.MarkdownElement]]] = {
         **markdown.Markdown.elements,
+        "paragraph_open": _Paragraph,
         "math_block": _Formula,
     }
 
