@@ -174,6 +174,19 @@ def test_nothing_overflows_a_phone(visit, page):
     assert opened.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_no_words_or_formulas_of_any_answer_overflow_a_phone(visit, language):
+    """Figures are not waited for: they are the same for all, and the pages above have them."""
+    wide = {}
+    for number in answered():
+        opened = visit(f"{language}/{number}.html", viewport=PHONE)
+        width = opened.evaluate("document.documentElement.scrollWidth")
+        if width > PHONE["width"]:
+            wide[number] = width
+        opened.close()
+    assert wide == {}
+
+
 def test_language_is_switched_in_place(visit):
     opened = visit("zh/4.6.1.html#evidence")
     opened.click("#language")

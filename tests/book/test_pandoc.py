@@ -38,6 +38,13 @@ def test_a_formula_is_mathml_with_its_latex_as_text_alternative():
     assert 'display="block"' in made
 
 
+def test_a_long_formula_in_a_line_scrolls_by_itself_on_a_phone():
+    long = "+".join("abcdefghijklmnopq")
+    made = html(f"So $x < y$ and ${long}$\n\n$${long}$$")
+    assert made.count("<math") == 3
+    assert made.count('<span class="long" tabindex="0"><math') == 1
+
+
 def test_a_formula_that_is_none_is_named():
     with pytest.raises(InvalidInput, match="badmacro"):
         html(r"So $\badmacro{x}$.")

@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
+from html import unescape
 from typing import Any
 
 from mlplab.book.unicode_math import to_unicode
@@ -34,6 +35,7 @@ RENAMED = {
     "times.circle": "times.o",
 }
 BETWEEN: dict[str, str] = {"html": "<!-- next part -->", "typst": "/* next part */"}
+LONG = 25  # letters of a formula that may not fit a phone
 EXERCISE_LINK = re.compile(r"(\d+\.\d+\.\d+)\.html")
 
 
@@ -140,8 +142,12 @@ def _with_spoken_formulas(html: str) -> str:
 
     def spoken(match: re.Match[str]) -> str:
         attributes, body, latex = match.groups()
-        wide = ' tabindex="0"' if 'display="block"' in attributes else ""
-        return f'<math{attributes} alttext="{latex.strip().replace(chr(34), "&quot;")}"{wide}>{body}</math>'
+        is_block = 'display="block"' in attributes
+        wide = ' tabindex="0"' if is_block else ""
+        made = f'<math{attributes} alttext="{latex.strip().replace(chr(34), "&quot;")}"{wide}>{body}</math>'
+        # Within a line a formula is not broken: on a phone a long one scrolls by itself.
+        is_long = not is_block and len(to_unicode(unescape(latex))) > LONG
+        return f'<span class="long" tabindex="0">{made}</span>' if is_long else made
 
     latex = r'<annotation encoding="application/x-tex">(.*?)</annotation>'
     return re.sub(rf"<math([^>]*)><semantics>(.*?){latex}</semantics></math>", spoken, html, flags=re.DOTALL)
