@@ -18,15 +18,12 @@ from mlplab.shift.classifier_test import folds_of, out_of_fold, rank_p_value, re
 from mlplab.shift.classifiers import Fit, Scorer, forward, networks
 from mlplab.shift.feature_tests import ks_p_values, table_p_value
 from mlplab.shift.kernel_test import (
-    WIDTHS,
-    gaussian_kernel,
     in_deviations,
-    median_distance,
-    mmd2,
+    median_widths,
+    mmd2_by_width,
     permutation_p_value,
     permuted,
-    squared_distances,
-)  # fmt: skip
+)
 from mlplab.shift.tables import Pair
 from shift_contenders import ALPHA, NUM_FOLDS, PERMUTATIONS, REFITS
 
@@ -60,13 +57,9 @@ def mmd(num_permutations: int) -> Batch:
         found = []
         for draw, seed in zip(draws, seeds, strict=True):
             points, _ = encoding.dense(_pair(draw))
-            squared, median = (
-                squared_distances(points),
-                median_distance(points, Stream(seed, "split", layer=1)),
-            )
             side = _side(draw)
             labels = np.concatenate([side[None], permuted(side, num_permutations, Stream(seed, "order"))])
-            totals = np.stack([mmd2(gaussian_kernel(squared, share * median), labels) for share in WIDTHS])
+            totals = mmd2_by_width(points, median_widths(points, seed), labels)
             found.append(permutation_p_value(in_deviations(totals)[0]))
         return found
 

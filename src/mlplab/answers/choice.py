@@ -10,6 +10,7 @@ import pandas as pd
 from mlplab.claims import Lab
 
 CHANCE = 0.1  # ten classes
+LOST = 2 * CHANCE  # accuracy below which a run has learned nothing, or forgotten all
 FIRST_SEED = 1000  # the judges are seeds 0, 1, ...
 
 
@@ -36,3 +37,8 @@ def best(runs: pd.DataFrame, factor: str, within: str | None = None) -> dict[str
     table = means(runs, [factor] if within is None else [within, factor])
     groups = [("", table)] if within is None else table.groupby(within)
     return {str(level): str(rows[factor].iloc[int(rows["score"].argmax())]) for level, rows in groups}
+
+
+def is_at_edge(chosen: float, tried: Sequence[float] | pd.Series) -> bool:
+    """Whether the least or the greatest of what was tried was chosen: a better one may lie beyond."""
+    return chosen in (min(tried), max(tried))

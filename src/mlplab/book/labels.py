@@ -32,6 +32,7 @@ KINDS = {
     "experiment": Words("experiment", "实验"),
     "calculation": Words("calculation", "计算"),
 }
+OF_KIND = Words(" ({})", "（{}）")  # behind a claim
 EXERCISE = Words("exercise", "练习")
 SECTION = Words("section", "小节")
 THIS_RUN = Words("this run", "本次运行")

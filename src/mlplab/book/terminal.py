@@ -23,7 +23,7 @@ from mlplab.book.terminal_markdown import CODE_THEME, Markdown
 from mlplab.book.terminal_text import Prose
 from mlplab.book.texts import HEADINGS, render
 from mlplab.book.verification import Verification
-from mlplab.claims import Claim, Finding, Language, Observations, Words
+from mlplab.claims import Claim, Finding, Language, Observations
 
 COLOURS: dict[str, str] = {
     "holds": "green", "fails": "red", "undecided": "yellow",
@@ -189,7 +189,7 @@ def _claims(now: Inquiry, evidence: Evidence | None, language: Language) -> Rend
     for _, label in _both(now, evidence):
         table.add_column(label.of(language), ratio=2)
     for claim in now.answer.claims:
-        kind = Words(" ({})", "（{}）").of(language).format(labels.KINDS[claim.kind].of(language))
+        kind = labels.OF_KIND.of(language).format(labels.KINDS[claim.kind].of(language))
         cells = [
             _finding(claim, inquiry.findings[claim.name], language) for inquiry, _ in _both(now, evidence)
         ]

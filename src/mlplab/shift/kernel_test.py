@@ -24,11 +24,8 @@ WHOLE = 4_000  # rows up to which all pairs are used: one matrix of 64 MB
 BLOCK_ROWS = 2_000
 RATIO = 20  # the larger sample is thinned to so many times the smaller one, where there are blocks
 BANDWIDTH_ROWS, POWER_ROWS = 1_000, 200
-WIDTHS = (
-    1.0,
-    0.5,
-    0.25,
-)  # of the median distance: wide kernels see means, narrow ones spreads and dependence
+# Shares of the median distance: wide kernels see means, narrow ones spreads and dependence.
+WIDTHS = (1.0, 0.5, 0.25)
 
 
 class MMDDetector(Detector):
@@ -87,15 +84,13 @@ class MMDDetector(Detector):
             both = both.take(rows)
             blocks = np.split(np.arange(len(rows)), np.cumsum([len(block) for block in blocks])[:-1])
         points, owners = encoding.dense(both)
-        widths = self._widths(points)
+        widths = (self.bandwidth,) if self.bandwidth is not None else median_widths(points, self.seed)
         totals = np.zeros((len(widths), self.num_permutations + 1))
         for number, block in enumerate(blocks):
-            squared = squared_distances(points[block])
             labels = np.empty((self.num_permutations + 1, len(block)), dtype=bool)
             labels[0] = both.is_current[block]
             labels[1:] = permuted(labels[0], self.num_permutations, Stream(self.seed, "order", layer=number))
-            for place, width in enumerate(widths):
-                totals[place] += mmd2(gaussian_kernel(squared, width), labels) / len(blocks)
+            totals += mmd2_by_width(points[block], widths, labels) / len(blocks)
         strongest, place = in_deviations(totals)
         seen = both.is_current[blocks[0]]
         side = np.where(seen, -1 / seen.sum(), 1 / (~seen).sum())
@@ -121,12 +116,6 @@ class MMDDetector(Detector):
             ),
             notices=notices,
         )
-
-    def _widths(self, points: np.ndarray) -> tuple[float, ...]:
-        if self.bandwidth is not None:
-            return (self.bandwidth,)
-        median = median_distance(points, Stream(self.seed, "split", layer=1))
-        return tuple(share * median for share in WIDTHS)
 
     def _blocks(self, both: Pair) -> tuple[list[np.ndarray], tuple[Notice, ...]]:
         """Rows of each block, both samples in all of them."""
@@ -219,6 +208,12 @@ def median_distance(points: Float[np.ndarray, "row column"], stream: Stream) -> 
     return math.sqrt(middle) if middle > 1e-12 else 1.0
 
 
+def median_widths(points: Float[np.ndarray, "row column"], seed: int) -> tuple[float, ...]:
+    """The widths of kernels that are looked through where none is given."""
+    median = median_distance(points, Stream(seed, "split", layer=1))
+    return tuple(share * median for share in WIDTHS)
+
+
 def gaussian_kernel(squared: Float[np.ndarray, "row row"], width: float) -> Float[np.ndarray, "row row"]:
     """exp(-‖x - y‖²/2σ²) less its mean off the diagonal, which MMD² does not see and float32 is glad of; 0 on it."""
     kernel = squared * squared.dtype.type(-1 / (2 * width**2))
@@ -253,6 +248,16 @@ def mmd2(
     across = ones.astype(np.float64) @ sums
     rest = sums.sum() - 2 * across + within
     return within / (m * (m - 1)) + rest / (n * (n - 1)) - 2 * (across - within) / (n * m)
+
+
+def mmd2_by_width(
+    points: Float[np.ndarray, "row column"],
+    widths: Sequence[float],
+    labels: Bool[np.ndarray, "labelling row"],
+) -> Float[np.ndarray, "width labelling"]:
+    """Unbiased MMD² of each labelling through a Gaussian kernel of each width."""
+    squared = squared_distances(points)
+    return np.stack([mmd2(gaussian_kernel(squared, width), labels) for width in widths])
 
 
 def in_deviations(totals: Float[np.ndarray, "width labelling"]) -> tuple[Float[np.ndarray, "labelling"], int]:

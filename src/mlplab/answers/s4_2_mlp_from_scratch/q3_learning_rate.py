@@ -15,7 +15,7 @@ import sympy
 
 from mlplab.answers import chapter, show
 from mlplab.answers.answer import Answer, Table
-from mlplab.answers.choice import CHANCE, scored
+from mlplab.answers.choice import CHANCE, LOST, scored
 from mlplab.claims import Claim, Finding, Lab, Language, Observations, Words, recentred
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, written
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 RATES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 LOW, CHAPTER, HIGH = 0.001, 0.1, 10.0
 # A run is lost if its loss was no longer finite, or if it ends hardly better than guessing.
-LOST = 2 * CHANCE
 METRIC = "validation_accuracy"
 
 

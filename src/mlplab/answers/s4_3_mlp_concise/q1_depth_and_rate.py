@@ -13,7 +13,7 @@ import pandas as pd
 
 from mlplab.answers import chapter, choice, show
 from mlplab.answers.answer import Answer, Table
-from mlplab.answers.choice import scored
+from mlplab.answers.choice import LOST, scored
 from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
 from mlplab.knobs import turn
 from mlplab.spec import Setting
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 RATES = (0.03, 0.1, 0.3, 1.0)
 CHAPTER_RATE = 0.1
 MARGIN = 0.005
-LOST = 2 * choice.CHANCE  # a run below it ends no better than guessing
 METRIC = "test_accuracy"
 
 
@@ -192,7 +191,7 @@ def facts(observations: Observations) -> dict[str, Any]:
         "chosen_test": mean_interval(accuracies(observations, chosen_depth(observations))),
         "one_test": mean_interval(accuracies(observations, 1, rate=CHAPTER_RATE)),
         "epochs": observations.settings[0]["epochs"],
-        "is_on_the_edge": rates[chosen_depth(observations)] in (RATES[0], RATES[-1]),
+        "is_on_the_edge": choice.is_at_edge(rates[chosen_depth(observations)], RATES),
     }
 
 

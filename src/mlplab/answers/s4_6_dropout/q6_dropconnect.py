@@ -17,7 +17,7 @@ import sympy
 import torch
 from torch import Tensor
 
-from mlplab.answers import chapter, show
+from mlplab.answers import chapter, choice, show
 from mlplab.answers.answer import Answer, Table
 from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
 from mlplab.engine import draws
@@ -229,7 +229,7 @@ def facts(observations: Observations) -> dict[str, Any]:
     batch, inputs = int(setting["batch_size"]), int(observations["inputs"]["in_features"].item())
     pairs = list(itertools.pairwise([inputs, *sizes]))
     weights = sum(a * b for a, b in pairs)
-    tried = observations["selection"].groupby("kind")["rate"].agg(["min", "max"])
+    tried = observations["selection"].groupby("kind")["rate"]
     rates = {kind: chosen_rate(observations, kind) for kind in ("dropout", "dropconnect")}
     return {
         "bits": {
@@ -241,7 +241,7 @@ def facts(observations: Observations) -> dict[str, Any]:
         "inputs": inputs,
         "sizes": "-".join(map(str, sizes)),
         "rate": rates,
-        "num_at_edge": sum(rate in tuple(tried.loc[kind]) for kind, rate in rates.items()),
+        "num_at_edge": sum(choice.is_at_edge(rate, tried.get_group(kind)) for kind, rate in rates.items()),
         "num_rates": int(observations["selection"]["kind"].value_counts().max()),
         "epochs": setting["epochs"],
         "gain": {kind: paired(difference(observations, kind, "none")) for kind in ("dropout", "dropconnect")},

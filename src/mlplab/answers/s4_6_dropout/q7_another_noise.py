@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mlplab.answers import chapter, show
+from mlplab.answers import chapter, choice, show
 from mlplab.answers.answer import Answer, Table
 from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
 from mlplab.engine import draws
@@ -261,10 +261,10 @@ def facts(observations: Observations) -> dict[str, Any]:
 
 
 def is_at_edge(observations: Observations, kind: str) -> bool:
-    """Whether the chosen strength is the least or the greatest that was tried: a better one may lie beyond."""
+    """Whether the technique's chosen strength is the least or the greatest that was tried."""
     selection = observations["selection"]
     tried = selection[selection["kind"] == kind]["strength"]
-    return chosen_strength(observations, kind) in (tried.min(), tried.max())
+    return choice.is_at_edge(chosen_strength(observations, kind), tried)
 
 
 def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:

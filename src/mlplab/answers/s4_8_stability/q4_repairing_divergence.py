@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from mlplab.answers import show
 from mlplab.answers.answer import Answer, Table
-from mlplab.answers.choice import CHANCE, scored
+from mlplab.answers.choice import CHANCE, LOST, scored
 from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
 from mlplab.data import Dataset, Part
 from mlplab.errors import import_extra
@@ -43,7 +43,6 @@ RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 SCALE = 1000.0  # by which the loss is multiplied in the second study
 BATCHES = (32, 256)
 BATCH_RATES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-LOST = 2 * CHANCE  # accuracy below which a run has learned nothing, or forgotten all
 MARGIN = 0.01  # of accuracy, within which runs count as equally good
 DOUBLED = float(np.log10(2))
 HALF_POWER = 0.5  # the step of the grid
