@@ -253,7 +253,7 @@ def mmd2(
 def mmd2_by_width(
     points: Float[np.ndarray, "row column"],
     widths: Sequence[float],
-    labels: Bool[np.ndarray, "labelling row"],
+    labels: Int[np.ndarray, "labelling row"],
 ) -> Float[np.ndarray, "width labelling"]:
     """Unbiased MMD² of each labelling through a Gaussian kernel of each width."""
     squared = squared_distances(points)
