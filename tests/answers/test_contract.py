@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import json
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -113,18 +113,30 @@ def test_a_suggested_variation_is_accepted(number, monkeypatch):
     """What an answer tells its reader to type must not be refused."""
 
     class Reached(Exception):
-        """The study is about to be trained."""
+        """The study is about to be trained, or drawn."""
 
     def reach(*args, **kwargs):
         raise Reached
 
-    monkeypatch.setattr(lab_module, "run_study", reach)
     found = the_answer(number)
-    words = shlex.split(found.vary)
-    assert words[::2] == ["--set"] * len(words[::2])
-    if words:
+    option, _, value = found.vary.partition(" ")
+    assert option in ("", "--set", "--seeds")
+    if option == "--set":
+        monkeypatch.setattr(lab_module, "run_study", reach)
         with pytest.raises(Reached):
-            found.observe(Lab("quick", seeds=2, knobs=options.read_knobs(words[1::2])))
+            found.observe(Lab("quick", seeds=2, knobs=options.read_knobs([value])))
+    if option == "--seeds":
+        monkeypatch.setattr(Lab, "seeds", reach)
+        with pytest.raises(Reached):
+            found.observe(Lab("quick", seeds=int(value)))
+
+
+@every_answer
+def test_what_repeats_can_be_varied(number):
+    """An answer that trains or draws suggests a knob; one that is proved and calculated has none."""
+    found = the_answer(number)
+    source = inspect.getsource(found.observe)
+    assert bool(found.vary) == ("lab.seeds(" in source or "lab.run(" in source)
 
 
 # Its texts

@@ -475,4 +475,5 @@ ANSWER = Answer(
     tables=tables,
     figure=figure,
     facts=facts,
+    vary="--seeds 100",
 )

@@ -458,4 +458,5 @@ ANSWER = Answer(
     tables=tables,
     figure=figure,
     facts=facts,
+    vary="--seeds 400",
 )

@@ -303,4 +303,5 @@ ANSWER = Answer(
     tables=tables,
     figure=figure,
     facts=facts,
+    vary="--seeds 150",
 )

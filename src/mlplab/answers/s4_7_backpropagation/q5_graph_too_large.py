@@ -588,4 +588,5 @@ ANSWER = Answer(
     figure=figure,
     tables=tables,
     facts=facts,
+    vary="--seeds 12",
 )

@@ -568,4 +568,5 @@ ANSWER = Answer(
     tables=tables,
     figure=figure,
     facts=facts,
+    vary="--seeds 20",
 )  # fmt: skip

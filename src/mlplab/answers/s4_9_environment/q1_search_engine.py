@@ -495,4 +495,5 @@ ANSWER = Answer(
     tables=tables,
     figure=figure,
     facts=facts,
+    vary="--seeds 60",
 )  # fmt: skip

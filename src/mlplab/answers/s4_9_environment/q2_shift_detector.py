@@ -447,4 +447,5 @@ ANSWER = Answer(
     tables=tables,
     figure=figure,
     facts=facts,
+    vary="--seeds 400",
 )  # fmt: skip

@@ -438,4 +438,5 @@ ANSWER = Answer(
     tables=tables,
     figure=figure,
     facts=facts,
+    vary="--seeds 100",
 )  # fmt: skip

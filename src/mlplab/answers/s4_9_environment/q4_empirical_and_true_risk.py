@@ -480,4 +480,5 @@ ANSWER = Answer(
     tables=tables,
     figure=figure,
     facts=facts,
+    vary="--seeds 400",
 )  # fmt: skip
