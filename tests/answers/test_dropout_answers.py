@@ -56,6 +56,30 @@ def test_the_early_epoch_is_the_evaluated_one_next_to_the_sections():
     assert q2.nearest_epoch(curves(lambda arm, epoch: 0.0), 12) == 10
 
 
+def test_a_run_that_diverged_guesses_from_then_on():
+    points = pd.DataFrame(
+        {"arm": "with", "seed": [0, 0, 1, 1, 2], "epoch": [5, 10, 5, 10, 5], "metric": "validation_accuracy",
+         "value": [0.8, 0.9, 0.7, 0.8, 0.6]}
+    )  # fmt: skip
+    runs = pd.DataFrame({"arm": ["with", "with", "with", "without"], "seed": [0, 1, 2, 0]})
+    found = q2.accuracies(points, runs).set_index(["arm", "seed", "epoch"])["value"]
+    assert found["with", 2, 5] == 0.6
+    assert found["with", 2, 10] == found["without", 0, 5] == found["without", 0, 10] == 0.1
+    assert len(found) == 8
+
+
+def test_a_run_breaks_down_that_diverges_or_goes_back():
+    runs = pd.DataFrame(
+        {"arm": "fast with", "seed": range(4), "status": ["finished"] * 3 + ["diverged"],
+         "train_loss_early": [0.3, 0.3, 0.3, np.nan], "train_loss_late": [0.1, 0.4, 2.3, np.nan],
+         "train_loss": [0.1, 0.4, 2.3026, np.nan], "test_accuracy": [0.9, 0.8, 0.1, np.nan]}
+    )  # fmt: skip
+    seen = Observations({"runs": runs})
+    assert q2.breaks_down(seen, "with").tolist() == [False, True, True, True]
+    assert q2.answers_alike(seen, "with").tolist() == [False, False, True, False]
+    assert q2.diverged(seen, "with").tolist() == [False, False, False, True]
+
+
 # 4.6.3
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mlplab.claims import Lab
+from mlplab.claims import Finding, Lab
+from mlplab.stats import Verdict, proportion_interval
 
 CHANCE = 0.1  # ten classes
 LOST = 2 * CHANCE  # accuracy below which a run has learned nothing, or forgotten all
@@ -37,6 +38,23 @@ def best(runs: pd.DataFrame, factor: str, within: str | None = None) -> dict[str
     table = means(runs, [factor] if within is None else [within, factor])
     groups = [("", table)] if within is None else table.groupby(within)
     return {str(level): str(rows[factor].iloc[int(rows["score"].argmax())]) for level, rows in groups}
+
+
+def more_are_lost(runs: tuple[np.ndarray, np.ndarray]) -> Finding:
+    """Are runs of the first kind lost more often than not, and those of the second less often than not?
+
+    Exact binomial intervals of the two shares, each read against one half.
+    """
+    high, low = (proportion_interval(int(lost.sum()), len(lost)) for lost in runs)
+    bounds = [bound for share in (high, low) for bound in (share.ci_low, share.ci_high)]
+    assert all(bound is not None for bound in bounds)
+    high_low, high_high, low_low, low_high = (float(bound or 0.0) for bound in bounds)
+    verdict: Verdict = "undecided"
+    if high_low > 0.5 > low_high:
+        verdict = "holds"
+    elif high_high < 0.5 or low_low > 0.5:
+        verdict = "fails"
+    return Finding(verdict, None, {"share_high": high.estimate, "share_low": low.estimate})
 
 
 def is_at_edge(chosen: float, tried: Sequence[float] | pd.Series) -> bool:

@@ -15,12 +15,12 @@ import sympy
 
 from mlplab.answers import chapter, show
 from mlplab.answers.answer import Answer, Table
-from mlplab.answers.choice import CHANCE, LOST, scored
+from mlplab.answers.choice import CHANCE, LOST, more_are_lost, scored
 from mlplab.claims import Claim, Finding, Lab, Language, Observations, Words, recentred
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, written
 from mlplab.rng import Stream
-from mlplab.stats import Verdict, mean_interval, paired, proportion_interval
+from mlplab.stats import mean_interval, paired, proportion_interval
 from mlplab.study import Results, Study, factorial, plots
 
 if TYPE_CHECKING:
@@ -119,23 +119,6 @@ def is_less(differences: np.ndarray) -> Finding:
 def is_greater(differences: np.ndarray) -> Finding:
     """Is the mean above zero?"""
     return Finding.of(paired(differences, claim="greater"))
-
-
-def more_are_lost(runs: tuple[np.ndarray, np.ndarray]) -> Finding:
-    """Are runs of the first kind lost more often than not, and those of the second less often than not?
-
-    Exact binomial intervals of the two shares, each read against one half.
-    """
-    high, low = (proportion_interval(int(lost.sum()), len(lost)) for lost in runs)
-    bounds = [bound for share in (high, low) for bound in (share.ci_low, share.ci_high)]
-    assert all(bound is not None for bound in bounds)
-    high_low, high_high, low_low, low_high = (float(bound or 0.0) for bound in bounds)
-    verdict: Verdict = "undecided"
-    if high_low > 0.5 > low_high:
-        verdict = "holds"
-    elif high_high < 0.5 or low_low > 0.5:
-        verdict = "fails"
-    return Finding(verdict, None, {"share_high": high.estimate, "share_low": low.estimate})
 
 
 def follows_the_bound(bound: Callable[[sympy.Expr], sympy.Expr]) -> Finding:
