@@ -88,6 +88,13 @@ def choice(observations: Observations) -> tuple[int, int]:
     return widths(observations)[best], widths(observations)[picked]
 
 
+def num_seeds_best(observations: Observations) -> int:
+    """On how many seeds the width with the best mean on those that choose is the best on validation data."""
+    best, _ = choice(observations)
+    winners = accuracies(observations, "validation_accuracy").argmax(0)
+    return int((winners == widths(observations).index(best)).sum())
+
+
 def cost_of_choice(observations: Observations) -> np.ndarray:
     """Test accuracy at the picked width minus that at the best one, on the seeds that did not choose."""
     best, picked = (widths(observations).index(width) for width in choice(observations))
@@ -185,6 +192,8 @@ def facts(observations: Observations) -> dict[str, Any]:
     return {
         "best_width": best,
         "picked_width": picked,
+        "num_seeds_best": num_seeds_best(observations),
+        "seed_spread": float(test[chapter_row(observations)].std(ddof=1)) if test.shape[1] > 1 else 0.0,
         "picked_share": sizes[picked] / sizes[best],
         "narrowest": widths(observations)[0],
         "widest": widths(observations)[-1],

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Differences in accuracy of less than 0.3 points do not matter here: another seed moves it by more.
 MARGIN = 0.003
 # What the section trains for. On a tenth of the images that is a tenth of the updates: a quick look takes more of both.
-SECTION_EPOCHS, QUICK_EPOCHS = 10, 14
+SECTION_EPOCHS, QUICK_EPOCHS = 10, 12
 # That of sections 4.2 and 4.3: five times below the section's own.
 SLOW_RATE = 0.1
 # The share of the epochs, up to the end, that is averaged: at a constant rate the last epoch alone is a matter of luck.
@@ -53,7 +53,7 @@ def observe(lab: Lab) -> Observations:
         )
     dataset = lab.dataset("fashion-mnist", embedded="mnist-5k")
     length = lab.choose(
-        quick={"epochs": 30, "evaluate_every": 2, "batch_size": 64},
+        quick={"epochs": 24, "evaluate_every": 2, "batch_size": 64},
         full={"epochs": 100, "evaluate_every": 5},
     )
     base = lab.setting(turn(chapter.DROPOUT_SETTING, probes=("train_part",), **length))
