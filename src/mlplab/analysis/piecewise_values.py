@@ -25,21 +25,33 @@ class Registers:
         """Do one step. A weight is 1, or 0 of a point at infinity, where only slopes count."""
         values, errors = self.values, self.errors
         if isinstance(step, Affine):
-            inputs = values[step.source]
-            made = multiply(step.weight, inputs) + weights[:, None] * step.bias
-            sizes = multiply(abs(step.weight), np.abs(inputs)) + weights[:, None] * np.abs(step.bias)
-            error = self.program.tolerance * sizes
+            made = multiply(step.weight, values[step.source]) + weights[:, None] * step.bias
         elif isinstance(step, Sum):
-            first, second = (values[name] for name in step.sources)
-            made = first + second
-            error = errors[step.sources[0]] + errors[step.sources[1]]
+            made = values[step.sources[0]] + values[step.sources[1]]
         else:
             made = step.at(settled(values[step.source], errors[step.source], step, weights), weights)
-            error = self.program.tolerance * np.abs(made)
+        error = self._rounding(step, made, weights)
         # Rounding left of an exact 0 would be taken for a value by the next layer.
         values[step.target], errors[step.target] = np.where(np.abs(made) <= error, 0, made), error
         for name in [name for name, last in self.last_use.items() if last == index]:
             del values[name], errors[name]
+
+    def _rounding(self, step: Step, made: np.ndarray, weights: Shaped[np.ndarray, "point"]) -> np.ndarray:
+        """How far rounding may have moved what a step made; fractions are not rounded."""
+        if self.program.exact:
+            return _nothing(made)
+        if isinstance(step, Sum):
+            return self.errors[step.sources[0]] + self.errors[step.sources[1]]
+        size = np.abs(made)
+        if isinstance(step, Affine):
+            size = multiply(abs(step.weight), np.abs(self.values[step.source]))
+            size += weights[:, None] * np.abs(step.bias)
+        return self.program.tolerance * size
+
+
+def _nothing(like: np.ndarray) -> np.ndarray:
+    """Zeros of the same shape: what rounding does to fractions."""
+    return np.zeros(like.shape, dtype=np.int8)
 
 
 def settled(values: np.ndarray, errors: np.ndarray, step: Kinked, weights: np.ndarray) -> np.ndarray:
@@ -65,18 +77,21 @@ def gradients(
     last_use, layer = program.last_use(), 0
     for index, step in enumerate(program.steps):
         if isinstance(step, Affine):
-            made, size = multiply(step.weight, values[step.source]), None
-            size = multiply(abs(step.weight), np.abs(values[step.source]))
+            made = multiply(step.weight, values[step.source])
             made[:, :, 0] += step.bias
-            size[:, :, 0] += np.abs(step.bias)
+            size = _nothing(made)
+            if not program.exact:
+                size = multiply(abs(step.weight), np.abs(values[step.source]))
+                size[:, :, 0] += np.abs(step.bias)
         elif isinstance(step, Sum):
             made = values[step.sources[0]] + values[step.sources[1]]
             size = sizes[step.sources[0]] + sizes[step.sources[1]]
         else:
             piece, units = gates[layer], np.arange(gates[layer].shape[1])
             slope = step.slopes[piece, units][:, :, None]
-            made, size = values[step.source] * slope, sizes[step.source] * np.abs(slope)
+            made = values[step.source] * slope
             made[:, :, 0] += step.offsets[piece, units]
+            size = _nothing(made) if program.exact else sizes[step.source] * np.abs(slope)
             layer += 1
         values[step.target] = np.where(np.abs(made) <= program.tolerance * size, 0, made)
         sizes[step.target] = size

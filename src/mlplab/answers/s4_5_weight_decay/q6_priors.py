@@ -154,17 +154,22 @@ def mode_and_mean(kind: str, y: float) -> tuple[float, float]:
     def posterior(w: float) -> float:
         return math.exp(-((y - w) ** 2) / 2 + log_prior(kind, w))
 
-    grid = np.unique(np.append(np.linspace(-abs(y) - 1, abs(y) + 1, 20001), 0.0))
-    heights = [-((y - w) ** 2) / 2 + log_prior(kind, w) for w in grid]
-    mode = {"normal": y / 2, "laplace": math.copysign(max(abs(y) - math.sqrt(2), 0.0), y)}.get(kind)
-    if mode is None:
-        mode = float(grid[int(np.argmax(heights))])
     low, high = min(0.0, y) - 12, max(0.0, y) + 12
     mass, moment = (
         quad(f, low, high, points=[0.0, y], limit=200)[0]
         for f in (posterior, lambda w: w * posterior(w))
     )  # fmt: skip
-    return mode, moment / mass
+    return posterior_mode(kind, y), moment / mass
+
+
+def posterior_mode(kind: str, y: float) -> float:
+    """Where the posterior is highest: in closed form, or on a grid for the t."""
+    if kind == "normal":
+        return y / 2
+    if kind == "laplace":
+        return math.copysign(max(abs(y) - math.sqrt(2), 0.0), y)
+    grid = np.unique(np.append(np.linspace(-abs(y) - 1, abs(y) + 1, 20001), 0.0))
+    return float(grid[np.argmax(-((y - grid) ** 2) / 2 - np.log1p(grid**2))])
 
 
 def mode_is_not_mean(kind: str) -> Finding:
@@ -212,14 +217,19 @@ SMOOTH = {
 }
 
 
+@cache
+def trained_with(kind: str) -> np.ndarray:
+    """Weights after training with a tenth of -log p of a prior, until they rest."""
+    return trained(prior=Prior(kind, **SMOOTH[kind]), prior_weight=0.1, epochs=600)
+
+
 def is_maximum_a_posteriori(weight: float) -> Finding:
     """Trained with 0.1 times -log p of several priors: is the gradient of loss + weight · (-log p) zero there?"""
     part, worst = problem().train, 0.0
     x = torch.from_numpy(part.features.astype(np.float64))
     y = torch.from_numpy(part.targets[:, 0].astype(np.float64))
     for kind, options in SMOOTH.items():
-        found = trained(prior=Prior(kind, **options), prior_weight=0.1, epochs=600)
-        w = torch.from_numpy(found).requires_grad_()
+        w = torch.tensor(trained_with(kind), requires_grad=True)
         # The bias has no prior: at the optimum it takes the means away.
         centred = (x - x.mean(0)) @ w - (y - y.mean())
         distribution = getattr(torch.distributions, kind)(**options)
