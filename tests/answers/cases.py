@@ -7,7 +7,9 @@ from pathlib import Path
 
 from mlplab.answers import Answer, answer, answered
 from mlplab.book import evidence
-from mlplab.claims import Finding, Lab, Language, Observations
+from mlplab.book.evidence import Evidence
+from mlplab.book.inquiry import Inquiry, conclude
+from mlplab.claims import Lab, Language, Observations
 from mlplab.study import Store
 
 ANSWERED = answered()
@@ -52,17 +54,21 @@ def the_answer(number: str) -> Answer:
 
 
 @cache
-def observed(number: str, folder: Path) -> Observations:
-    """What was published, or a small experiment with six seeds whose runs are kept in `folder`."""
-    if (held := evidence.published(number)) is not None:
-        return held.inquiry.observations
-    if not the_answer(number).trains:
-        return the_answer(number).observe(Lab())
-    with Store(folder / f"{number}.sqlite") as store:
-        return the_answer(number).observe(Lab("quick", seeds=6, knobs=SMALL.get(number), store=store))
+def published(number: str) -> Evidence | None:
+    """What was published, with its claims checked once for all tests."""
+    return evidence.published(number)
 
 
 @cache
-def findings(number: str, folder: Path) -> dict[str, Finding]:
-    """What the claims come to on it."""
-    return the_answer(number).findings(observed(number, folder))
+def inquiry(number: str, folder: Path) -> Inquiry:
+    """What was published, or a small experiment with six seeds whose runs are kept in `folder`."""
+    if (held := published(number)) is not None:
+        return held.inquiry
+    return conclude(number, _observed(the_answer(number), folder / f"{number}.sqlite"))
+
+
+def _observed(found: Answer, path: Path) -> Observations:
+    if not found.trains:
+        return found.observe(Lab())
+    with Store(path) as store:
+        return found.observe(Lab("quick", seeds=6, knobs=SMALL.get(path.stem), store=store))

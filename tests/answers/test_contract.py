@@ -21,7 +21,7 @@ from fontTools.ttLib import TTFont
 import mlplab
 from mlplab import answers
 from mlplab.answers import EXERCISES, answered
-from mlplab.book import evidence, figures, pandoc, texts
+from mlplab.book import figures, pandoc, texts
 from mlplab.book.inquiry import conclude
 from mlplab.book.texts import HEADINGS, render
 from mlplab.book.unicode_math import to_unicode
@@ -31,7 +31,7 @@ from mlplab.cli import options
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.stats import Verdict
 
-from .cases import ANSWERED, LANGUAGES, findings, observed, the_answer
+from .cases import ANSWERED, LANGUAGES, inquiry, published, the_answer
 from .prose import branches, expressions, formulas, parts, typed_figures
 
 VERDICTS = get_args(Verdict)
@@ -178,12 +178,12 @@ def some_verdicts(names: list[str]) -> list[dict[str, Verdict]]:
 @every_answer
 @either_language
 def test_every_sentence_has_its_numbers_whatever_the_verdicts(number, language, folder):
-    seen, found = observed(number, folder), the_answer(number)
-    made = findings(number, folder)
+    made, found = inquiry(number, folder), the_answer(number)
+    seen = made.observations
     facts = found.facts(seen)
     fast = dataclasses.replace(found, facts=lambda observations: facts)
-    for verdicts in some_verdicts(list(made)):
-        forced = {name: dataclasses.replace(made[name], verdict=v) for name, v in verdicts.items()}
+    for verdicts in some_verdicts(list(made.findings)):
+        forced = {name: dataclasses.replace(made.findings[name], verdict=v) for name, v in verdicts.items()}
         sections = render(number, fast, seen, forced, language)
         assert all(sections.values()), [name for name, text in sections.items() if not text]
         assert not re.search(r"\bnan\b|\bNone\b|\binf\b|\{\{|%\}", "".join(sections.values()))
@@ -201,7 +201,7 @@ def letters_of_figures() -> set[str]:
 @every_answer
 @either_language
 def test_tables_and_figure_are_drawn_in_both_languages(number, language, folder):
-    seen, found = observed(number, folder), the_answer(number)
+    seen, found = inquiry(number, folder).observations, the_answer(number)
     for table in found.tables(seen, language):
         assert table.rows
         assert {len(row) for row in table.rows} == {len(table.columns)}
@@ -235,24 +235,22 @@ def test_every_formula_can_be_set_on_a_page(language):
 @every_answer
 def test_law_3_every_falsehood_is_rejected_and_every_proof_holds(number, folder):
     """Experiments are held to it where they were published: a small one has too few seeds to reject."""
-    seen = observed(number, folder)
-    is_published = evidence.published(number) is not None
+    made = inquiry(number, folder)
     for claim in the_answer(number).claims:
-        if claim.kind == "experiment" and not is_published:
+        if claim.kind == "experiment" and published(number) is None:
             continue
-        assert claim.control(seen).verdict == "fails", f"{claim.name}: its falsehood is not rejected"
+        assert made.controls[claim.name] == "fails", f"{claim.name}: its falsehood is not rejected"
         if claim.kind in ("proof", "property"):
-            assert findings(number, folder)[claim.name].verdict == "holds", claim.name
+            assert made.findings[claim.name].verdict == "holds", claim.name
 
 
 @pytest.mark.slow
 @every_answer
 def test_published_verdicts_are_those_of_this_code(number):
-    held = evidence.published(number)
+    held = published(number)
     if held is None:
         pytest.skip("nothing was published for it")
     assert held.lapsed == []
-    assert set(held.inquiry.controls.values()) == {"fails"}
 
 
 # Finding answers
@@ -261,11 +259,11 @@ def test_published_verdicts_are_those_of_this_code(number):
 def test_a_text_that_lacks_a_heading_fails(monkeypatch):
     template = answers.text("4.1.1", "en").replace("## Limits\n", "")
     monkeypatch.setattr(texts, "text", lambda number, language: template)
-    inquiry = conclude("4.1.1", Lab().observations())
+    made = conclude("4.1.1", Lab().observations())
     with pytest.raises(
         InvalidInput, match="Question, Short answer, Why, What circulates, Limits, References"
     ):
-        render("4.1.1", inquiry.answer, inquiry.observations, inquiry.findings, "en")
+        render("4.1.1", made.answer, made.observations, made.findings, "en")
 
 
 @pytest.mark.parametrize(
@@ -275,9 +273,9 @@ def test_a_text_that_lacks_a_heading_fails(monkeypatch):
 def test_a_sentence_that_quotes_what_nobody_found_fails(monkeypatch, quoted):
     template = answers.text("4.1.1", "en").replace("## Why\n", "## Why\n{{ " + quoted + " }}\n")
     monkeypatch.setattr(texts, "text", lambda number, language: template)
-    inquiry = conclude("4.1.1", Lab().observations())
+    made = conclude("4.1.1", Lab().observations())
     with pytest.raises(jinja2.UndefinedError, match=r"nobody|estimate"):
-        render("4.1.1", inquiry.answer, inquiry.observations, inquiry.findings, "en")
+        render("4.1.1", made.answer, made.observations, made.findings, "en")
 
 
 FIND = """
