@@ -21,7 +21,7 @@ from fontTools.ttLib import TTFont
 import mlplab
 from mlplab import answers
 from mlplab.answers import EXERCISES, answered
-from mlplab.book import figures, pandoc, texts
+from mlplab.book import pandoc, texts, typefaces
 from mlplab.book.inquiry import conclude
 from mlplab.book.texts import HEADINGS, render
 from mlplab.book.unicode_math import to_unicode
@@ -192,8 +192,8 @@ def test_every_sentence_has_its_numbers_whatever_the_verdicts(number, language, 
 @cache
 def letters_of_figures() -> set[str]:
     """What the fonts of a figure can show. Subscripts such as ᵢ are not among it, and break the printed book."""
-    latin = TTFont(figures.home("fontpkg_source_sans_3") / "files/SourceSans3[wght].ttf")
-    chinese = TTFont(figures.home("manimgx_fonts_cjk") / "NotoSansCJK-VF.otf.ttc", fontNumber=2)
+    latin = TTFont(typefaces.home("fontpkg_source_sans_3") / "files/SourceSans3[wght].ttf")
+    chinese = TTFont(typefaces.home("manimgx_fonts_cjk") / "NotoSansCJK-VF.otf.ttc", fontNumber=2)
     return {chr(code) for font in (latin, chinese) for code in font.getBestCmap()}
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mlplab.book import figures, report
+from mlplab.book import figures, report, typefaces
 from mlplab.book.inquiry import conclude
 from mlplab.claims import Lab
 from mlplab.study import default_path
@@ -54,3 +54,20 @@ def test_without_the_extra_an_answer_says_what_brings_it(monkeypatch, missing):
     assert "pip install 'mlplab[book]'" in drawn
     assert not figures.folder().exists()
     assert report.as_dict(made, None, drawn, "en")["figures"] == drawn
+
+
+def drawn_width(label: str) -> float:
+    """Of a figure with one label beside its axis."""
+    alt = pytest.importorskip("altair")
+    chart = alt.Chart(alt.Data(values=[{"label": label}])).mark_point()
+    _, svg, _ = figures.drawn(chart.encode(y=alt.Y("label:N", title=None, axis=alt.Axis(labelLimit=0))))
+    return float(re.search(r'<svg[^>]*\bwidth="([\d.]+)"', svg)[1])
+
+
+def test_a_label_gets_the_room_that_its_letters_need(tmp_path):
+    ttlib = pytest.importorskip("fontTools.ttLib")
+    typefaces.cut_for_figures("m", tmp_path)
+    font = ttlib.TTFont(tmp_path / "400.ttf")
+    advance = font["hmtx"][font.getBestCmap()[ord("m")]][0] / font["head"].unitsPerEm
+    grown = drawn_width("m" * 40) - drawn_width("m" * 20)
+    assert grown == pytest.approx(20 * advance * figures.CONFIG["axis"]["labelFontSize"], rel=0.02)

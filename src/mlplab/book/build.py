@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlplab.answers import EXERCISES
-from mlplab.book import errata, figures, processes
+from mlplab.book import errata, processes, typefaces
 from mlplab.book.html import fonts, site
 from mlplab.book.making import Made, make
 from mlplab.book.pdf import fonts as pdf_fonts
@@ -36,7 +36,7 @@ def build(
     for name in NEEDED:
         import_extra(name, what="The book", extra="book")
     for package in {*(font.package for font in fonts.FONTS), *pdf_fonts.PACKAGES}:
-        figures.home(package)
+        typefaces.home(package)
     if (
         into.exists()
         and not (into / "assets/book.css").exists()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplab.errors import MissingExtra, import_extra
+from mlplab.book import typefaces
+from mlplab.errors import import_extra
 from mlplab.study import default_path
 
 if TYPE_CHECKING:
@@ -32,8 +31,7 @@ def save(chart: altair.TopLevelMixin, name: str) -> tuple[Path, Path]:
 
 
 # The book's letters, and what the eye needs no more of: a page has its own frame and background.
-SANS = "Source Sans 3"
-FONTS = f"'{SANS}', 'Noto Sans SC', sans-serif"  # quoted: a name may not start a word with a digit
+FONTS = f"'{typefaces.IN_FIGURES}', 'Noto Sans SC', sans-serif"
 CONFIG: dict[str, Any] = {
     "background": None,
     "font": FONTS,
@@ -59,7 +57,7 @@ def drawn(chart: altair.TopLevelMixin) -> tuple[dict[str, Any], str, str]:
     Raises MissingExtra without the extra `book`.
     """
     vl_convert = import_extra("vl_convert", what="A figure", extra="book")
-    _register_fonts()
+    typefaces.register()
     plain = chart.to_dict(validate=False)  # the tests validate it; that takes longer than to draw it
     words = "; ".join(dict.fromkeys(_titles(plain)))
     spec = _shorter(plain) | {"config": CONFIG, "description": words}
@@ -126,19 +124,3 @@ def _shorter(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _shorter(item) for name, item in value.items()}
     return value
-
-
-@cache
-def _register_fonts() -> None:
-    """So that labels have the room that they need: letters are measured in the fonts that the book brings."""
-    vl_convert = import_extra("vl_convert", what="A figure", extra="book")
-    for package, inner in (("fontpkg_source_sans_3", "files"), ("pylopdf_fonts_zh_cn", ".")):
-        vl_convert.register_font_directory(str(home(package) / inner))
-
-
-def home(package: str) -> Path:
-    """The folder of a wheel of fonts, which is data: nothing of it runs. Raises MissingExtra where it is missing."""
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise MissingExtra("The book", "book")
-    return Path(found.submodule_search_locations[0])

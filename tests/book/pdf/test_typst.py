@@ -7,8 +7,8 @@ import re
 import pytest
 
 from mlplab.answers import answered, text
-from mlplab.book import pandoc
-from mlplab.book.pdf import fonts, printed
+from mlplab.book import pandoc, typefaces
+from mlplab.book.pdf import printed
 from mlplab.claims.words import LANGUAGES
 from mlplab.errors import EvidenceError
 
@@ -101,10 +101,12 @@ def test_a_letter_that_no_font_has_stops_the_book(tmp_path, missing):
 def test_a_letter_of_a_figure_that_no_font_has_is_named_with_its_exercise(tmp_path):
     for name in ("figures", "fonts"):
         (tmp_path / name).mkdir()
-    fonts.cut_for_figures("ay", tmp_path / "fonts")
+    typefaces.cut_for_figures("ay", tmp_path / "fonts")
     shown = ['#set document(title: "t")']
     for number, letters in {"4.1.4": "yᵢ", "4.6.1": "a"}.items():
-        drawing = f'<svg xmlns="{SVG}"><text y="9" font-family="{fonts.IN_FIGURES}">{letters}</text></svg>'
+        drawing = (
+            f'<svg xmlns="{SVG}"><text y="9" font-family="{typefaces.IN_FIGURES}">{letters}</text></svg>'
+        )
         (tmp_path / "figures" / f"{number}.svg").write_text(drawing, "utf-8")
         shown.append(f'#image("figures/{number}.svg", alt: "a drawing")')
     (tmp_path / "book.typ").write_text("\n".join(shown), "utf-8")

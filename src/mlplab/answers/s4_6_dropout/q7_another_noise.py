@@ -179,11 +179,11 @@ def tables(observations: Observations, language: Language) -> list[Table]:
     comparisons = compare_arms(accuracies(observations), "dropout", claim="greater", margin=MARGIN)
     rows = []
     for kind, (option, _, name) in TECHNIQUES.items():
+        chosen = Noise(kind, **{option: chosen_strength(observations, kind)})
         accuracy = show.percent_interval(mean_interval(observations.runs.values("test_accuracy", kind)))
-        strength = f"{option} = {chosen_strength(observations, kind):g}"
         versus = show.stacked(show.points_interval(comparisons[kind])) if kind in comparisons else ""
         fit = show.percent(float(observations.runs.values("train_accuracy", kind).mean()))
-        rows.append([name.of(language), strength, fit, show.stacked(accuracy), versus])
+        rows.append([name.of(language), str(chosen), fit, show.stacked(accuracy), versus])
     fit = show.percent(float(observations.runs.values("train_accuracy", "none").mean()))
     rows.append([NONE.of(language), "", fit, show.stacked(show.percent_interval(none)), ""])
     ends = Table(
@@ -194,7 +194,7 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         ),
         (
             Words("noise", "噪声"),
-            Words("strength chosen", "选定的强度"),
+            Words("as chosen", "选定的"),
             Words("training, %", "训练集，%"),
             Words("test, %", "测试集，%"),
             Words("minus dropout, points", "减去暂退法，百分点"),
@@ -211,13 +211,13 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         ]
         tried.append([name.of(language), *cells])
     num = selection["num_seeds"].iloc[0]
-    heads = [Words("noise", "噪声"), *[Words("", "")] * (len(tried[0]) - 1)]
+    strengths = [Words(f"strength {i}", f"强度 {i}") for i in range(1, len(tried[0]))]
     choice = Table(
         Words(
             f"How strengths were chosen: validation accuracy in %, mean over {num} seeds of their own",
             f"强度如何选定：验证准确率（%），另取 {num} 个种子的均值",
         ),
-        heads,
+        (Words("noise", "噪声"), *strengths),
         tried,
     )
     return [ends, choice]
@@ -248,6 +248,7 @@ def facts(observations: Observations) -> dict[str, Any]:
         "num_rivals": len(RIVALS),
         "num_strengths": int(selection["kind"].value_counts().max()),
         "num_tuning_seeds": int(selection["num_seeds"].iloc[0]),
+        "num_weakest": sum(map(is_weakest, [observations] * len(TECHNIQUES), TECHNIQUES)),
         "num_at_edge": sum(map(is_at_edge, [observations] * len(TECHNIQUES), TECHNIQUES)),
         "num_techniques": len(TECHNIQUES),
         "epochs": setting["epochs"],
@@ -262,9 +263,18 @@ def facts(observations: Observations) -> dict[str, Any]:
 
 def is_at_edge(observations: Observations, kind: str) -> bool:
     """Whether the technique's chosen strength is the least or the greatest that was tried."""
+    return choice.is_at_edge(chosen_strength(observations, kind), tried_strengths(observations, kind))
+
+
+def is_weakest(observations: Observations, kind: str) -> bool:
+    """Whether the technique's chosen strength is the least that was tried."""
+    return chosen_strength(observations, kind) == tried_strengths(observations, kind).min()
+
+
+def tried_strengths(observations: Observations, kind: str) -> pd.Series:
+    """All strengths of a technique that validation images judged."""
     selection = observations["selection"]
-    tried = selection[selection["kind"] == kind]["strength"]
-    return choice.is_at_edge(chosen_strength(observations, kind), tried)
+    return selection[selection["kind"] == kind]["strength"]
 
 
 def figure(observations: Observations, language: Language) -> altair.TopLevelMixin:

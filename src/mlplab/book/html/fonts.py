@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlplab.book import figures
+from mlplab.book import typefaces
 from mlplab.errors import import_extra
 
 LATIN = "".join(map(chr, range(0x20, 0x7F)))
@@ -95,14 +95,18 @@ def write(font: Font, letters: dict[str, str], folder: Path) -> str:
         font_number=font.index,
     )
     options.drop_tables += ["meta"]
-    source = figures.home(font.package) / font.path
+    source = typefaces.home(font.package) / font.path
     opened = subset.load_font(str(source), options)
     cutter = subset.Subsetter(options)
     cutter.populate(text=letters[font.letters])
     cutter.subset(opened)
     subset.save_font(opened, str(folder / font.file), options)
     rule = _rule(font, font.family)
-    return rule + _rule(font, "Chinese punctuation", PUNCTUATION) if font.family == "Noto Sans SC" else rule
+    if font.family == "Noto Sans SC":
+        rule += _rule(font, "Chinese punctuation", PUNCTUATION)
+    if (font.package, font.path) == typefaces.SANS:
+        rule += _rule(font, typefaces.IN_FIGURES)
+    return rule
 
 
 def _rule(font: Font, family: str, letters: str = "") -> str:

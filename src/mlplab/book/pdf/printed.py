@@ -11,7 +11,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from mlplab.book import figures, labels
+from mlplab.book import labels, typefaces
 from mlplab.book.environment import environment
 from mlplab.book.errata import Correction
 from mlplab.book.making import Made
@@ -52,7 +52,7 @@ def lay_out(root: Path, made: Sequence[Made], corrections: Sequence[Correction],
         documents.append(document)
         _write_texts(root / "texts" / one.number, sections)
         if document.figure:
-            drawings[one.number] = document.figure.paper_svg.replace(figures.SANS, fonts.IN_FIGURES)
+            drawings[one.number] = document.figure.paper_svg
         if document.code is not None:
             (root / "programs" / program_name(one.number)).write_text(document.code, "utf-8")
     typst = import_extra("typst", what="The book", extra="book")
@@ -60,7 +60,7 @@ def lay_out(root: Path, made: Sequence[Made], corrections: Sequence[Correction],
     (root / "book.json").write_text(json.dumps(held, ensure_ascii=False), "utf-8")
     for number, drawing in drawings.items():
         (root / "figures" / f"{number}.svg").write_text(drawing, "utf-8")
-    fonts.cut_for_figures("".join(drawings.values()), root / "fonts")
+    typefaces.cut_for_figures("".join(drawings.values()), root / "fonts")
 
 
 def compile_book(root: Path, standards: Sequence[str] = STANDARDS) -> bytes:
