@@ -36,7 +36,13 @@ CONFIG: dict[str, Any] = {
     "background": None,
     "font": FONTS,
     "view": {"stroke": None, "continuousWidth": 300, "continuousHeight": 300},
-    "axis": {"labelFontSize": 12, "titleFontSize": 12.5, "titleFontWeight": 400, "titlePadding": 8},
+    "axis": {
+        "labelFontSize": 12,
+        "labelSeparation": 4,
+        "titleFontSize": 12.5,
+        "titleFontWeight": 400,
+        "titlePadding": 8,
+    },
     "header": {"labelFontSize": 12.5, "titleFontSize": 12.5},
     "legend": {"labelLimit": 400, "labelFontSize": 12, "titleFontSize": 12.5, "titleFontWeight": 400},
     "title": {
