@@ -73,17 +73,14 @@ def gradient(parameters: Iterable[Tensor], loss: Tensor) -> Tensor:
 def observe(lab: Lab) -> Observations:
     """A pipeline on two processes; memory by strategy; the variance of gradients of several batch sizes."""
     lab.trains_nothing("4.7.5")
+    seeds = lab.seeds(quick=6, full=20)
     dataset = lab.use(lab.dataset("fashion-mnist", embedded="mnist-5k"))
     x, y = torch.from_numpy(dataset.train.features).float(), torch.from_numpy(dataset.train.targets).long()
-    population = lab.choose(quick=100, full=500)
+    population, batches = lab.choose(quick=100, full=500), lab.choose(quick=50, full=100)
     return lab.observations(
         processes=pd.DataFrame(on_two_processes(lab)),
         strategies=pd.DataFrame(strategies()),
-        variances=pd.DataFrame(
-            row
-            for seed in lab.seeds(quick=6, full=20)
-            for row in variances(x, y, seed, population, lab.choose(quick=50, full=100))
-        ),
+        variances=pd.DataFrame(row for seed in seeds for row in variances(x, y, seed, population, batches)),
     )
 
 
