@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -85,6 +86,7 @@ def test_an_import_of_what_it_lacks_would_be_seen():
 
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+distributions_of = cache(packages_distributions)  # it reads all that is installed
 
 
 def distributions(requirements: list[str]) -> set[str]:
@@ -103,11 +105,10 @@ def undeclared(source: str) -> list[str]:
         elif isinstance(statement, ast.ImportFrom) and not statement.level:
             names.append(statement.module or "")
     packages = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"mlplab"}
-    core, homes = distributions(PROJECT["dependencies"]), packages_distributions()
+    core, homes = distributions(PROJECT["dependencies"]), distributions_of()
     return sorted(package for package in packages if core.isdisjoint(map(str.lower, homes.get(package, []))))
 
 
-@pytest.mark.slow
 def test_a_plain_install_brings_whatever_is_imported():
     """A package that comes along with another today may stay away tomorrow."""
     found = {
