@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
@@ -41,7 +42,7 @@ def each(
 
 def _begin() -> None:
     """A worker computes with one thread, and leaves Ctrl-C to the process that started it."""
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    if "torch" in sys.modules:  # else it reads them, and not all work needs it
+        sys.modules["torch"].set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

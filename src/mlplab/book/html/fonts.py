@@ -13,6 +13,8 @@ from mlplab.errors import import_extra
 LATIN = "".join(map(chr, range(0x20, 0x7F)))
 # What a formula shows: MathML sets a letter alone in italics, which are letters of their own.
 MATH_ITALICS = "".join(map(chr, (*range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C), 0x210E)))
+# Beside what every text needs: figures of one width for tables, and a formula's own letters for indices.
+FEATURES = ("tnum", "ssty")
 # In Chinese these are as wide as a character; the Latin font, which comes first, has narrow ones.
 PUNCTUATION = "U+2014, U+2018-2019, U+201C-201D, U+2026"
 
@@ -90,7 +92,7 @@ def write(font: Font, letters: dict[str, str], folder: Path) -> str:
     options = subset.Options(
         flavor="woff2",
         hinting=False,
-        layout_features=["*"],
+        layout_features=[*subset.Options().layout_features, *FEATURES],
         notdef_outline=True,
         font_number=font.index,
     )
