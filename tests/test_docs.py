@@ -21,6 +21,7 @@ TOOLS = (
 NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?%?")
 
 
+@pytest.mark.slow
 def test_the_programs_of_the_engines_page_run():
     """In a process of its own: one registers a noise."""
     programs = re.findall(

@@ -76,10 +76,12 @@ def imported_by(code: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_numerics_import_nothing_that_a_bare_gpu_machine_lacks():
     assert imported_by(IMPORT_ALL) == []
 
 
+@pytest.mark.slow
 def test_an_import_of_what_it_lacks_would_be_seen():
     with pytest.raises(AssertionError, match="import of jinja2 halted"):
         imported_by(f"{IMPORT_ALL}\nimport jinja2")

@@ -10,6 +10,8 @@ from scipy import stats as scipy_stats
 
 from mlplab import stats
 
+pytestmark = pytest.mark.slow  # thousands of repeats; test_stats.py has the rest
+
 
 def rate_is_at_most(rate: float, hits: np.ndarray) -> bool:
     """Not refuted by the binomial test at .001: a correct method fails once in a thousand seeds."""
@@ -260,7 +262,6 @@ def fold_differences(tables: int, rows: int, folds: int, repeats: int, seed: int
     return np.array(found).T
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("folds", "repeats"), [(5, 1), (5, 10), (10, 10)])
 def test_folds_of_one_table_are_rarely_called_different_where_there_is_no_difference(folds, repeats):
     differences = fold_differences(400, 100, folds, repeats)

@@ -19,6 +19,8 @@ from mlplab.study import Store, run_study
 from .cases import Trainer
 from .worker import LARGE_STUDY, STUDY
 
+pytestmark = pytest.mark.slow
+
 # Wherever these tests found mlplab, installed or not, and the tests themselves.
 FOLDERS = [Path(mlplab.__file__).parents[1], Path(__file__).parents[1]]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, FOLDERS))}
