@@ -64,11 +64,12 @@ def inquiry(number: str, folder: Path) -> Inquiry:
     """What was published, or a small experiment with six seeds whose runs are kept in `folder`."""
     if (held := published(number)) is not None:
         return held.inquiry
-    return conclude(number, _observed(the_answer(number), folder / f"{number}.sqlite"))
+    return conclude(number, _observed(number, folder))
 
 
-def _observed(found: Answer, path: Path) -> Observations:
+def _observed(number: str, folder: Path) -> Observations:
+    found = the_answer(number)
     if not found.trains:
         return found.observe(Lab())
-    with Store(path) as store:
-        return found.observe(Lab("quick", seeds=6, knobs=SMALL.get(path.stem), store=store))
+    with Store(folder / f"{number}.sqlite") as store:
+        return found.observe(Lab("quick", seeds=6, knobs=SMALL.get(number), store=store))

@@ -192,7 +192,8 @@ def test_every_sentence_has_its_numbers_whatever_the_verdicts(number, language, 
 @cache
 def letters_of_figures() -> set[str]:
     """What the fonts of a figure can show. Subscripts such as ᵢ are not among it, and break the printed book."""
-    latin = TTFont(typefaces.home("fontpkg_source_sans_3") / "files/SourceSans3[wght].ttf")
+    package, path = typefaces.SANS
+    latin = TTFont(typefaces.home(package) / path)
     chinese = TTFont(typefaces.home("manimgx_fonts_cjk") / "NotoSansCJK-VF.otf.ttc", fontNumber=2)
     return {chr(code) for font in (latin, chinese) for code in font.getBestCmap()}
 

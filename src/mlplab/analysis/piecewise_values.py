@@ -79,8 +79,9 @@ def gradients(
         if isinstance(step, Affine):
             made = multiply(step.weight, values[step.source])
             made[:, :, 0] += step.bias
-            size = _nothing(made)
-            if not program.exact:
+            if program.exact:
+                size = _nothing(made)
+            else:
                 size = multiply(abs(step.weight), np.abs(values[step.source]))
                 size[:, :, 0] += np.abs(step.bias)
         elif isinstance(step, Sum):

@@ -138,13 +138,13 @@ def ridge_is_posterior_mean(strength: Any) -> Finding:
 # One weight, seen once: y = w + N(0, 1)
 
 
-def log_prior(kind: str, w: float) -> float:
+def log_prior(kind: str, w: Any) -> Any:
     """Standardised priors of one weight, all with variance 1 but the t, which has none."""
     if kind == "normal":
         return -(w**2) / 2
     if kind == "laplace":
         return -math.sqrt(2) * abs(w)
-    return -math.log1p(w**2)  # t with one degree of freedom (Cauchy)
+    return -np.log1p(w**2)  # t with one degree of freedom (Cauchy)
 
 
 @cache
@@ -169,7 +169,7 @@ def posterior_mode(kind: str, y: float) -> float:
     if kind == "laplace":
         return math.copysign(max(abs(y) - math.sqrt(2), 0.0), y)
     grid = np.unique(np.append(np.linspace(-abs(y) - 1, abs(y) + 1, 20001), 0.0))
-    return float(grid[np.argmax(-((y - grid) ** 2) / 2 - np.log1p(grid**2))])
+    return float(grid[np.argmax(-((y - grid) ** 2) / 2 + log_prior(kind, grid))])
 
 
 def mode_is_not_mean(kind: str) -> Finding:

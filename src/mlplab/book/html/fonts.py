@@ -47,7 +47,7 @@ FONTS = (
         "200 900",
         "italic",
     ),
-    Font("Source Sans 3", "fontpkg_source_sans_3", "files/SourceSans3[wght].ttf", "200 900"),
+    Font("Source Sans 3", *typefaces.SANS, "200 900"),
     Font("Source Code Pro", "fontpkg_source_code_pro", "files/SourceCodePro[wght].ttf", "200 900"),
     Font(
         "Source Code Pro",
