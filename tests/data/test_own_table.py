@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,7 @@ def test_a_missing_number_becomes_the_mean_and_a_missing_category_a_value_of_its
     found = own_table(table, Roles("price"), name="t")
     assert found.dataset.in_features == 1 + 4 + 1
     assert (found.dataset.train.features[:, 0] == 0).sum() >= 15
-    assert any("40 missing numbers in 1 columns" in note for note in found.notes)
+    assert any("40 missing numbers in 'area' are" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("kind", ["groups", "time"])
@@ -171,12 +173,16 @@ def test_five_thousand_classes_are_refused():
         ("", "is empty"),
         ("a,b\n", "a header and no rows"),
         ("a,b\n1,2\n1,2,3\n", "line 3 has 3 cells; the header has 2"),
-        ("a,b\n1\n", "line 2 has 1 cells"),
+        ("a,b\n1\n", "line 2 has 1 cell;"),
         ("a,b\n" + "1,2\n" * 20 + "x,2\n" + "1,2\n" * 20, "line 22, column 'a': 'x' is not a number"),
         ('a,b\n"1",2\n' + '1,"two\nlines"\n' * 15 + "x,2\n", "line 33, column 'a'"),
         ("a,\n1,2\n", "column 2 has no name"),
         ("a,a\n1,2\n", "the column 'a' twice"),
         ("a;b\n1;2\n", "separates cells by semicolons"),
+        ("a,b\r1,2\r1\r", "line 3 has 1 cell;"),
+        ("a,b\n1,2\n1.\r5,2\n", "line 3 has 1 cell;"),
+        ('"a\n1",b\n1,2\n1\n', "line 4 has 1 cell; the header has 2"),
+        (f"a,{'x' * 140_000}\n1,2\n", "line 1 is no valid CSV: field larger"),
     ],
 )
 def test_a_bad_file_is_told_with_its_place(tmp_path, text: str, says: str):
@@ -214,3 +220,54 @@ def test_parquet_and_csv_give_the_same_data_set(tmp_path):
     path = written(tmp_path, "no", "broken.parquet")
     with pytest.raises(DataError, match="is no valid Parquet file"):
         read_table(path)
+
+
+def test_old_line_ends_are_read(tmp_path):
+    """Carriage returns alone, as old Macs wrote them, with and without quotation marks."""
+    for table in (houses(), houses().assign(street='a "great", street')):
+        text = table.to_csv(index=False)
+        unix, mac = tmp_path / "unix.csv", tmp_path / "mac.csv"
+        unix.write_bytes(text.encode())
+        mac.write_bytes(text.replace("\n", "\r").encode())
+        pd.testing.assert_frame_equal(read_table(unix), read_table(mac))
+
+
+@pytest.mark.parametrize(
+    ("made", "numbers"),
+    [
+        (lambda x: [Decimal(f"{value:.3f}") for value in x], lambda x: x.round(3)),
+        (lambda x: pd.to_timedelta(x, unit="h"), lambda x: x / 24),
+        (lambda x: [date(2024, 1, 1) + timedelta(int(value)) for value in x], lambda x: x.astype(int)),
+        (lambda x: [time(int(value) % 24) for value in x], lambda x: x.astype(int) % 24),
+    ],
+    ids=["decimal", "duration", "date", "time of day"],
+)
+def test_numbers_of_every_kind_are_numbers(tmp_path, made, numbers):
+    """In a Parquet file and, but for times of a day, in a table that is given as it is."""
+    pytest.importorskip("pyarrow", reason="pyarrow (extra [parquet]) is not installed")
+    table = houses()
+    area = table["area"].abs().to_numpy()
+    expected = own_table(table.assign(area=numbers(area)), Roles("price"), name="t").dataset
+    odd = table.assign(area=made(area))
+    odd.to_parquet(tmp_path / "t.parquet")
+    found = load_own(tmp_path / "t.parquet", Roles("price")).dataset
+    assert np.allclose(found.train.features, expected.train.features, atol=1e-3)
+    if not isinstance(odd["area"].iloc[0], time):
+        given = own_table(odd, Roles("price"), name="t").dataset
+        assert np.allclose(given.train.features, expected.train.features, atol=1e-3)
+
+
+@pytest.mark.parametrize("cell", [[1, 2], {"a": 1}, b"\x80"], ids=["list", "record", "bytes"])
+def test_a_column_that_fits_into_no_cell_is_told_or_left_out(tmp_path, cell):
+    pytest.importorskip("pyarrow", reason="pyarrow (extra [parquet]) is not installed")
+    table = houses().assign(odd=pd.Series([cell] * 200))
+    path = tmp_path / "t.parquet"
+    table.to_parquet(path)
+    with pytest.raises(DataError, match=r"t\.parquet, column 'odd' holds .*--leave-out odd"):
+        load_own(path, Roles("price"))
+    with pytest.raises(InvalidInput, match="column 'odd' must hold numbers"):
+        own_table(table, Roles("price"), name="t")
+    left_out = Roles("price", leave_out=("odd",))
+    plain = own_table(houses(), Roles("price"), name="t").dataset.fingerprint
+    assert load_own(path, left_out).dataset.fingerprint == plain
+    assert own_table(table, left_out, name="t").dataset.fingerprint == plain

@@ -91,6 +91,15 @@ def test_parquet_says_what_csv_says(folder):
     assert packed.p_values == plain.p_values
 
 
+@pytest.mark.parametrize("cell", [[1, 2], {"a": 1}, b"\x80"], ids=["list", "record", "bytes"])
+def test_a_column_that_fits_into_no_cell_is_told_in_one_line_or_ignored(shift_check, folder, cell):
+    mixed(150).assign(odd=pd.Series([cell] * 150)).to_parquet(folder / "a.parquet")
+    status, out, err = shift_check("a.parquet", "a.parquet")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "a.parquet, column 'odd' holds" in err
+    assert shift_check("a.parquet", "a.parquet", "--ignore", "odd")[0] == 0
+
+
 def test_without_pyarrow_parquet_says_what_brings_it(shift_check, folder, monkeypatch):
     mixed(20).to_parquet(folder / "a.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -151,7 +160,7 @@ LINES = {
         r"bad.csv, line 3 is not UTF-8\. Save it as UTF-8",
     ),
     "UTF-16": ("a,b\n1,2\n".encode("utf-16"), r"bad.csv is UTF-16\. Save it as UTF-8"),
-    "cut short": ("a,b\n" + "\n".join(ROWS) + "\n20", r"bad.csv, line 22 has 1 cells; the header has 2"),
+    "cut short": ("a,b\n" + "\n".join(ROWS) + "\n20", r"bad.csv, line 22 has 1 cell; the header has 2"),
     "a row too long": (
         "a,b\n1,2\n3,4,5\n" + "\n".join(ROWS),
         r"bad.csv, line 3 has 3 cells; the header has 2",

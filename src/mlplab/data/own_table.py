@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +90,7 @@ def load_own(path: str | Path, roles: Roles, *, on_stage: OnStage = lambda words
     """
     path = Path(path).expanduser()
     on_stage(f"reading {path.name}", 0.0)
-    table = read_table(path, roles.categorical)
+    table = read_table(path, roles.categorical, roles.leave_out)
 
     def on_encoded(share: float) -> None:
         on_stage(f"encoding {path.name}", 0.5 + share / 2)  # reading takes about as long
@@ -118,6 +118,7 @@ def own_table(
     for option, column in _named(roles):
         if column not in table.columns:
             raise UnknownName(option, column, map(str, table.columns))
+    table = _plain(table, roles.leave_out)
     notes: list[str] = []
     table = _without_gaps(table, roles, notes)
     labels, classes, task = _target(table[roles.target], roles, notes)
@@ -149,6 +150,41 @@ def _named(roles: Roles) -> list[tuple[str, str]]:
     named = [(option, column) for option, column in special if column is not None]
     named += [("--categorical", column) for column in roles.categorical]
     return named + [("--leave-out", column) for column in roles.leave_out]
+
+
+def _plain(table: pd.DataFrame, leave_out: Collection[str]) -> pd.DataFrame:
+    """The table as a file gives it, with rows counted from 0: see `_plain_column`."""
+    table = table.reset_index(drop=True)
+    columns = {name: table[name] for name in table.columns if name not in leave_out}
+    plain = {name: _plain_column(column) for name, column in columns.items()}
+    changed = {name: column for name, column in plain.items() if column is not columns[name]}
+    return table.assign(**changed) if changed else table  # a copy of a large table is dear
+
+
+def _plain_column(column: pd.Series) -> pd.Series:
+    """Durations in days, decimals and other numbers held as objects as numbers, dates as moments.
+
+    Raises InvalidInput for what fits into no cell.
+    """
+    import pandas as pd
+
+    if pd.api.types.is_timedelta64_dtype(column):
+        return column.dt.total_seconds() / 86_400
+    if column.dtype != object:
+        return column
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in ("decimal", "integer", "floating", "mixed-integer-float"):
+        return column.astype(np.float64)
+    if kind in ("date", "datetime"):
+        return pd.to_datetime(column)
+    if kind not in ("string", "boolean", "empty"):
+        for row, cell in enumerate(column):
+            if not (isinstance(cell, str | bool) or pd.api.types.is_number(cell) or cell is None):
+                raise InvalidInput(
+                    f"column {column.name!r}", "must hold numbers, texts, truth values or moments",
+                    f"{cell!r} in row {row + 1:,}", "Leave it out, or spread it over columns",
+                )  # fmt: skip
+    return column
 
 
 def _without_gaps(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
@@ -231,8 +267,9 @@ def _features(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFra
             numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
             if np.isinf(numbers).any():
                 row = int(np.isinf(numbers).argmax())
+                place = f"row {table.index[row] + 1:,}"
                 raise InvalidInput(
-                    f"column {name!r}", "must hold finite numbers", f"{numbers[row]} in row {row + 1}"
+                    f"column {name!r}", "must hold finite numbers", f"{numbers[row]} in {place}"
                 )
             if len(numbers) > 1 and (np.diff(numbers) == 1).all():
                 notes.append(f"{name!r} counts the rows: it is left out")
@@ -255,11 +292,16 @@ def _features(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFra
     }
     if gapped := {name: count for name, count in gaps.items() if count}:
         most = max(gapped, key=lambda name: gapped[name])
+        where = repr(most) if len(gapped) == 1 else f"{len(gapped)} columns (most in {most!r})"
+        verb = "is" if sum(gapped.values()) == 1 else "are"
         notes.append(
-            f"{sum(gapped.values()):,} missing numbers in {len(gapped)} columns (most in {most!r}) are filled with the"
-            " training rows' mean"
+            f"{_counted(sum(gapped.values()), 'missing number')} in {where} {verb} filled with the training rows' mean"
         )
     return frame
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _split(

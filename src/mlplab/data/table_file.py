@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplab.data.table_pieces import table_pieces
+from mlplab.data.table_pieces import explained, table_pieces
 from mlplab.errors import DataError, UnknownName
 
 if TYPE_CHECKING:
@@ -19,17 +19,18 @@ MOSTLY = 0.9
 LOOKED_AT = 5_000  # cells that tell a column of text at once
 
 
-def read_table(path: Path, categorical: Collection[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, categorical: Collection[str] = (), left_out: Collection[str] = ()) -> pd.DataFrame:
     """The table in a file: numbers, truth values, moments, or text, with NaN or None where a cell is missing.
 
     Arguments:
       categorical: columns whose cells are names, whatever they look like.
+      left_out: columns that nobody looks at, as `table_pieces` has them.
 
     Raises DataError for a file that cannot be read, is empty, is no CSV or Parquet, is not UTF-8, has rows of unequal
-    length, a column without a name or twice, or text in a column of numbers; UnknownName for a categorical column that
-    is not there; MissingExtra for Parquet without pyarrow.
+    length, a column without a name or twice, a column of lists or bytes, or text in a column of numbers;
+    UnknownName for a categorical column that is not there; MissingExtra for Parquet without pyarrow.
     """
-    (table,) = table_pieces(path)
+    (table,) = table_pieces(path, left_out=left_out)
     _check_names(path, [str(name) for name in table.columns])
     for name in categorical:
         if name not in table.columns:
@@ -70,16 +71,15 @@ def _typed(path: Path, column: pd.Series) -> pd.Series:
         row = int(bad.to_numpy().argmax())
         good, of = f"{int((present & ~bad).sum()):,}", f"{int(present.sum()):,}"
         raise DataError(
-            f"{path}, line {_line_of(path, row)}, column {column.name!r}: {column.iloc[row]!r} is not a number, as "
+            f"{path}, line {line_of(path, row)}, column {column.name!r}: {column.iloc[row]!r} is not a number, as "
             f"{good} of {of} cells are. Mend it, or say --categorical {column.name}."
         )
     return numbers
 
 
-def _line_of(path: Path, row: int) -> int:
-    """The line on which a row (from 0) ends: a cell in quotation marks may go over several."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
+def line_of(path: Path, row: int) -> int:
+    """The line of a CSV file on which a row (from 0) ends: a cell in quotation marks may go over several."""
+    with path.open(encoding="utf-8-sig", newline="") as file, explained(path, reader := csv.reader(file)):
         next(reader)
         seen = 0
         for cells in reader:

@@ -119,10 +119,15 @@ def check_files(
 
     Raises DataError or InvalidInput for files that cannot be read or do not fit together.
     """
-    first = load(reference, on_share=lambda share: on_stage(f"reading {Path(reference).name}", 0.35 * share))
+    first = load(
+        reference,
+        ignore=ignore,
+        on_share=lambda share: on_stage(f"reading {Path(reference).name}", 0.35 * share),
+    )
     second = load(
         current,
         text_columns=columns.codes(first.frame),
+        ignore=ignore,
         on_share=lambda share: on_stage(f"reading {Path(current).name}", 0.35 + 0.35 * share),
     )
     for name, told in second.mixed.items():

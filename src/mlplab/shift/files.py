@@ -51,38 +51,52 @@ class _Mixed(Exception):
 
 
 def load(
-    path: str | Path, *, text_columns: Collection[str] = (), on_share: OnShare = lambda share: None
+    path: str | Path,
+    *,
+    text_columns: Collection[str] = (),
+    ignore: Collection[str] = (),
+    on_share: OnShare = lambda share: None,
 ) -> Loaded:
     """Read a .csv or .parquet file.
 
     Arguments:
       text_columns: read as text even where they look like numbers.
+      ignore: columns that may hold what fits into no cell, such as lists: missing then.
 
     Raises DataError, naming file, row and column, for a file that is not there, empty, no table, not UTF-8, of rows of
-    different lengths, or with infinite values; MissingExtra for Parquet without pyarrow.
+    different lengths, with infinite values, or with a column of lists or bytes; MissingExtra for Parquet
+    without pyarrow.
     """
     path, mixed = Path(path), {}
     while True:
         try:
-            return _load(path, {*text_columns, *mixed}, mixed, on_share)
+            return _load(path, {*text_columns, *mixed}, ignore, mixed, on_share)
         except _Mixed as found:  # once for each such column
             mixed[found.column] = found.told
 
 
 def pieces(
-    path: str | Path, *, text_columns: Collection[str] = (), on_share: OnShare = lambda share: None
+    path: str | Path,
+    *,
+    text_columns: Collection[str] = (),
+    ignore: Collection[str] = (),
+    on_share: OnShare = lambda share: None,
 ) -> Iterator[pd.DataFrame]:
     """Every row of a file that `load` has read, in order, some at a time. Raises DataError where it has changed."""
-    for piece in table_pieces(Path(path), CHUNK_CELLS, text_columns=text_columns, on_share=on_share):
+    for piece in table_pieces(
+        Path(path), CHUNK_CELLS, text_columns=text_columns, left_out=ignore, on_share=on_share
+    ):
         yield piece.rename(columns=str)
 
 
-def _load(path: Path, text_columns: set[str], mixed: dict[str, str], on_share: OnShare) -> Loaded:
+def _load(
+    path: Path, text_columns: set[str], ignore: Collection[str], mixed: dict[str, str], on_share: OnShare
+) -> Loaded:
     stream = Stream(0, "split", layer=9)
     kinds: dict[str, str] = {}
     kept: list[tuple[pd.DataFrame, np.ndarray]] = []
     hashes, num_rows, limit, bar = [], 0, np.inf, np.inf
-    for chunk in pieces(path, text_columns=text_columns, on_share=on_share):
+    for chunk in pieces(path, text_columns=text_columns, ignore=ignore, on_share=on_share):
         _check_kinds(path, chunk, kinds, num_rows)
         hashes.append(_hashes(chunk))
         limit = min(MAX_ROWS, max(1_000, MAX_CELLS // max(1, chunk.shape[1])))

@@ -73,11 +73,14 @@ def weigh_files(
     """
     if method not in METHODS:
         raise UnknownName("--method", method, METHODS)
-    first = load(source, on_share=lambda share: on_stage(f"reading {Path(source).name}", 0.2 * share))
+    first = load(
+        source, ignore=ignore, on_share=lambda share: on_stage(f"reading {Path(source).name}", 0.2 * share)
+    )
     texts = {str(name) for name in first.frame if tables.is_text(first.frame[name])}
     second = load(
         target,
         text_columns=texts,
+        ignore=ignore,
         on_share=lambda share: on_stage(f"reading {Path(target).name}", 0.2 + 0.2 * share),
     )
     for name in ignore:
@@ -103,7 +106,7 @@ def weigh_files(
     estimator = METHODS[method]().fit(before, now)
     correction = estimator.correction_
     if len(before) < first.num_rows:
-        correction = _every_row(estimator, first, now, texts | set(first.mixed), dates, on_stage)
+        correction = _every_row(estimator, first, now, texts | set(first.mixed), ignore, dates, on_stage)
     told = [*first.notices, *second.notices]
     told += tables.shared_rows(first.hashes, second.hashes, ("source", "target"))
     # Of shared rows the files' own hashes, of all rows, tell more than those of the sample.
@@ -118,6 +121,7 @@ def _every_row(
     source: Loaded,
     now: pd.DataFrame,
     text_columns: set[str],
+    ignore: Collection[str],
     dates: Collection[str],
     on_stage: OnStage,
 ) -> Correction:
@@ -130,6 +134,7 @@ def _every_row(
         for piece in pieces(
             source.path,
             text_columns=text_columns,
+            ignore=ignore,
             on_share=lambda share: on_stage(f"weighing {source.path.name}", 0.7 + 0.3 * share),
         )
     ]
