@@ -100,3 +100,14 @@ def test_figures_of_the_page_on_shift_are_the_measured_ones():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_pipeline_that_is_flushed_is_never_ascribed_to_the_one_that_is_not():
+    """1F1B with a flush is of 2021. PipeDream (2019) has no flush: its gradients are not those of one process."""
+    pages = [
+        *ROOT.glob("docs/*.md"), *ROOT.glob("src/mlplab/**/*.md"), *ROOT.glob("src/mlplab/analysis/*.py"),
+    ]  # fmt: skip
+    text = {path: " ".join(path.read_text("utf-8").split()) for path in pages}
+    assert {path.name for path in pages if re.search(r"Narayanan (et al\.|等) 2019", text[path])} == set()
+    cited = {path.name for path in pages if re.search(r"Narayanan (et al\.|等) 2021, Efficient", text[path])}
+    assert cited >= {"partition.md", "q5_graph_too_large.en.md", "q5_graph_too_large.zh.md", "schedule.py"}

@@ -1,7 +1,8 @@
 """Split a sequential model into K contiguous stages so that the largest is as small as can be.
 
 Sources: the linear partition problem, by dynamic programming (Skiena, The Algorithm Design Manual, section 10.7);
-Huang et al. 2019, GPipe, section 2.1 (stages of balanced cost); Narayanan et al. 2019, PipeDream (1F1B).
+Huang et al. 2019, GPipe, section 2.1 (stages of balanced cost); Narayanan et al. 2021, Efficient
+large-scale language model training on GPU clusters using Megatron-LM, section 2.2 (1F1B with a flush).
 """
 
 from __future__ import annotations

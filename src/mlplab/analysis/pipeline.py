@@ -1,6 +1,7 @@
 """One step of a pipeline for real: each process of a group runs its stage with `torch.distributed.pipelining`.
 
-Sources: Huang et al. 2019, GPipe; Narayanan et al. 2019, PipeDream (1F1B).
+Sources: Huang et al. 2019, GPipe; Narayanan et al. 2021, Efficient large-scale language model training on
+GPU clusters using Megatron-LM, section 2.2 (1F1B with a flush after each batch).
 """
 
 from __future__ import annotations

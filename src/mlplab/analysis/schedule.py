@@ -6,8 +6,9 @@ event is the longest path to it, and nothing is sampled: whole numbers and fract
 
 Links are full duplex, carry one message at a time in each direction, and do not keep a stage from computing.
 
-Sources: Huang et al. 2019, GPipe, section 2.3 (bubble (K-1)/(M+K-1)); Narayanan et al. 2019, PipeDream, section
-3.2 (1F1B); Narayanan et al. 2021, Efficient large-scale training on GPU clusters, section 2.2.
+Sources: Huang et al. 2019, GPipe, section 2.3 (bubble (K-1)/(M+K-1)); Narayanan et al. 2021, Efficient
+large-scale language model training on GPU clusters using Megatron-LM, section 2.2 (1F1B with a flush after
+each batch; PipeDream of 2019 has none, and trains on stale weights).
 """
 
 from __future__ import annotations

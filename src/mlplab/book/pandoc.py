@@ -13,6 +13,7 @@ from functools import cache
 from html import unescape
 from typing import Any
 
+from mlplab.book import latex, mathml
 from mlplab.book.unicode_math import to_unicode
 from mlplab.claims import Language
 from mlplab.errors import InvalidInput, import_extra
@@ -42,7 +43,8 @@ EXERCISE_LINK = re.compile(r"(\d+\.\d+\.\d+)\.html")
 def parse(parts: Mapping[str, str], language: Language) -> tuple[list[int], dict[str, Blocks]]:
     """Texts by name -> pandoc's version and the blocks of each text. All at once: pandoc takes longest to start.
 
-    Raises InvalidInput where a text breaks out of its part, as one with a heading of the first level does.
+    Raises InvalidInput where a text breaks out of its part, as one with a heading of the first level does, and for a
+    formula with a bar that nothing closes.
     """
     markdown = "\n\n".join(f"# {name}\n\n{text}" for name, text in parts.items())
     read = json.loads(_run(markdown, "-f", READERS[language], "-t", "json"))
@@ -51,7 +53,7 @@ def parse(parts: Mapping[str, str], language: Language) -> tuple[list[int], dict
         if block["t"] == "Header" and block["c"][0] == 1:
             found[_text(block["c"][2])] = []
         else:
-            next(reversed(found.values())).append(block)
+            next(reversed(found.values())).append(_with_normal_formulas(block))
     if list(found) != list(parts):
         raise InvalidInput(
             "the text of an answer", f"must keep its sections {', '.join(parts)} apart", list(found)
@@ -91,6 +93,17 @@ def formulas(value: Any) -> list[str]:
     return [value["c"][1]] if value.get("t") == "Math" else formulas(value.get("c"))
 
 
+def _with_normal_formulas(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_normal_formulas(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("t") == "Math":
+        kind, formula = value["c"]
+        return value | {"c": [kind, latex.normal(formula)]}
+    return {name: _with_normal_formulas(item) for name, item in value.items()}
+
+
 def _written(
     version: Sequence[int], texts: Sequence[Mapping[str, Blocks]], form: str, *arguments: str
 ) -> list[dict[str, str]]:
@@ -121,15 +134,17 @@ def _for_a_book(value: Any) -> Any:
     return value
 
 
-def _with_alternatives(markup: str, latex: Sequence[str]) -> str:
-    """The same with the text alternative of each formula, and symbols under the names that they have now."""
+def _with_alternatives(markup: str, alternatives: Sequence[str]) -> str:
+    """The same with the text alternative of each formula, functions as functions, and symbols by today's names."""
     names = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, RENAMED))})(?!\w)")
-    held = iter(latex)
+    held = iter(alternatives)
 
     def spoken(found: re.Match[str]) -> str:
         if found["code"]:
             return found[0]
         formula = names.sub(lambda name: RENAMED[name[0]], found[0])
+        # Words of a text stand in upright("…"); a word alone is the name of a function.
+        formula = re.sub(r'(?<!\()("[A-Za-z]+")', r"op(\1)", formula)
         spoken = json.dumps(to_unicode(next(held)), ensure_ascii=False)
         return f"#{{set math.equation(alt: {spoken}); {formula}}};"
 
@@ -141,16 +156,19 @@ def _with_spoken_formulas(html: str) -> str:
     """The LaTeX of a formula as its text alternative; where it stands in pandoc's output, a search would find it."""
 
     def spoken(match: re.Match[str]) -> str:
-        attributes, body, latex = match.groups()
+        attributes, body, formula = match.groups()
         is_block = 'display="block"' in attributes
         wide = ' tabindex="0"' if is_block else ""
-        made = f'<math{attributes} alttext="{latex.strip().replace(chr(34), "&quot;")}"{wide}>{body}</math>'
+        alternative = formula.strip().replace('"', "&quot;")
+        made = f'<math{attributes} alttext="{alternative}"{wide}>{mathml.mended(body)}</math>'
         # Within a line a formula is not broken: on a phone a long one scrolls by itself.
-        is_long = not is_block and len(to_unicode(unescape(latex))) > LONG
+        is_long = not is_block and len(to_unicode(unescape(formula))) > LONG
         return f'<span class="long" tabindex="0">{made}</span>' if is_long else made
 
-    latex = r'<annotation encoding="application/x-tex">(.*?)</annotation>'
-    return re.sub(rf"<math([^>]*)><semantics>(.*?){latex}</semantics></math>", spoken, html, flags=re.DOTALL)
+    annotation = r'<annotation encoding="application/x-tex">(.*?)</annotation>'
+    return re.sub(
+        rf"<math([^>]*)><semantics>(.*?){annotation}</semantics></math>", spoken, html, flags=re.DOTALL
+    )
 
 
 def _text(inlines: Sequence[Any]) -> str:
