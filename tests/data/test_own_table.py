@@ -118,6 +118,26 @@ def test_a_class_in_disguise_is_told_and_a_strong_feature_is_not():
     assert not any("gives" in note for note in own_table(strong, Roles("price"), name="t").notes)
 
 
+def test_copies_on_both_sides_of_the_split_are_told_with_their_share():
+    """Also where a column counts the rows; not where --groups keeps them together, nor where the target differs."""
+    table = houses().assign(key=np.arange(200))
+    copies = pd.concat([table] * 3, ignore_index=True).assign(row=np.arange(600))
+    (note,) = (
+        note
+        for note in own_table(copies, Roles("price", leave_out=("key",)), name="t").notes
+        if "cell for cell" in note
+    )
+    rows = random_split(600, (360, 120, 120))
+    for part, name in zip(rows[1:], ("validation", "test"), strict=True):
+        count = int(np.isin(part % 200, rows[0] % 200).sum())
+        assert f"{count} of 120 {name} rows ({100 * count / 120:.3g} %)" in note
+    together = own_table(copies, Roles("price", groups="key"), name="t").notes
+    measured = copies.assign(price=np.random.default_rng(1).normal(size=600))
+    again = own_table(measured, Roles("price", leave_out=("key",)), name="t").notes
+    alone = own_table(table, Roles("price"), name="t").notes
+    assert not any("cell for cell" in note for note in (*together, *again, *alone))
+
+
 def test_columns_that_say_nothing_are_left_out_and_said():
     table = houses()
     table["row"] = np.arange(len(table))
@@ -150,7 +170,7 @@ def bad(target="price", **changed) -> tuple[pd.DataFrame, Roles]:
         (lambda: bad(task="clustering"), UnknownName, "'classification', 'regression'"),
         (lambda: bad(groups="street", time="year"), InvalidInput, "cannot both"),
         (lambda: bad(groups="street", leave_out=("street",)), InvalidInput, "another role"),
-        (lambda: bad(time="when", when="soon"), InvalidInput, "numbers or moments"),
+        (lambda: bad(time="when", when="soon"), DataError, "no number and no date"),
         (lambda: bad(groups="kind", kind="one"), DataError, "too few"),
     ],
 )

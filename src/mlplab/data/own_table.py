@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlplab.data.dataset import Dataset, Part, Task
+from mlplab.data.moments import Place, moments, refuse_dates_as_numbers
 from mlplab.data.split import random_split, stratified_split
-from mlplab.data.table_file import read_table
+from mlplab.data.table_file import line_of, read_table
 from mlplab.errors import DataError, InvalidInput, UnknownName
 from mlplab.rng import Stream
 
@@ -95,7 +96,11 @@ def load_own(path: str | Path, roles: Roles, *, on_stage: OnStage = lambda words
     def on_encoded(share: float) -> None:
         on_stage(f"encoding {path.name}", 0.5 + share / 2)  # reading takes about as long
 
-    return own_table(table, roles, name=path.stem, source=path.name, on_encoded=on_encoded)
+    def place(row: int) -> str:
+        is_csv = path.suffix.lower() == ".csv"
+        return f"{path.name}, line {line_of(path, row):,}" if is_csv else f"{path.name}, row {row + 1:,}"
+
+    return own_table(table, roles, name=path.stem, source=path.name, place=place, on_encoded=on_encoded)
 
 
 def own_table(
@@ -104,6 +109,7 @@ def own_table(
     *,
     name: str,
     source: str = "",
+    place: Place = lambda row: f"row {row + 1:,}",
     on_encoded: Callable[[float], None] = lambda share: None,
 ) -> OwnTable:
     """The data set of a table.
@@ -112,8 +118,11 @@ def own_table(
     included; both, and the standardised target of a regression, by the training rows alone. 60 % of the rows train,
     20 % validate, 20 % are kept for the test: at random and by class, or by groups, or in the order of time.
 
+    Arguments:
+      place: where a row (from 0) stands, in the words of an error.
+
     Raises UnknownName for a column that is not there; InvalidInput for a target that is constant, all missing or has
-    too many classes; DataError for too few rows or groups.
+    too many classes; DataError for too few rows or groups, and moments whose order nobody can tell.
     """
     for option, column in _named(roles):
         if column not in table.columns:
@@ -122,9 +131,10 @@ def own_table(
     notes: list[str] = []
     table = _without_gaps(table, roles, notes)
     labels, classes, task = _target(table[roles.target], roles, notes)
-    features = _features(table, roles, notes)
-    rows = _split(table, roles, labels if task == "classification" else None, notes)
+    features = _features(table, roles, notes, place)
+    rows = _split(table, roles, labels if task == "classification" else None, notes, place)
     notes += _giveaways(features.iloc[rows[0]], labels[rows[0]], task)
+    notes += _copies(features, labels, rows)
     encoded = _encoded(features, rows, on_encoded)
     std = None
     if task == "regression":
@@ -176,7 +186,7 @@ def _plain_column(column: pd.Series) -> pd.Series:
     if kind in ("decimal", "integer", "floating", "mixed-integer-float"):
         return column.astype(np.float64)
     if kind in ("date", "datetime"):
-        return pd.to_datetime(column)
+        return pd.to_datetime(column, utc=True)
     if kind not in ("string", "boolean", "empty"):
         for row, cell in enumerate(column):
             if not (isinstance(cell, str | bool) or pd.api.types.is_number(cell) or cell is None):
@@ -248,7 +258,7 @@ def _target(
     return codes.astype(np.int64), tuple(map(str, found)), task
 
 
-def _features(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFrame:
+def _features(table: pd.DataFrame, roles: Roles, notes: list[str], place: Place) -> pd.DataFrame:
     """The columns to predict from, text as text and everything else as float64."""
     import pandas as pd
 
@@ -267,10 +277,8 @@ def _features(table: pd.DataFrame, roles: Roles, notes: list[str]) -> pd.DataFra
             numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
             if np.isinf(numbers).any():
                 row = int(np.isinf(numbers).argmax())
-                place = f"row {table.index[row] + 1:,}"
-                raise InvalidInput(
-                    f"column {name!r}", "must hold finite numbers", f"{numbers[row]} in {place}"
-                )
+                found = f"{numbers[row]} in {place(int(table.index[row]))}"
+                raise InvalidInput(f"column {name!r}", "must hold finite numbers", found)
             if len(numbers) > 1 and (np.diff(numbers) == 1).all():
                 notes.append(f"{name!r} counts the rows: it is left out")
                 continue
@@ -305,14 +313,14 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _split(
-    table: pd.DataFrame, roles: Roles, labels: np.ndarray | None, notes: list[str]
+    table: pd.DataFrame, roles: Roles, labels: np.ndarray | None, notes: list[str], place: Place
 ) -> list[np.ndarray]:
     num = len(table)
     sizes = [num - 2 * round(num * SHARES[1]), round(num * SHARES[1]), round(num * SHARES[1])]
     if roles.groups is not None:
         rows = _by_blocks(_shuffled_codes(table[roles.groups]), num, "--groups", roles.groups)
     elif roles.time is not None:
-        rows = _by_blocks(_moments(table[roles.time]), num, "--time", roles.time)
+        rows = _by_blocks(_moments(table[roles.time], notes, place), num, "--time", roles.time)
         notes.append(f"the split is in the order of {roles.time!r}: the latest rows are the test")
     elif labels is not None:
         return stratified_split(labels, sizes)
@@ -332,15 +340,20 @@ def _shuffled_codes(column: pd.Series) -> np.ndarray:
     return Stream(0, "split").permutation(len(found))[codes]
 
 
-def _moments(column: pd.Series) -> np.ndarray:
+def _moments(column: pd.Series, notes: list[str], place: Place) -> np.ndarray:
     import pandas as pd
 
-    if not pd.api.types.is_numeric_dtype(column):
-        parsed = pd.to_datetime(column, errors="coerce", format="mixed")
-        if (bad := parsed.isna().to_numpy()).any():
-            value = column.iloc[int(bad.argmax())]
-            raise InvalidInput("--time", "must hold numbers or moments", value, "2024-05-31 is one")
-        column = parsed
+    name, owner = column.name, f"--time {column.name!r}"
+
+    def placed(row: int) -> str:
+        return place(int(column.index[row]))
+
+    if pd.api.types.is_numeric_dtype(column):
+        refuse_dates_as_numbers(column, owner, placed)
+    elif not pd.api.types.is_datetime64_any_dtype(column):
+        column, order = moments(column, owner, placed)
+        if order:
+            notes.append(f"{name!r} is read as {order}: in no other order is every cell a date")
     return pd.factorize(column, sort=True)[0]
 
 
@@ -395,6 +408,32 @@ def _encoded(
             done += len(encoded[some])
             on_encoded(done / len(features))
     return parts
+
+
+def _copies(features: pd.DataFrame, target: np.ndarray, rows: Sequence[np.ndarray]) -> list[str]:
+    """How many rows of the other parts a model has seen in training, target and all."""
+    import pandas as pd
+
+    hashes = pd.util.hash_pandas_object(
+        features.assign(**{_unused(features): target}), index=False
+    ).to_numpy()
+    told, num_copies = [], 0
+    for name, part in zip(("validation", "test"), rows[1:], strict=True):
+        if count := int(np.isin(hashes[part], hashes[rows[0]]).sum()):
+            told.append(f"{count:,} of {len(part):,} {name} rows ({100 * count / len(part):.3g} %)")
+            num_copies += count
+    if not told:
+        return []
+    stand = "stands" if num_copies == 1 else "stand"
+    return [
+        f"{' and '.join(told)} also {stand} in the training part, cell for cell: a model has seen their answers. Remove"
+        " copies, or say --groups with a column that is equal for all copies of a row"
+    ]
+
+
+def _unused(features: pd.DataFrame) -> str:
+    """A name that no column has."""
+    return "-".join(map(str, features.columns)) + "-"
 
 
 def _giveaways(features: pd.DataFrame, target: np.ndarray, task: Task) -> list[str]:
