@@ -285,8 +285,8 @@ X, Y = torch.randn(8, 4), torch.zeros(8, dtype=torch.long)
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda m: curvature(m, (X, Y[:3]), functional.cross_entropy), "must have shapes that fit"),
-        (lambda m: curvature(m, (X[:, :2], Y), functional.cross_entropy), "must have shapes that fit"),
+        (lambda m: curvature(m, (X, Y[:3]), functional.cross_entropy), "must run on what the model returns"),
+        (lambda m: curvature(m, (X[:, :2], Y), functional.cross_entropy), "must accept its input"),
         (lambda m: curvature(m, (X[:0], Y[:0]), functional.cross_entropy), "must not be empty"),
         (lambda m: curvature(m, (X * torch.nan, Y), functional.cross_entropy), "must be finite"),
         (lambda m: curvature(m, X, functional.cross_entropy), r"must be \(inputs, targets\)"),

@@ -316,7 +316,7 @@ def test_too_few_examples_are_said_not_guessed() -> None:
         (lambda m, x, y: diagnose(m, (x, y), functional.cross_entropy, learning_rate=-1), "must be positive"),
         (lambda m, x, y: diagnose(m, (x[:0], y[:0]), functional.cross_entropy), "must not be empty"),
         (lambda m, x, y: diagnose(m, (x * torch.nan, y), functional.cross_entropy), "must be finite"),
-        (lambda m, x, y: diagnose(m, (x[:, :2], y), functional.cross_entropy), "must have shapes that fit"),
+        (lambda m, x, y: diagnose(m, (x[:, :2], y), functional.cross_entropy), "must accept its input"),
         (lambda m, x, y: diagnose(nn.BatchNorm1d(12), (x, y), functional.cross_entropy), "needs a Linear"),
         (lambda m, x, y: diagnose(nn.Flatten(), (x, y), functional.cross_entropy), "requires_grad"),
     ],

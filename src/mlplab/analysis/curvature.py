@@ -23,6 +23,8 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
 
 from mlplab import stats
+from mlplab.analysis.model_copy import refuse_scripts
+from mlplab.analysis.model_failure import model_failures
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.rng import Stream
 from mlplab.study.plots import PALETTE
@@ -50,6 +52,7 @@ class LossOnBatch:
     """
 
     def __init__(self, model: nn.Module, batch: Batch, loss: Loss) -> None:
+        refuse_scripts(model)
         self.model, self.loss = model, loss
         self.inputs, self.targets = _checked_batch(batch)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -72,16 +75,10 @@ class LossOnBatch:
     def __call__(self, *parameters: Tensor) -> Float[Tensor, ""]:
         buffers = {name: b.clone() for name, b in self.model.named_buffers()}
         state = buffers | dict(zip(self.names, parameters, strict=True))
-        try:
-            output = torch.func.functional_call(self.model, state, self.inputs)
+        inputs = tuple(x.clone() for x in self.inputs)  # a forward may write over what it is given
+        with model_failures(self.model):
+            output = torch.func.functional_call(self.model, state, inputs)
             value = self.loss(output, self.targets)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            if isinstance(error, InvalidInput | NotImplementedError) or "not implemented" in str(error):
-                raise
-            line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            shapes = [tuple(x.shape) for x in (*self.inputs, self.targets)]
-            rule = f"must have shapes that fit the model and the loss ({line.rstrip('.')})"
-            raise InvalidInput("batch", rule, shapes) from error
         if not isinstance(value, Tensor) or value.numel() != 1:
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise InvalidInput("loss", "must return a scalar tensor", got, "Use reduction='mean'")
@@ -108,7 +105,7 @@ def hessian(model: nn.Module, batch: Batch, loss: Loss) -> LinearOperator:
 
 def _hessian(function: LossOnBatch) -> LinearOperator:
     parameters = tuple(p.clone().requires_grad_() for p in function.parameters)
-    with twice_differentiable(), torch.enable_grad():
+    with twice_differentiable(), torch.enable_grad(), model_failures(function.model):
         value = function(*parameters)
         gradients = named_derivative(torch.autograd.grad)(
             value, parameters, create_graph=True, allow_unused=True, materialize_grads=True
@@ -119,7 +116,7 @@ def _hessian(function: LossOnBatch) -> LinearOperator:
         vectors = function.unflatten(vector.reshape(-1))
         if not curved:
             return np.zeros(function.num_parameters)
-        with twice_differentiable():
+        with twice_differentiable(), model_failures(function.model):
             columns = named_derivative(torch.autograd.grad)(
                 [gradients[i] for i in curved],
                 parameters,
@@ -364,7 +361,7 @@ def curvature(
 def gradient(function: LossOnBatch) -> tuple[Tensor, ...]:
     """The gradient of the loss, a tensor for each parameter; zeros for one that the loss does not touch."""
     parameters = tuple(p.clone().requires_grad_() for p in function.parameters)
-    with torch.enable_grad():
+    with torch.enable_grad(), model_failures(function.model):
         return torch.autograd.grad(
             function(*parameters), parameters, allow_unused=True, materialize_grads=True
         )

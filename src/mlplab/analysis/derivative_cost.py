@@ -25,6 +25,7 @@ from mlplab.analysis.curvature import (
     named_derivative,
     twice_differentiable,
 )
+from mlplab.analysis.model_failure import model_failures
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.rng import Stream
 from mlplab.study.plots import PALETTE
@@ -113,6 +114,8 @@ def derivative_cost(model: nn.Module, batch: Batch, loss: Loss, *, num_rounds: i
             job()  # once before the clock runs
             how[name] = "measured"
         except (RuntimeError, NotImplementedError, InvalidInput) as error:
+            if name == "gradient":
+                raise  # all others are told as multiples of it
             how[name] = f"not possible: {str(error).strip().splitlines()[0]}"
             del jobs[name]
     seconds = pd.DataFrame(
@@ -155,7 +158,7 @@ def _units(function: LossOnBatch) -> Iterator[tuple[Tensor, ...]]:
 def reverse_over_reverse(function: LossOnBatch, vector: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     parameters = tuple(p.detach().requires_grad_() for p in function.parameters)
     options: dict[str, Any] = {"allow_unused": True, "materialize_grads": True}
-    with twice_differentiable(), torch.enable_grad():
+    with twice_differentiable(), torch.enable_grad(), model_failures(function.model):
         value = function(*parameters)
         gradients = torch.autograd.grad(value, parameters, create_graph=True, **options)
         pairs = [(g, v) for g, v in zip(gradients, vector, strict=True) if g.requires_grad]
@@ -167,7 +170,7 @@ def reverse_over_reverse(function: LossOnBatch, vector: tuple[Tensor, ...]) -> t
 
 def forward_over_reverse(function: LossOnBatch, vector: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     slopes = torch.func.grad(function, argnums=tuple(range(len(vector))))
-    with twice_differentiable(), warnings.catch_warnings():
+    with twice_differentiable(), warnings.catch_warnings(), model_failures(function.model):
         # PyTorch's own: loading its forward derivatives calls a function that it has deprecated.
         warnings.filterwarnings("ignore", message=".*torch.jit.script", category=DeprecationWarning)
         return torch.func.jvp(slopes, function.parameters, vector)[1]

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from mlplab.analysis.curvature import Batch, Loss, LossOnBatch, gradient, hessian, spectrum_edges
+from mlplab.analysis.model_failure import model_failures
 from mlplab.analysis.module_kinds import CONVOLUTIONS, LAYERS
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.study.plots import PALETTE
@@ -233,7 +234,8 @@ def _look(model: nn.Module, function: _Steady) -> list[_Layer]:
     if not layers:
         raise InvalidInput("model", "needs a Linear, convolution or recurrent layer", type(model).__name__)
     outputs = [layer.output for layer in layers if layer.output.requires_grad]
-    gradients = iter(torch.autograd.grad(value, [*outputs, *parameters], allow_unused=True))
+    with model_failures(model):
+        gradients = iter(torch.autograd.grad(value, [*outputs, *parameters], allow_unused=True))
     for layer in layers:
         g = next(gradients) if layer.output.requires_grad else None
         layer.gradient = None if g is None else _units_last(layer.module, g)

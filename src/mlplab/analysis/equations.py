@@ -7,7 +7,6 @@ Sources: Zhang et al., Dive into Deep Learning, section 4.7; Rumelhart, Hinton a
 
 from __future__ import annotations
 
-import copy
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from torch import nn
 from mlplab.analysis.activation_formulas import CONSTANTS, FORMULAS, SYMBOLS, bind, derivative, latex, on_grid
 from mlplab.analysis.elementwise import resolve
 from mlplab.analysis.formula import Formula, applied, scaled, symbol
+from mlplab.analysis.model_copy import copied
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.rng import Stream
 from mlplab.study.plots import PALETTE
@@ -138,6 +138,10 @@ def _layers(model: nn.Module) -> list[nn.Module]:
     if not isinstance(layers[0], nn.Linear):
         raise InvalidInput("equations model", "must begin with a Linear layer", type(layers[0]).__name__)
     sizes = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    for layer in sizes:
+        if "weight" in vars(layer):  # no parameter, but computed by torch.nn.utils.weight_norm and the like
+            hint = "Take the weight normalisation off first"
+            raise InvalidInput("equations model", "must have weights of its own", "a computed weight", hint)
     for before, after in itertools.pairwise(sizes):
         if before.out_features != after.in_features:
             got = f"{before.out_features} into {after.in_features}"
@@ -151,7 +155,7 @@ class _Program:
     """Lines of (phase, left side, formula) in the order of computation; `legend` explains letters and functions."""
 
     def __init__(self, layers: list[nn.Module], loss: str, weight_decay: float) -> None:
-        self.layers = [copy.deepcopy(layer).double().eval() for layer in layers]
+        self.layers = [copied(layer).double().eval() for layer in layers]
         self.loss, self.weight_decay = loss, weight_decay
         self.lines: list[tuple[str, str, Formula]] = []
         self.legend: list[str] = []

@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mlplab.analysis.model_copy import refuse_scripts
+from mlplab.analysis.model_failure import said
 from mlplab.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
@@ -66,11 +68,14 @@ def load_model(name: str, *, trust: bool = False, fake: bool = False) -> nn.Modu
     for part in attribute.split("."):
         if not hasattr(factory, part):
             names = [
-                key for key, value in vars(factory).items() if callable(value) and not key.startswith("_")
+                key
+                for key in dir(factory)
+                if not key.startswith("_") and callable(getattr(factory, key, None))
             ]
             raise UnknownName(f"factory in {place}", part, names)
         factory = getattr(factory, part)
     if isinstance(factory, nn.Module):
+        refuse_scripts(factory)
         return factory
     if not callable(factory):
         raise InvalidInput(
@@ -79,11 +84,12 @@ def load_model(name: str, *, trust: bool = False, fake: bool = False) -> nn.Modu
     try:
         with torch.device("meta") if fake else nullcontext():
             model = factory()
-    except Exception as error:
-        rule = f"must return a module when it is called without arguments ({_line(error)})"
+    except (Exception, SystemExit) as error:
+        rule = f"must return a module when it is called without arguments ({said(error)})"
         raise InvalidInput(f"factory {name}", rule, type(error).__name__) from error
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"factory {name}", "must return a torch.nn.Module", type(model).__name__)
+    refuse_scripts(model)
     return model
 
 
@@ -191,10 +197,8 @@ def _module(place: str) -> ModuleType:
         raise InvalidInput(
             f"module {place}", f"imports {missing!r}, which is not installed", place
         ) from error
-    except Exception as error:
-        raise InvalidInput(
-            f"module {place}", f"must import ({_line(error)})", type(error).__name__
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise InvalidInput(f"module {place}", f"must import ({said(error)})", type(error).__name__) from error
 
 
 def _exported(path: Path, *, trust: bool) -> nn.Module:

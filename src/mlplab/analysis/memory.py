@@ -9,7 +9,6 @@ Chen et al. 2016, Training deep nets with sublinear memory cost, arXiv:1604.0617
 
 from __future__ import annotations
 
-import copy
 import itertools
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 
 from mlplab.analysis.allocator import peak_bytes
 from mlplab.analysis.batch import as_batch
+from mlplab.analysis.model_copy import copied
+from mlplab.analysis.model_failure import model_failures
 from mlplab.analysis.step import Loss, OptimizerFactory, Role, Step, fake_step, loss_value, run_step
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.study.plots import PALETTE
@@ -310,11 +311,11 @@ def _measured(
 ) -> Measured:
     if any(t.device.type == "meta" for t in (*model.parameters(), *model.buffers())):
         raise InvalidInput("measure", "needs a model with its weights", "one on the meta device")
-    net = copy.deepcopy(model)
+    net = copied(model)
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     given = tuple(_real(x, device) for x in batch)
     aims = None if targets is None else _real(targets, device)
-    step = run_step(copy.deepcopy(model), given, aims, loss, optimizer=make)
+    step = run_step(copied(model), given, aims, loss, optimizer=make)
     resident = sum(step.bytes_by_role().values())
     update = make(p for p in net.parameters() if p.requires_grad) if make else None
 
@@ -324,7 +325,8 @@ def _measured(
             update.step()
 
     net.train()
-    once()
+    with model_failures(net):
+        once()
     net.zero_grad(set_to_none=True)
     return Measured(step.saved_bytes, resident + peak_bytes(once, device))
 

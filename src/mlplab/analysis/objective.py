@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
+from mlplab.analysis.model_output import prediction_of
 from mlplab.analysis.step import Loss
 from mlplab.errors import InvalidInput, UnknownName
 
@@ -21,25 +21,21 @@ LOSSES: dict[str, Any] = {
 
 
 def named_loss(name: str) -> Loss | None:
-    """The loss of that name; None for "mean", which needs no targets. Raises UnknownName."""
+    """The loss of that name, on `prediction_of` an output; None for "mean", without targets. Raises UnknownName."""
     if name not in LOSSES:
         raise UnknownName("--loss", name, list(LOSSES))
-    return LOSSES[name]
+    function = LOSSES[name]
+    return None if function is None else lambda output, targets: function(prediction_of(output), targets)
 
 
 def targets_like(name: str, output: Any) -> Tensor | None:
     """Targets for an output, of which only the shape matters: classes 0 on axis 1, or zeros.
 
-    Raises InvalidInput where the model returns several tensors, or no axis of classes.
+    Raises InvalidInput as `prediction_of`, and where there is no axis of classes.
     """
     if name == "mean":
         return None
-    leaves = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
-    if len(leaves) != 1:
-        raise InvalidInput(
-            "--loss", "needs a model that returns one tensor", f"{len(leaves)} tensors", "Take mean"
-        )
-    found = leaves[0]
+    found = prediction_of(output)
     if name != "cross_entropy":
         return torch.zeros_like(found)
     if found.ndim < 2:
@@ -59,6 +55,6 @@ def random_targets(name: str, output: Any) -> Tensor:
     if like is None:
         return torch.zeros(1)
     if name == "cross_entropy":
-        return torch.randint(output.shape[1], like.shape, generator=generator)
+        return torch.randint(prediction_of(output).shape[1], like.shape, generator=generator)
     drawn = torch.randn(like.shape, generator=generator)
     return (drawn > 0).float() if name == "bce_with_logits" else drawn

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mlplab.analysis.model_failure import model_failures, said
 from mlplab.analysis.schedule import ScheduleName, Time, Timeline, peak_microbatches, simulate
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.study.plots import PALETTE
@@ -303,11 +304,9 @@ def _run(name: str, layer: nn.Module, x: Tensor, tape: _Tape, *, needs_grad: boo
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         try:
             y = layer(entry)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InvalidInput(
-                f"layer {name!r}", f"must accept its input ({line})", tuple(x.shape)
-            ) from error
+        except (Exception, SystemExit) as error:
+            rule = f"must accept its input ({said(error)})"
+            raise InvalidInput(f"layer {name!r}", rule, tuple(x.shape)) from error
     if not isinstance(y, Tensor):
         raise InvalidInput(f"layer {name!r}", "must return one tensor", type(y).__name__)
     if not torch.isfinite(y).all():
@@ -327,7 +326,8 @@ def _time(layer: nn.Module, x: Tensor, repeats: int, *, needs_grad: bool) -> tup
         seed = torch.ones_like(y)
         before = _now(x)
         if y.requires_grad:
-            torch.autograd.grad(y, wanted, seed, allow_unused=True)
+            with model_failures(layer):
+                torch.autograd.grad(y, wanted, seed, allow_unused=True)
         forward.append(middle - start)
         backward.append(_now(x) - before)
     return statistics.median(forward), statistics.median(backward)

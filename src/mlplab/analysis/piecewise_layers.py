@@ -6,7 +6,6 @@ connections. Anything else is refused by name. Weights become float64, or fracti
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from scipy import sparse
 from torch import fx, nn
 from torch.nn import functional as F
 
+from mlplab.analysis.model_copy import copied
 from mlplab.analysis.piecewise_activation import Kinked, pieces
 from mlplab.analysis.tracing import reason
 from mlplab.errors import InvalidInput
@@ -114,7 +114,7 @@ def read(net: nn.Module | Callable, shape: tuple[int, ...], *, exact: bool, owne
         net = nn.Sequential(net)  # fx looks into the module it is given
     try:
         traced = fx.symbolic_trace(net)
-    except Exception as error:  # whatever the user's forward raises on a symbolic tensor
+    except (Exception, SystemExit) as error:  # whatever the user's forward raises on a symbolic tensor
         raise InvalidInput(owner, "needs a network that torch.fx can trace", reason(error)) from error
     with torch.no_grad():
         return _Reader(traced, shape, exact, owner).program()
@@ -323,7 +323,7 @@ def _matrix(
     module: Any, shape: tuple[int, ...], exact: bool, owner: str, where: str
 ) -> tuple[Any, np.ndarray, tuple[int, ...]]:
     """Matrix, bias and output shape. A convolution or pooling is applied to each unit vector in turn."""
-    module = copy.deepcopy(module).double().cpu()
+    module = copied(module).double().cpu()
     size = int(np.prod(shape))
     bias_of = getattr(module, "bias", None)
     if isinstance(module, nn.Linear) and len(shape) == 1:

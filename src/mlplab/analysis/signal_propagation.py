@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from mlplab import stats
 from mlplab.analysis.mean_field import gaussian_mean, gradient_gain
-from mlplab.analysis.module_kinds import LAYERS, without_noise
+from mlplab.analysis.model_failure import model_failures
+from mlplab.analysis.model_output import tensors_in
+from mlplab.analysis.module_kinds import LAYERS, seen_output, without_noise
 from mlplab.analysis.step import fake_output
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.study.plots import PALETTE
@@ -140,29 +141,30 @@ def _measured(model: nn.Module, inputs: Tensor) -> tuple[list[str], tuple[list[f
     names = {module: name or type(module).__name__ for name, module in model.named_modules()}
     seen: list[tuple[nn.Module, Tensor]] = []
 
-    def keep(module: nn.Module, given: Any, output: Any) -> Tensor | None:
-        value = output[0] if isinstance(output, tuple) else output
-        if isinstance(value, Tensor):  # not so for a packed sequence
+    def keep(module: nn.Module, given: Any, output: Any) -> Any:
+        value, passed_on = seen_output(output)
+        if value is not None:
             seen.append((module, value))
-        # A copy goes on: an activation that works in place must not write over what was seen.
-        return value.clone() if value is output else None
+        return passed_on
 
     hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, LAYERS)]
     try:
-        with torch.enable_grad():
-            output = model(inputs)
+        with torch.enable_grad(), model_failures(model):
+            output = model(inputs.clone())  # it may write over them
     finally:
         for hook in hooks:
             hook.remove()
-    ends = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.requires_grad]
+    ends = [x for x in tensors_in(output) if x.requires_grad]
     calls = Counter(module for module, _ in seen)
     places = [(module, value) for module, value in seen if calls[module] == 1 and value.requires_grad]
     if not places or not ends:
         rule = "needs a Linear, convolution or recurrent layer that leads to its output"
         raise InvalidInput("signal_propagation model", rule, type(model).__name__)
-    gradients = torch.autograd.grad(
-        ends[0], [v for _, v in places], torch.randn_like(ends[0]), allow_unused=True, materialize_grads=True
-    )
+    seed = torch.randn_like(ends[0])
+    with model_failures(model):
+        gradients = torch.autograd.grad(
+            ends[0], [v for _, v in places], seed, allow_unused=True, materialize_grads=True
+        )
     squares = [
         [float(x.detach().double().pow(2).mean()) for x in part]
         for part in ([v for _, v in places], gradients)

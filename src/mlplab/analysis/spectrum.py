@@ -26,6 +26,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from mlplab.analysis.model_copy import refuse_scripts
+from mlplab.analysis.model_failure import model_failures
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.study.plots import PALETTE
 
@@ -267,16 +269,13 @@ def _outputs(model: nn.Module, x: Tensor, watched: dict[nn.Module, str]) -> list
             # A copy: ReLU(inplace=True) may write over what came before.
             seen.append((module, value.clone()))
 
+    refuse_scripts(model)
     hooks = [module.register_forward_hook(keep) for module in watched]
     # Copies of parameters and buffers: nothing of the model's own is touched.
     state = {k: v.detach().clone() for k, v in (*model.named_parameters(), *model.named_buffers())}
     try:
-        with torch.enable_grad():
-            torch.func.functional_call(model, state, (x,))
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        line = str(error).strip().splitlines()[0]
-        rule = f"must fit the model, an example at a time ({line.rstrip('.')})"
-        raise InvalidInput("jacobian_spectrum.inputs", rule, tuple(x.shape)) from error
+        with torch.enable_grad(), model_failures(model):
+            torch.func.functional_call(model, state, (x.clone(),))  # no leaf: it may be written over
     finally:
         for hook in hooks:
             hook.remove()

@@ -7,14 +7,13 @@ of each storage says when its memory is free again. The same watch on real tenso
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +29,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from mlplab.analysis.allocator import kernel_bytes
+from mlplab.analysis.model_copy import copied
+from mlplab.analysis.model_failure import model_failures, place_of
+from mlplab.analysis.model_output import tensors_in
 from mlplab.errors import InvalidInput
 
 Role = Literal["parameter", "buffer", "input", "target", "optimizer state", "saved", "gradient", "temporary"]
@@ -212,7 +214,7 @@ def loss_value(output: Any, targets: Tensor | None, loss: Loss | None) -> Tensor
 
 def mean_of(output: Any, targets: Tensor | None = None) -> Tensor:
     """The mean of all numbers that a model returns: of several tensors, the mean of their means."""
-    numbers = [x for x in tree_leaves(output) if isinstance(x, Tensor) and x.is_floating_point()]
+    numbers = [x for x in tensors_in(output) if x.is_floating_point()]
     if not numbers:
         raise InvalidInput("model", "must return a tensor of real numbers", type(output).__name__)
     return torch.stack([x.float().mean() for x in numbers]).mean() if len(numbers) > 1 else numbers[0].mean()
@@ -220,16 +222,19 @@ def mean_of(output: Any, targets: Tensor | None = None) -> Tensor:
 
 def _on_fakes(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
     """A copy whose parameters and buffers are fake: nothing is allocated, whatever the model's size."""
+
+    def fake(tensor: Tensor) -> Tensor:
+        with mode:
+            return _fake(tensor)
+
     memo: dict[int, Any] = {}
-    with mode:
-        for tensor in (*model.parameters(), *model.buffers()):
-            if nn.parameter.is_lazy(tensor):
-                raise InvalidInput("model", "must have its weights", "a lazy parameter", "Run it once first")
-            fake = _fake(tensor)
-            if isinstance(tensor, nn.Parameter):
-                fake = nn.Parameter(fake, requires_grad=tensor.requires_grad)
-            memo[id(tensor)] = fake
-    return copy.deepcopy(model, memo)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if nn.parameter.is_lazy(tensor):
+            raise InvalidInput("model", "must have its weights", "a lazy parameter", "Run it once first")
+        memo[id(tensor)] = fake(tensor)
+        if isinstance(tensor, nn.Parameter):
+            memo[id(tensor)] = nn.Parameter(memo[id(tensor)], requires_grad=tensor.requires_grad)
+    return copied(model, memo=memo, replace=fake)
 
 
 def _fake(x: Any) -> Any:
@@ -237,6 +242,9 @@ def _fake(x: Any) -> Any:
         return x
     device = "cpu" if x.device.type == "meta" else x.device
     return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=device)
+
+
+_UNFOLLOWED = DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException
 
 
 class _Watch(TorchDispatchMode):
@@ -381,8 +389,8 @@ class _Watch(TorchDispatchMode):
         if self.phase != "forward":  # recomputed by a checkpoint
             return
         path, *_ = self._stack.pop()
-        for leaf in tree_leaves(output):
-            if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
+        for leaf in tensors_in(output):
+            if leaf.grad_fn is not None:
                 self._label(leaf.grad_fn, path)
         self.path = self._stack[-1][0] if self._stack else ""
 
@@ -402,58 +410,18 @@ class _Watch(TorchDispatchMode):
         """One line: which operation cannot be followed, or which layer does not accept its input."""
         said = logging.getLogger("torch._subclasses.fake_tensor")
         level = said.level
-        with ExitStack() as stack:
-            said.setLevel(logging.CRITICAL)  # it logs what it raises, and we say it in one line
-            stack.callback(said.setLevel, level)
-            running: list[_Running] = []  # the innermost last
-            for path, module in self.net.named_modules():
-                enter = functools.partial(self._arrive, running, path)
-                for hook in (
-                    module.register_forward_pre_hook(enter),
-                    module.register_forward_hook(lambda *_: running.pop() and None),
-                ):
-                    stack.callback(hook.remove)
-            try:
+        said.setLevel(logging.CRITICAL)  # it logs what it raises, and we say it in one line
+        try:
+            with model_failures(self.net):
                 yield
-            except (
-                DataDependentOutputException,
-                DynamicOutputShapeException,
-                UnsupportedOperatorException,
-            ) as error:
-                op = getattr(error, "func", None) or str(error).splitlines()[0]
-                where = f" in {running[-1].named}" if running else ""
-                rule = f"must not depend on the numbers of a tensor (operation {op}{where})"
-                raise InvalidInput("model", rule, type(error).__name__) from error
-            except InvalidInput:
+        except InvalidInput as error:
+            cause = error.__cause__
+            if not isinstance(cause, _UNFOLLOWED):
                 raise
-            except (
-                RuntimeError,
-                ValueError,
-                IndexError,
-                TypeError,
-                AssertionError,
-                NotImplementedError,
-            ) as error:
-                line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-                if not running:
-                    rule = f"must run on what the model returns ({line})"
-                    raise InvalidInput("loss or backward", rule, type(error).__name__) from error
-                here = running[-1]
-                raise InvalidInput(here.named, f"must accept its input ({line})", here.shapes) from error
-
-    @staticmethod
-    def _arrive(running: list[_Running], path: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        shapes = [tuple(x.shape) for x in tree_leaves(inputs) if isinstance(x, Tensor)]
-        running.append(_Running(path, type(module).__name__, shapes))
-
-
-class _Running(NamedTuple):
-    """A module that runs. It holds no tensor, which would then stay alive."""
-
-    path: str
-    kind: str
-    shapes: list[tuple[int, ...]]
-
-    @property
-    def named(self) -> str:
-        return f"layer {self.path!r} ({self.kind})" if self.path else f"model ({self.kind})"
+            op = getattr(cause, "func", None) or str(cause).splitlines()[0]
+            place = place_of(cause, self.net)
+            where = f" in {place.named}" if place else ""
+            rule = f"must not depend on the numbers of a tensor (operation {op}{where})"
+            raise InvalidInput("model", rule, type(cause).__name__) from cause
+        finally:
+            said.setLevel(level)

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from mlplab.analysis.model_output import tensors_in
 from mlplab.analysis.symmetry_flow import Flow
 from mlplab.analysis.symmetry_space import Piece, Space
 from mlplab.analysis.symmetry_trace import arguments, traced
-from mlplab.errors import import_extra
+from mlplab.errors import InvalidInput, import_extra
 from mlplab.study.plots import GREY, PALETTE
 
 if TYPE_CHECKING:
@@ -259,5 +259,8 @@ def _exchange(space: Space, pieces: list[Piece], order: Tensor) -> None:
 
 
 def _outputs(flow: Flow) -> Float64[Tensor, "number"]:
-    leaves = pytree.tree_leaves(flow.graph_module(*flow.inputs))
-    return torch.cat([leaf.flatten().double() for leaf in leaves if isinstance(leaf, Tensor)])
+    inputs = (x.clone() if isinstance(x, Tensor) else x for x in flow.inputs)  # it may write over them
+    found = [leaf.flatten().double() for leaf in tensors_in(flow.graph_module(*inputs))]
+    if not found:
+        raise InvalidInput("symmetry model", "must return a tensor", "none")
+    return torch.cat(found)

@@ -80,7 +80,7 @@ class Flow(fx.Interpreter):
                 self.run(*inputs)
         except InvalidInput:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             line = " ".join(str(error).split("\n\nWhile executing")[0].split())
             rule = "must run on the batch in float64"
             raise InvalidInput("symmetry model", rule, line, "Is the batch of the right shape?") from error

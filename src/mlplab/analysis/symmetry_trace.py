@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from mlplab.analysis.model_copy import copied
 from mlplab.analysis.tracing import reason
 from mlplab.errors import InvalidInput
 
@@ -46,19 +46,19 @@ def traced(model: nn.Module, batch: Tensor | tuple[Any, ...]) -> fx.GraphModule:
     for x in batch if isinstance(batch, tuple) else (batch,):
         if isinstance(x, Tensor) and (not x.numel() or not torch.isfinite(x).all()):
             raise InvalidInput("symmetry batch", "must be finite and not empty", f"shape {tuple(x.shape)}")
-    copied = copy.deepcopy(model).cpu().double()
-    for parameter in copied.parameters():
+    net = copied(model).cpu().double()
+    for parameter in net.parameters():
         parameter.data = parameter.data.contiguous()
-    copied.train()  # so that functional dropout shows in the graph
+    net.train()  # so that functional dropout shows in the graph
     try:
-        if is_leaf(copied):
+        if is_leaf(net):
             drawn = fx.Graph()
             inputs = [drawn.placeholder(f"x{index}") for index in range(len(arguments(batch)))]
             drawn.output(drawn.call_module("model", tuple(inputs)))
-            graph = fx.GraphModule({"model": copied}, drawn)
+            graph = fx.GraphModule({"model": net}, drawn)
         else:
-            graph = fx.GraphModule(copied, _Tracer().trace(copied))
-    except Exception as error:
+            graph = fx.GraphModule(net, _Tracer().trace(net))
+    except (Exception, SystemExit) as error:
         rule = "must be traceable by torch.fx"
         raise InvalidInput("symmetry model", rule, reason(error), "See docs/symmetry.md") from error
     return graph.eval()
