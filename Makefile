@@ -28,7 +28,7 @@ evidence: .venv/.answer  ## run an exercise at full size and write evidence/EX.j
 	@.venv/bin/mlplab publish $(EX) $(ARGS)
 
 test: .venv/.test  ## every test that is not marked slow or gpu
-	@$(VENV_PYTHON) -m pytest -n $(JOBS) -m "not slow and not gpu" $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not gpu" $(ARGS)
 
 # pytest's exit status 5: no test is marked slow.
 slow: .venv/.test  ## the tests marked slow
@@ -101,7 +101,7 @@ endif
 constraints:  ## resolve constraints.txt anew: the newest versions but for torch
 	@rm -rf build/constraints
 	@"$(or $(PYTHON),python3.11)" -m venv build/constraints
-	@build/constraints/bin/python -m pip install -q torch==$(TORCH) -e '.[book,graph,lint,parquet,ray,shift,test,tune,web]'
+	@build/constraints/bin/python -m pip install -q torch==$(TORCH) -e '.[book,graph,lint,parquet,ray,shift,test,tune]'
 	@{ sed '/^$$/q' constraints.txt; \
 	   build/constraints/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+.*//'; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt && rm -rf build/constraints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ _REAL_DATA = os.environ.get("MLPLAB_DATA")
 
 
 def _set_own_folders(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
     monkeypatch.setenv("MLPLAB_CACHE", str(home / ".cache" / "mlplab"))
@@ -32,17 +34,22 @@ def _set_own_folders(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_folders_of_shared_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fixtures of a module or a session are made before those of a test: they too stay out of the user's home."""
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
+    """Empty homes, one after the other. Those that pytest makes are numbered by a look at all before.
+
+    Fixtures of a module or a session are made before those of a test: they get the first one.
+    """
+    folder = tmp_path_factory.mktemp("homes")
+    paths = (folder / str(number) for number in itertools.count())
     with pytest.MonkeyPatch.context() as monkeypatch:
-        _set_own_folders(monkeypatch, tmp_path_factory.mktemp("home"))
-        yield
+        _set_own_folders(monkeypatch, next(paths))
+        yield paths
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_folders(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty home and cache, and no MLPLAB_DATA: no test reads or writes what the user has on the machine."""
-    _set_own_folders(monkeypatch, tmp_path_factory.mktemp("home"))
+    _set_own_folders(monkeypatch, next(homes))
 
 
 @pytest.fixture

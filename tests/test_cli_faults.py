@@ -97,6 +97,7 @@ def test_law_6_one_line_for_a_full_disk():
     assert "disk" in err
 
 
+@pytest.mark.slow
 def test_law_6_one_line_where_a_figure_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     process = start("answer", "4.1.1", env=os.environ | {"MLPLAB_CACHE": str(tmp_path / "file" / "cache")})
@@ -110,7 +111,7 @@ def test_law_6_one_line_where_a_figure_cannot_be_written(tmp_path):
 SHOWN = ["data", "show", "digits", "--json"]
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], SHOWN], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["list"], SHOWN], ids=" ".join)
 def test_a_reader_who_leaves_is_no_error(arguments):
     reads, writes = os.pipe()
     os.close(reads)

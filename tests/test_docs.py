@@ -92,14 +92,12 @@ def test_a_tools_page_runs_as_written_and_shows_what_comes(page: str, tmp_path: 
         assert masked(done.stdout) == masked(output), words
 
 
-def test_figures_of_the_page_on_shift_are_the_measured_ones():
+def test_figures_of_the_page_on_shift_are_the_measured_ones(monkeypatch):
     """`python benchmarks/shift.py page` writes them."""
-    code = (
-        "import sys; sys.path.insert(0, 'benchmarks'); import shift; "
-        "text = shift.PAGE.read_text('utf-8'); assert shift.filled(text) == text"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    page = runpy.run_path(str(ROOT / "benchmarks/shift.py"))
+    text = page["PAGE"].read_text(encoding="utf-8")
+    assert page["filled"](text) == text
 
 
 def test_the_pipeline_that_is_flushed_is_never_ascribed_to_the_one_that_is_not():

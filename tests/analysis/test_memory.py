@@ -128,7 +128,9 @@ def test_frozen_parameters_have_no_gradient_and_no_state():
     assert {row.name: row.gradients for row in found.modules}["0"] == 0
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet", pytest.param("encoder", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lenet", "encoder"))]
+)
 def test_the_largest_batch_fits_and_one_more_does_not(name: str):
     model, x = made(name)
     budget = 3 * memory(model, x).training.peak

@@ -302,6 +302,18 @@ CASES = [
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
 
+# For laws of who is trained beside whom, of chunks, of rounding and of the store: each part of a
+# training once. The others differ from these in one elementwise function, in one number, or in the
+# way two of these meet. test_cases.py says which features must be here.
+STRUCTURAL = """dropout dropout_by_layer gaussian_dropout shot_noise centred_dropout noise_by_layer
+start_without_bias_deep lsuv_deep prelu_beside_relu_adam batch_norm_adam float64 bfloat16
+regression_linear_full_batch batch_divides_the_data batch_larger_than_the_data absolute_error huber
+clip_adam clip_prelu_momentum_decay_l1 lars_nesterov_decay_l1 lamb_decay_l1_dropout
+schedule_step_warmup_momentum schedule_cosine_warmup_adamw_decay l1_proximal_adam_schedule
+elastic_net_proximal_momentum prior_student_t_adam prior_normal_decay_l1
+weighted_label_smoothing_dropout patience_2_every_2_norm_prelu_noise probes_clip_decay
+probes_deep_norm_noise keep_weights everything""".split()
+
 
 def largest_difference(a: Result, b: Result) -> float:
     """The largest difference between two runs' numbers: weights, also those kept, extras, metrics and curves."""

@@ -20,7 +20,7 @@ from mlplab.spec import (
     Training,
 )
 
-from .cases import BY_NAME, CASES, dataset
+from .cases import BY_NAME, CASES, STRUCTURAL, Case, dataset
 
 SETTINGS = [case.setting for case in CASES]
 
@@ -123,6 +123,34 @@ patience+evaluate_every probes+clip probes+decay probes+dropout probes+dropconne
 @pytest.mark.parametrize("pair", PAIRS)
 def test_features_that_meet_have_a_case(pair):
     assert any(set(pair.split("+")) <= _has(setting) for setting in SETTINGS)
+
+
+def _parts(case: Case) -> set[str]:
+    """What `_has` names, and what a run is made of besides."""
+    setting, training = case.setting, case.setting.training
+    size = training.batch_size
+    found = _has(setting) | {pair for pair in PAIRS if set(pair.split("+")) <= _has(setting)}
+    found |= {f"{len(setting.model.hidden_sizes)} hidden layers", training.precision}
+    found |= {setting.optimizer.schedule.kind, *training.probes}
+    found.add("one batch" if size is None or size >= 90 else f"equal batches: {90 % size == 0}")
+    present = {
+        "weighted": case.weighted,
+        "start": setting.model.start is not None,
+        "lsuv": any(i.kind == "lsuv" for i in setting.model.initializations),
+        "label smoothing": training.label_smoothing > 0,
+        "kept weights": bool(training.keep_weights),
+        "nesterov": setting.optimizer.nesterov,
+        "noises of several kinds": len(set(setting.noises)) > 2,
+    }
+    return found | {name for name, is_there in present.items() if is_there}
+
+
+def test_structural_cases_have_every_part_of_a_training():
+    """Apart from the case that has everything at once, in which one part could hide another."""
+    assert "everything" in STRUCTURAL
+    parts = {case.name: _parts(case) for case in CASES if case.name != "everything"}
+    structural = {name: parts[name] for name in STRUCTURAL if name != "everything"}
+    assert set().union(*structural.values()) == set().union(*parts.values())
 
 
 def test_some_cases_have_weights_of_examples():

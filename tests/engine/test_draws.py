@@ -18,7 +18,8 @@ from mlplab.engine.reference import train_one
 from mlplab.rng import Stream, words
 from mlplab.spec import MLP, Activation, Initialization, Noise, Setting, Start
 
-from .cases import BY_NAME, CASES, dataset
+from .cases import BY_NAME, dataset
+from .test_stacked import structural_cases_at_once
 
 # Pairing: runs of one seed see the same order and the same bits, whatever their setting
 
@@ -43,7 +44,7 @@ def _spied(monkeypatch, trainer, run, data) -> set[tuple]:
     return seen
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@structural_cases_at_once
 def test_both_trainers_draw_from_the_same_streams(monkeypatch, case):
     """The order is named by (seed, epoch), the noise by (seed, layer, update), the start by (seed, layer)."""
     run, data, setting = case.run(7), case.data(), case.setting

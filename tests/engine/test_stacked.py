@@ -17,9 +17,15 @@ from mlplab.engine.stacked import Models
 from mlplab.rng import Stream
 from mlplab.spec import Initialization, Noise, Optimizer, Penalty, Run, Schedule
 
-from .cases import BY_NAME, CASES, dataset, largest_difference, weight_difference
+from .cases import BY_NAME, CASES, STRUCTURAL, dataset, largest_difference, weight_difference
 
 all_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+structural_cases = pytest.mark.parametrize("case", [BY_NAME[name] for name in STRUCTURAL], ids=STRUCTURAL)
+structural_cases_at_once = pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=() if c.name in STRUCTURAL else pytest.mark.slow) for c in CASES],
+    ids=[case.name for case in CASES],
+)
 
 # Rounding (1e-16; 1e-7) grows over some ten updates to 1e-14 (1e-6); a wrong term in an update shows at 1e-4.
 ROUNDING = {"float64": 1e-10, "float32": 1e-5}
@@ -93,7 +99,7 @@ def test_stacked_equals_reference(case):
     assert largest_difference(readable(run, data), expected) <= 1e-10
 
 
-@all_cases
+@structural_cases_at_once
 def test_mixed_precision_equals_reference(case):
     run, data = case.run(precision="bfloat16"), case.data()
     expected, fast = train_one(run, data), solo(run, data)
@@ -103,17 +109,36 @@ def test_mixed_precision_equals_reference(case):
 
 
 @all_cases
-@pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_training_together_changes_no_member(case, precision):
-    """Membership (law 1): alone, in a pool of seven, and in that pool in another order."""
+def test_training_together_changes_no_member(case):
+    """Membership (law 1): alone, in a pool of seven, and in that pool in another order.
+
+    Two of the seven are also trained alone: the case's own run, and one without its start.
+    """
+    check_membership(case, "float64", trained_alone=(2, 5))
+
+
+@structural_cases_at_once
+def test_training_together_changes_no_member_in_float32(case):
+    check_membership(case, "float32", trained_alone=(2, 5))
+
+
+@pytest.mark.slow
+@structural_cases
+def test_training_together_changes_none_of_seven_members(case):
+    check_membership(case, "float32", trained_alone=range(7))
+
+
+def check_membership(case, precision, trained_alone) -> None:
     runs, data = pool(case, precision), case.data()
     assert len({group_key(run, data) for run in runs}) == 1, "one group: they are trained together"
     assert len(set(runs)) == 7
     order = np.random.default_rng(0).permutation(7)
     shuffled = dict(zip(order, results([runs[i] for i in order], data), strict=True))
     together = results(runs, data)
-    for i, run in enumerate(runs):
-        alone = solo(run, data)
+    for i in range(7):
+        assert weight_difference(together[i], shuffled[i]) <= ROUNDING[precision]
+    for i in trained_alone:
+        alone = solo(runs[i], data)
         assert weight_difference(alone, together[i]) <= ROUNDING[precision]
         assert weight_difference(alone, shuffled[i]) <= ROUNDING[precision]
 

@@ -18,7 +18,7 @@ from mlplab.knobs import turn
 from mlplab.study import Arm, Progress, Store, Study, run_study
 
 from .cases import BY_NAME, largest_difference, weight_difference
-from .test_stacked import all_cases, pool, results
+from .test_stacked import pool, results, structural_cases
 
 SAME = 1e-10
 
@@ -37,7 +37,7 @@ def is_any_worker_alive() -> bool:
     return any(thread.name == WORKER_NAME for thread in threading.enumerate())
 
 
-@all_cases
+@structural_cases
 @pytest.mark.usefixtures("two_threads")
 def test_two_threads_change_nothing_but_rounding(case):
     """Law 1, for everything the engine trains: seven runs in two chunks side by side, and in one."""
@@ -49,7 +49,7 @@ def test_two_threads_change_nothing_but_rounding(case):
     assert max(map(weight_difference, spread, results(runs, data))) <= SAME
 
 
-@all_cases
+@structural_cases
 def test_a_study_that_was_stopped_goes_on_to_the_same_results(case, tmp_path):
     """Resume (law 5): what was kept is not trained again, the rest as it would have been."""
     members, data = pool(case, "float64")[1:4], case.data()

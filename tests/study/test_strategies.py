@@ -198,7 +198,9 @@ def test_a_search_in_which_everything_diverges_says_so(name):
         _ = bench.winner
 
 
-@every_strategy
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "hyperband")) for n in STRATEGIES]
+)
 def test_a_space_with_few_settings_is_searched_and_left(name):
     space = Space(Setting(), learning_rate="0.001,0.01,0.1,1")
     bench = searched(name, Problem(), budget=100, space=space)

@@ -67,6 +67,7 @@ CONSTANTS = {  # Klambauer et al. 2017, to the digits in which their code gives 
 }
 
 
+@cache
 def derivative(pieces: Pieces, by: sp.Symbol = X) -> Pieces:
     """The derivative of each piece, by SymPy; quotients of polynomials are factored."""
     found = [(sp.diff(piece, by), end) for piece, end in pieces]

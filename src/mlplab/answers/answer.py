@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words
@@ -53,7 +53,6 @@ class Answer:
     tables: Callable[[Observations, Language], Sequence[Table]] = lambda observations, language: ()
     facts: Callable[[Observations], Mapping[str, Any]] = no_facts
     vary: str = ""
-    _by_name: dict[str, Claim] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [claim.name for claim in self.claims]

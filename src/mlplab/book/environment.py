@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "statsmodels", "sympy")
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "sympy")
 
 
 def environment() -> dict[str, object]:

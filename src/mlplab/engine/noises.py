@@ -203,8 +203,3 @@ def noise_of(noises: list[Noise], dtype: torch.dtype, device: torch.device | str
         for name in names
     }
     return KINDS[kind](options, dtype)
-
-
-def dropout_scale(rate: float) -> float:
-    """What survivors of dropout are multiplied by, exactly."""
-    return LEVELS / (LEVELS - min(round(rate * LEVELS), LEVELS - 1))

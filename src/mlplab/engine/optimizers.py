@@ -39,7 +39,6 @@ class StackedOptimizer:
         self.steps_per_epoch, self.epochs = steps_per_epoch, settings[0].training.epochs
         first = settings[0].optimizer
         self.kind, self.nesterov = first.kind, first.nesterov
-        self.decouples = self.kind in ("adamw", "lamb")
         self.base_rate = self._numbers(lambda s: s.optimizer.learning_rate)
         self.has_schedule = any(
             s.optimizer.schedule.kind != "constant" or s.optimizer.schedule["warmup"] for s in settings
