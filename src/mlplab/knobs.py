@@ -60,10 +60,7 @@ def _named(kind: type[_N]) -> Callable[[str], tuple[_N, ...]]:
     """Reads `tanh`, `normal(std=0.1)`, or several of them parted by commas."""
 
     def read(text: str) -> tuple[_N, ...]:
-        calls = [
-            re.fullmatch(r"(\w+)(?:\(([^()\[\]]*)\))?", item.strip())
-            for item in re.split(r",(?![^(]*\))", text)
-        ]
+        calls = [re.fullmatch(r"(\w+)(?:\(([^()\[\]]*)\))?", item) for item in _parted(text, ",")]
         if not all(calls):
             raise ValueError(text)
         return tuple(kind(call[1], **_options(call[2] or "")) for call in calls if call)
@@ -186,6 +183,37 @@ def written(value: Any) -> str:
     if isinstance(value, float):
         return written_number(value)
     return "none" if value is None else str(value)
+
+
+def levels(name: str, text: str) -> list[str]:
+    """The levels of a knob as a person types them, for every command and file.
+
+    Parted by commas, or by bars where a level has commas of its own; what stands in brackets is one level.
+
+    >>> levels("dropout", "0, 0.2"), levels("initialization", "normal(mean=0,std=0.1),linear")
+    (['0', '0.2'], ['normal(mean=0,std=0.1)', 'linear'])
+    >>> levels("hidden_sizes", "[64,32],[16]"), levels("hidden_sizes", "64,32|16")
+    (['[64,32]', '[16]'], ['64,32', '16'])
+
+    Raises InvalidInput for a level that is empty.
+    """
+    found = _parted(text, "|" if "|" in text else ",")
+    if not all(found):
+        example = KNOBS[name].example if name in KNOBS else "0"
+        raise InvalidInput(f"levels of {name}", "must not be empty", text, f"Write {name}={example}|...")
+    return found
+
+
+def _parted(text: str, by: str) -> list[str]:
+    """What stands between the signs `by` that are in no brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == by and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
 
 
 def _read(name: str, knob: Knob, text: str) -> Any:

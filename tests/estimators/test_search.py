@@ -119,6 +119,92 @@ def test_several_scores_a_callable_refit_and_none(digits):
         MLPSearchCV(BASE, {"alpha": [1e-4, 1.0]}, cv=2, scoring=list(scoring)[:1], refit=True).fit(*digits)
 
 
+def two_scores(model, x, y):
+    return {"m1": model.score(x, y), "m2": -float(np.log(model.predict_proba(x)).std())}
+
+
+def no_second_fold(model, x, y):
+    if len(y) == 97:
+        raise RuntimeError("boom")
+    return model.score(x, y)
+
+
+def no_second_fold_of_two(model, x, y):
+    return {"m1": no_second_fold(model, x, y), "m2": 1.0}
+
+
+FOLDS = [(np.arange(200, 400), np.r_[0:100]), (np.arange(0, 200), np.r_[203:300])]
+
+
+@pytest.mark.filterwarnings("ignore:Scoring failed", "ignore:One or more of the")
+@pytest.mark.parametrize(
+    ("scoring", "refit"),
+    [
+        (two_scores, "m2"),
+        (no_second_fold, True),
+        ({"good": "accuracy", "bad": no_second_fold}, "good"),
+        (["accuracy", "neg_log_loss"], "neg_log_loss"),
+        ("roc_auc_ovr", True),
+    ],
+    ids=["callable of two", "failing", "one of two failing", "list", "name"],
+)
+def test_any_scoring_gives_what_grid_search_gives(digits, scoring, refit):
+    """One table, one best setting, with `error_score` in the fold and metric that failed."""
+    options = {"cv": FOLDS, "scoring": scoring, "refit": refit, "error_score": -7.0}
+    options["return_train_score"] = True
+    ours, theirs = (
+        s(BASE, {"alpha": [1e-4, 1.0]}, **options).fit(*digits) for s in (MLPSearchCV, GridSearchCV)
+    )
+    assert list(ours.cv_results_) == list(theirs.cv_results_)
+    for name, values in theirs.cv_results_.items():
+        if name.startswith(("split", "mean_t", "std_t")):
+            np.testing.assert_allclose(ours.cv_results_[name], values, atol=0.01)
+    assert ours.multimetric_ == theirs.multimetric_
+    assert ours.best_index_ == theirs.best_index_
+    assert ours.best_score_ == pytest.approx(theirs.best_score_, abs=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the")
+def test_a_scorer_that_fails_is_warned_of_and_raises_where_that_is_asked_for(digits):
+    for scoring in (no_second_fold, {"bad": no_second_fold}):
+        options = {"cv": FOLDS, "scoring": scoring, "refit": False}
+        with pytest.warns(UserWarning, match="Scoring failed") as caught:
+            found = MLPSearchCV(BASE, {"alpha": [1e-4]}, **options).fit(*digits)
+        assert sum("boom" in str(one.message) for one in caught) == 1
+        (mean,) = (v for name, v in found.cv_results_.items() if name.startswith("mean_test"))
+        assert np.isnan(mean).all()
+        with pytest.raises(RuntimeError, match="boom"):
+            MLPSearchCV(BASE, {"alpha": [1e-4]}, error_score="raise", **options).fit(*digits)
+
+
+@pytest.mark.filterwarnings("ignore:Scoring failed", "ignore:One or more of the")
+def test_what_fails_as_a_whole_has_the_error_score_in_each_metric(digits):
+    grid = {"learning_rate_init": [0.1, 1e30]}
+    base = MLPClassifier((6,), solver="sgd", max_iter=2, random_state=0)
+    with pytest.warns(FitFailedWarning):
+        diverged = MLPSearchCV(base, grid, cv=2, scoring=two_scores, refit="m1", num_seeds=2).fit(*digits)
+    failed = MLPSearchCV(BASE, {"alpha": [1e-4]}, cv=FOLDS, scoring=no_second_fold_of_two, refit="m2").fit(
+        *digits
+    )
+    for metric in ("m1", "m2"):
+        assert np.isnan(diverged.cv_results_[f"mean_test_{metric}"]).tolist() == [False, True]
+        assert np.isnan(diverged.cv_results_[f"split0_seed1_test_{metric}"]).tolist() == [False, True]
+        assert np.isnan(failed.cv_results_[f"split1_test_{metric}"]).all()
+    with pytest.raises(ValueError, match="all 2 diverged"):
+        MLPSearchCV(base, {"learning_rate_init": [1e30]}, cv=2).fit(*digits)
+
+
+def test_a_scorer_sees_the_frame_that_was_given(digits):
+    frame = pd.DataFrame(digits[0], columns=[f"pixel {i}" for i in range(64)])
+
+    def share(model, x, y):
+        assert list(x) == list(frame)
+        return float((model.predict(x) == y).mean())
+
+    found = MLPSearchCV(BASE, {"alpha": [1e-4]}, cv=2, scoring=share).fit(frame, digits[1])
+    assert np.isfinite(found.best_score_)
+
+
 def test_any_cv_and_groups(digits):
     x, y = digits
     groups = np.arange(len(y)) % 4

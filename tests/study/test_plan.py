@@ -9,7 +9,10 @@ import pytest
 from mlplab.cli.studies import read_levels
 from mlplab.data.own_table import Roles
 from mlplab.errors import DataError, InvalidInput, MLPLabError, UnknownName
+from mlplab.spec import MLP, Activation, Initialization, Setting
+from mlplab.study.design import factorial
 from mlplab.study.plan import Plan
+from mlplab.study.space import Space
 
 GOOD = """
 [data]
@@ -78,3 +81,44 @@ def test_levels_that_cannot_be_read(text: str):
         read_levels([text])
     with pytest.raises(InvalidInput, match="once"):
         read_levels(["dropout=0", "dropout=1"])
+
+
+SYNTAXES = {
+    "commas": ("dropout", "0, 0.2,0.5", [(0.0,), (0.2,), (0.5,)]),
+    "bars": ("hidden_sizes", "64,32|16", [(64, 32), (16,)]),
+    "square brackets": ("hidden_sizes", "[64,32],[16]", [(64, 32), (16,)]),
+    "round brackets": ("hidden_sizes", "(64,32),(16)", [(64, 32), (16,)]),
+    "brackets and bars": ("hidden_sizes", "[64,32]|16", [(64, 32), (16,)]),
+    "one in brackets": ("dropout", "[0.2,0.5],0", [(0.2, 0.5), (0.0,)]),
+    "options": ("initialization", "normal(mean=0,std=0.1),linear",
+                [(Initialization("normal", mean=0, std=0.1),), (Initialization("linear"),)]),
+    "options and bars": ("activation", "elu(alpha=0.5),relu|tanh", None),
+    "names": ("activation", "relu,tanh", [(Activation("relu"),), (Activation("tanh"),)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_levels_are_written_in_one_way_for_compare_study_and_tune(tmp_path, syntax: str):
+    name, text, levels = SYNTAXES[syntax]
+    base = Setting(MLP((8, 8)))
+    from_file = read(tmp_path, GOOD.replace("hidden_sizes = [[8], [8, 4]]", f'{name} = "{text}"').replace(
+        "dropout = [0, 0.5]", ""))  # fmt: skip
+    of_file, typed = (
+        factorial(base, **{name: plan[name]}) for plan in (from_file.vary, read_levels([f"{name}={text}"]))
+    )
+    searched = Space(base, **{name: text}).dimensions[name]
+    assert of_file == typed
+    assert [arm.levels[name] for arm in typed] == list(searched.levels)
+    if levels is not None:
+        assert list(searched.levels) == levels
+
+
+@pytest.mark.parametrize("text", ["0,,0.5", "0|", ",0", "[],"])
+def test_an_empty_level_is_refused_everywhere(tmp_path, text: str):
+    for door in (
+        lambda: read_levels([f"dropout={text}"]),
+        lambda: Space(Setting(), dropout=text),
+        lambda: read(tmp_path, GOOD.replace("dropout = [0, 0.5]", f'dropout = "{text}"')),
+    ):
+        with pytest.raises(InvalidInput, match="levels of dropout must not be empty"):
+            door()

@@ -207,18 +207,16 @@ def export(
 
 def read_levels(vary: list[str] | None) -> dict[str, list[Any]]:
     """`dropout=0,0.2` or `hidden_sizes=64|64,32` as levels. Raises InvalidInput."""
-    import re
+    from mlplab.knobs import levels
 
     found: dict[str, list[Any]] = {}
     for text in vary or []:
-        key, equals, levels = (part.strip() for part in text.partition("="))
-        if not (key and equals and levels):
+        key, equals, given = (part.strip() for part in text.partition("="))
+        if not (key and equals and given):
             raise InvalidInput("--vary", "must be KEY=LEVELS", text, "Write --vary dropout=0,0.2,0.5")
         if key in found:
             raise InvalidInput("--vary", "must name each factor once", key)
-        # Not the commas of normal(mean=0,std=1).
-        parts = levels.split("|") if "|" in levels else re.split(r",(?![^(]*\))", levels)
-        found[key] = [part.strip() for part in parts]
+        found[key] = levels(key, given)
     return found
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
-from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
+from sklearn.model_selection._validation import _score
 from sklearn.neural_network import MLPClassifier as SklearnClassifier
 from sklearn.neural_network import MLPRegressor as SklearnRegressor
-from sklearn.utils import get_tags
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.validation import indexable
 
 from mlplab import engine
@@ -43,8 +44,8 @@ class MLPSearchCV(GridSearchCV):
       num_seeds: each setting is trained with so many seeds on each fold: `random_state`, and those that follow. All
         settings share them. A fold's score is the mean over its seeds; `cv_results_` also has
         `split0_seed0_test_score` and so on.
-      scoring, cv, refit, return_train_score, error_score: as `GridSearchCV` has them. A training that diverged has the
-        score `error_score`.
+      scoring, cv, refit, return_train_score, error_score: as `GridSearchCV` has them. A training that diverged, and a
+        fold whose scorer fails, has the score `error_score`, and a warning says so.
       n_jobs, verbose, pre_dispatch: taken, and of no effect: chunks go to torch's threads.
 
     After `fit`: `best_params_`, `best_score_`, `best_index_`, `best_estimator_` (one of ours), `cv_results_`,
@@ -80,31 +81,28 @@ class MLPSearchCV(GridSearchCV):
         if isinstance(self.num_seeds, bool) or not isinstance(self.num_seeds, int) or self.num_seeds < 1:
             raise InvalidInput("MLPSearchCV.num_seeds", "must be a whole number, at least 1", self.num_seeds)
         base = own(self.estimator)
-        scoring = cast(Any, self.scoring)
-        scorer: Any = check_scoring(base, scoring)
-        is_multiple = not callable(scoring) and not isinstance(scoring, str | None)
-        if is_multiple:
-            names: Any = scoring
-            self._check_refit_for_multimetric(list(names))
+        scorer, metric = self._get_scorers()
         X, y, groups = indexable(X, y, groups)
         x, targets = base.examples(X, y)
-        y = np.asarray(y)
         candidates = list(ParameterGrid(self.param_grid))
         for params in candidates:
             _refuse_unknown(base, params)
         asked: Any = self.cv
-        cv: Any = check_cv(asked, y, classifier=base.loss == "cross_entropy")
+        cv: Any = check_cv(asked, np.asarray(y), classifier=base.loss == "cross_entropy")
         self.n_splits_ = cv.get_n_splits(x, y, groups)
         splits = list(cv.split(x, y, groups))
         if not splits or not candidates:
             raise ValueError("No fits were performed. Was the CV iterator or the grid empty?")
         fitted = self._fitted(base, candidates, splits, x, targets)
-        out = self._scored(fitted, scorer, splits, x, y)
+        out = self._scored(fitted, scorer, splits, X, y)
         self._put_together(candidates, out)
-        self.scorer_ = scorer._scorers if is_multiple else scorer
-        self.multimetric_ = is_multiple
-        metric = self.refit if is_multiple else "score"
-        if self.refit or not is_multiple:
+        self.scorer_ = getattr(scorer, "_scorers", scorer)
+        # Only its result tells whether a callable has several scores.
+        self.multimetric_ = isinstance(out[0][0][0]["test_scores"], dict)
+        if callable(self.scoring) and self.multimetric_:
+            self._check_refit_for_multimetric(out[0][0][0]["test_scores"])
+            metric = self.refit
+        if self.refit or not self.multimetric_:
             self.best_index_ = self._select_best_index(self.refit, metric, self.cv_results_)
             if not callable(self.refit):
                 self.best_score_ = self.cv_results_[f"mean_test_{metric}"][self.best_index_]
@@ -174,8 +172,8 @@ class MLPSearchCV(GridSearchCV):
         fitted: Sequence[Sequence[Sequence[tuple[Perceptron, float] | None]]],
         scorer: Any,
         splits: Sequence[tuple[np.ndarray, np.ndarray]],
-        x: np.ndarray,
-        y: np.ndarray,
+        x: Any,
+        y: Any,
     ) -> list[list[list[dict[str, Any]]]]:
         """What `_format_results` takes, by candidate, fold and seed."""
         num_diverged = sum(one is None for folds in fitted for seeds in folds for one in seeds)
@@ -184,6 +182,11 @@ class MLPSearchCV(GridSearchCV):
             if self.error_score == "raise":
                 raise InvalidInput(
                     "error_score", f"is 'raise', and {num_diverged} of {total} trainings", "diverged"
+                )
+            if num_diverged == total:
+                remedy = "Lower learning_rate_init"
+                raise InvalidInput(
+                    "MLPSearchCV", "needs a training that ends", f"all {total} diverged", remedy
                 )
             warnings.warn(
                 f"{num_diverged} of {total} trainings diverged; their score is {self.error_score}. Lower"
@@ -197,32 +200,28 @@ class MLPSearchCV(GridSearchCV):
             for seeds, (train, test) in zip(folds, splits, strict=True):
                 rows.append([self._score(one, scorer, x, y, train, test) for one in seeds])
             found.append(rows)
+        _fill(list(itertools.chain.from_iterable(itertools.chain.from_iterable(found))), self.error_score)
         return found
 
     def _score(
         self,
         one: tuple[Perceptron, float] | None,
         scorer: Any,
-        x: np.ndarray,
-        y: np.ndarray,
+        x: Any,
+        y: Any,
         train: np.ndarray,
         test: np.ndarray,
     ) -> dict[str, Any]:
         row: dict[str, Any] = {"fit_error": None, "fit_time": 0.0, "score_time": 0.0}
         parts = {"test_scores": test} | ({"train_scores": train} if self.return_train_score else {})
         if one is None:
-            names = (
-                None if callable(self.scoring) or isinstance(self.scoring, str | None) else list(self.scoring)
-            )
-            lost = self.error_score if names is None else dict.fromkeys(names, self.error_score)
-            return row | dict.fromkeys(parts, lost)
+            return row | dict.fromkeys(parts, self.error_score)
         model, row["fit_time"] = one
         started = time.perf_counter()
-        names_in = vars(model).pop("feature_names_in_", None)  # folds are plain arrays
         for part, rows in parts.items():
-            row[part] = scorer(model, x[rows], y[rows])
-        if names_in is not None:
-            vars(model)["feature_names_in_"] = names_in
+            some = (_safe_indexing(x, rows), _safe_indexing(y, rows))
+            error_score: Any = self.error_score  # where the scorer fails, with scikit-learn's warning
+            row[part] = _score(model, *some, scorer, None, error_score)
         row["score_time"] = time.perf_counter() - started
         return row
 
@@ -232,11 +231,12 @@ class MLPSearchCV(GridSearchCV):
         """`cv_results_`: a fold's score is the mean over its seeds."""
         folds = [_mean([seeds[s] for s in range(len(seeds))]) for rows in out for seeds in rows]
         results = self._format_results(list(candidates), self.n_splits_, folds)
-        if self.num_seeds > 1 and not isinstance(folds[0]["test_scores"], dict):
-            for fold in range(self.n_splits_):
-                for seed in range(self.num_seeds):
-                    scores = [rows[fold][seed]["test_scores"] for rows in out]
-                    results[f"split{fold}_seed{seed}_test_score"] = np.array(scores)
+        seeds = range(self.num_seeds) if self.num_seeds > 1 else ()
+        for fold, seed in itertools.product(range(self.n_splits_), seeds):
+            scores = [rows[fold][seed]["test_scores"] for rows in out]
+            named = scores if isinstance(scores[0], dict) else [{"score": score} for score in scores]
+            for name in named[0]:
+                results[f"split{fold}_seed{seed}_test_{name}"] = np.array([score[name] for score in named])
         self.cv_results_ = results
 
     def __sklearn_tags__(self) -> Any:
@@ -277,6 +277,15 @@ def _refuse_unknown(base: Perceptron, params: Mapping[str, Any]) -> None:
     for name in params:
         if name not in known:
             raise UnknownName(f"parameter of {type(base).__name__}", name, known)
+
+
+def _fill(rows: Sequence[dict[str, Any]], error_score: Any) -> None:
+    """Give what failed as a whole the error score for each metric, where others have several."""
+    for part in ("test_scores", "train_scores"):
+        names = next((row[part] for row in rows if isinstance(row.get(part), dict)), None)
+        for row in rows:
+            if names is not None and not isinstance(row[part], dict):
+                row[part] = dict.fromkeys(names, error_score)
 
 
 def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

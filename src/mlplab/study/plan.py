@@ -6,7 +6,7 @@
     [base]                      # settings that all arms share
     epochs = 20
     [vary]                      # factors and their levels: every combination is an arm
-    dropout = [0, 0.2, 0.5]
+    dropout = [0, 0.2, 0.5]     # or as on the command line: "0,0.2,0.5"
     [compare]
     seeds = 20
 
@@ -24,7 +24,7 @@ from typing import Any, Self
 from mlplab.data import Dataset
 from mlplab.data.own_table import Roles
 from mlplab.errors import DataError, InvalidInput, UnknownName
-from mlplab.knobs import KNOBS, turn
+from mlplab.knobs import KNOBS, levels, turn
 from mlplab.spec import Setting
 from mlplab.study.design import Arm, factorial
 
@@ -106,10 +106,14 @@ class Plan:
         for name in ("file", "target"):
             if not isinstance(data.get(name), str):
                 raise InvalidInput(f"{path}: [data] {name}", "must be given as text", data.get(name))
-        for name, levels in held.get("vary", {}).items():
-            if not isinstance(levels, list):
+        vary = {
+            name: levels(name, given) if isinstance(given, str) else given
+            for name, given in held.get("vary", {}).items()
+        }
+        for name, given in vary.items():
+            if not isinstance(given, list):
                 raise InvalidInput(
-                    f"{path}: [vary] {name}", "must be a list of levels", levels, f"Write {name} = [{levels}]"
+                    f"{path}: [vary] {name}", "must be a list of levels", given, f"Write {name} = [{given}]"
                 )
         roles = {name: data[name] for name in ROLES if name in data}
         return cls.from_dict(
@@ -117,7 +121,7 @@ class Plan:
                 "file": str((path.parent / data["file"]).absolute()),
                 "roles": roles,
                 "base": held.get("base", {}),
-                "vary": held.get("vary", {}),
+                "vary": vary,
                 **held.get("compare", {}),
             }
         )
@@ -128,7 +132,7 @@ class Plan:
         parts = {
             "roles": Roles(**{name: _value(value) for name, value in held["roles"].items()}),
             "base": {name: _value(value) for name, value in held["base"].items()},
-            "vary": {name: [_value(level) for level in levels] for name, levels in held["vary"].items()},
+            "vary": {name: [_value(level) for level in given] for name, given in held["vary"].items()},
         }
         return cls(**{**held, **parts})
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from mlplab.errors import InvalidInput, UnknownName
-from mlplab.knobs import KNOBS, turn, value_of
+from mlplab.knobs import KNOBS, levels, turn, value_of
 from mlplab.rng import Stream
 from mlplab.spec import Setting
 from mlplab.study.design import Arm, level_text
@@ -202,12 +202,6 @@ def value_of_level(setting: Setting, name: str) -> Any:
     return tuple(noise.rate for noise in setting.noise) if name == "dropout" else value_of(setting, name)
 
 
-def split_levels(text: str) -> list[str]:
-    """The levels of `1,2`, `normal(std=0.1),linear`, or `256|256,128`."""
-    parts = text.split("|") if "|" in text else re.split(r",(?![^(\[]*[)\]])", text)
-    return [part.strip() for part in parts]
-
-
 def _dimension(base: Setting, name: str, given: Any) -> Levels | Range:
     if name not in KNOBS:
         raise UnknownName("hyperparameter", name, KNOBS)
@@ -216,7 +210,7 @@ def _dimension(base: Setting, name: str, given: Any) -> Levels | Range:
     if isinstance(given, str):
         called = re.fullmatch(r"\s*(\w*uniform)\((.*)\)\s*", given)
         return (
-            _range(base, name, called[1], called[2]) if called else _levels(base, name, split_levels(given))
+            _range(base, name, called[1], called[2]) if called else _levels(base, name, levels(name, given))
         )
     if not isinstance(given, Iterable):
         raise InvalidInput(f"hyperparameter {name}", "needs a list of levels or a range", given, EXAMPLE)
@@ -228,12 +222,12 @@ def _levels(base: Setting, name: str, given: Sequence[Any]) -> Levels:
         raise InvalidInput(
             f"hyperparameter {name}", "needs levels", ",".join(map(str, given)) or "none", EXAMPLE
         )
-    levels = tuple(_read(base, name, level) for level in given)
-    texts = [level_text(level) for level in levels]
+    held = tuple(_read(base, name, level) for level in given)
+    texts = [level_text(level) for level in held]
     for text in texts:
         if texts.count(text) > 1:
             raise InvalidInput(f"hyperparameter {name}", "must have each level once", text)
-    return Levels(levels)
+    return Levels(held)
 
 
 def _range(base: Setting, name: str, kind: str, text: str) -> Range:
