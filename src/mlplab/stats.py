@@ -28,6 +28,7 @@ Statist. 6, 65; Schuirmann 1987 (two one-sided tests); Welch 1947; Clopper and P
 
 from __future__ import annotations
 
+import itertools
 import math
 import reprlib
 from collections.abc import Callable, Mapping
@@ -56,6 +57,7 @@ REASONS = {
     "one-table": "the folds share one table: more folds of it decide nothing, more rows might",
 }
 MAX_REPLICATES = 100_000
+SHARE_TOLERANCE = 1e-9  # what rounding may do to a sum of shares, or to a mean weight
 EXACT_SIGN_FLIPS = 30  # up to this n all 2^n flips are counted, as two halves of at most 2^15
 
 
@@ -92,6 +94,9 @@ class Interval:
     ci_method: Literal["t", "exact", "clopper-pearson", "skewness-corrected t"]
     num_replicates: int
 
+    def __post_init__(self) -> None:
+        assert_ordered(self.ci_low, self.estimate, self.ci_high)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON: no NaN, no infinity."""
         return asdict(self)
@@ -108,6 +113,9 @@ class Equivalence:
     ci_high: float | None
     ci_prob: float
     holds: bool
+
+    def __post_init__(self) -> None:
+        assert_ordered(self.ci_low, self.ci_high)
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,9 @@ class Comparison:
     num_replicates: int
     replicates_needed: int | None
     reason: str | None
+
+    def __post_init__(self) -> None:
+        assert_ordered(self.ci_low, self.estimate, self.ci_high)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON: no NaN, no infinity."""
@@ -229,7 +240,8 @@ def two_sample(
     elif part_x + part_y == 0:
         df = num - 2.0
     else:
-        df = (part_x + part_y) ** 2 / (part_x**2 / (x.size - 1) + part_y**2 / (y.size - 1))
+        of_x = part_x / (part_x + part_y)  # a share: the square of a variance may be infinite
+        df = 1 / (of_x**2 / (x.size - 1) + (1 - of_x) ** 2 / (y.size - 1))
     effect = value / math.sqrt((var_x + var_y) / 2) if df and var_x + var_y else None
 
     def splits(n: int) -> int:
@@ -403,6 +415,32 @@ def replicates_needed(
         rule = "needs a finite estimate and a finite std_dev > 0"
         raise InvalidInput("replicates_needed", rule, (estimate, std_dev))
     return _least_number(ask, estimate, std_dev, 1, 2, (ask.alpha / 2, ask.alpha), power)
+
+
+def assert_ordered(*values: ArrayLike | None) -> None:
+    """Our own invariant of an interval: low <= estimate <= high, each row of it, and no end is NaN.
+
+    An end that is None is left out: the interval has none.
+    """
+    given = [np.asarray(value, dtype=np.float64) for value in values if value is not None]
+    assert all((low <= high).all() for low, high in itertools.pairwise(given)), f"out of order: {values}"
+
+
+def assert_shares(shares: Float[np.ndarray, "part"]) -> None:
+    """Our own invariant of the shares of a whole: each lies in [0, 1], and they sum to 1."""
+    assert (shares >= 0).all(), f"no shares: {shares}"
+    assert abs(shares.sum() - 1) <= SHARE_TOLERANCE, f"no shares: {shares}"
+
+
+def assert_weights(weights: Float[np.ndarray, "row"], shares: Float[np.ndarray, "row"] | None = None) -> None:
+    """Our own invariant of importance weights: each is finite and at least 0, and their mean over the source is 1.
+
+    Arguments:
+      shares: of the source, that each weight stands for; None for equal ones.
+    """
+    mean = weights.mean() if shares is None else weights @ shares
+    assert (weights >= 0).all(), f"no weights of mean 1: {weights}"
+    assert abs(mean - 1) <= SHARE_TOLERANCE, f"no weights of mean 1: {weights}"
 
 
 @dataclass(frozen=True)

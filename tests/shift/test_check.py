@@ -197,6 +197,10 @@ COMMANDS = {
     ),
     "no Parquet": (("reference.csv", "bad.parquet"), r"bad.parquet is no valid Parquet file"),
     "alpha": (("reference.csv", "same.csv", "--alpha", "5"), r"--alpha must be in \(0, 1\); got 5.0"),
+    "tiny alpha": (
+        ("reference.csv", "same.csv", "--alpha", "1e-9"),
+        r"--alpha must be at least 0\.0001; got 1e-09\. A permutation p-value is never below",
+    ),
     "target": (
         ("reference.csv", "same.csv", "--target", "citi"),
         r"--target must be one of .* mean 'city'\?",

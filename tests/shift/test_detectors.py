@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.rng import Stream
-from mlplab.shift import BBSDDetector, C2STDetector, DataWarning, FeatureDetector, MMDDetector
+from mlplab.shift import BBSDDetector, C2STDetector, DataWarning, FeatureDetector, MMDDetector, kernel_test
 from mlplab.shift.distances import energy, kolmogorov_smirnov
 from mlplab.shift.feature_tests import ks_p_values, table_p_value
 from mlplab.shift.kernel_test import (
@@ -343,6 +343,17 @@ def test_a_monitor_spends_alpha_over_all_time():
         scarce.test_windows([normal(50, 2)] * 10)
 
 
+def test_permutations_are_judged_alike_however_many_are_judged_together(monkeypatch):
+    points, labels = normal(40, 2), np.arange(40) < 15
+    drawn = permuted(labels, 20, Stream(0, "order"))
+    kernel = gaussian_kernel(squared_distances(points), 1.0)
+    found = mmd2(kernel, drawn)
+    monkeypatch.setattr(kernel_test, "TOGETHER", 7)
+    np.testing.assert_array_equal(permuted(labels, 20, Stream(0, "order")), drawn)
+    # Another sum of products in float32.
+    np.testing.assert_allclose(mmd2(kernel, drawn), found, atol=1e-6)
+
+
 # --- options -----------------------------------------------------------------------------------------------
 
 BAD = {
@@ -351,6 +362,18 @@ BAD = {
     "no classifier": (C2STDetector(3), "must be one of 'gradient_boosting', .* got 3"),
     "null": (C2STDetector(null="permute"), "C2STDetector.null must be one of 'held-out', 'refit'"),
     "few": (MMDDetector(num_permutations=9), "must be at least 19 to reach a level of 0.05; got 9"),
+    "tiny alpha": (
+        MMDDetector(alpha=1e-9),
+        "MMDDetector.alpha must leave each test a level of at least 1e-05",
+    ),
+    "many": (
+        MMDDetector(num_permutations=10**9, alpha=1e-9),
+        "num_permutations must be at most 100,000; got 1000000000. A permutation p-value is never below",
+    ),
+    "many refits": (
+        C2STDetector("logistic", null="refit", num_permutations=10**9),
+        "C2STDetector.num_permutations must be at most 100,000",
+    ),
     "bandwidth": (
         MMDDetector(bandwidth=-1),
         "MMDDetector.bandwidth must be a positive number, or None; got -1",

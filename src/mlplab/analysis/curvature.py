@@ -255,6 +255,8 @@ def trace(
     size = operator.shape[0]
     if size <= num_products:
         exact = float(np.trace(operator.matmat(np.eye(size))))
+        if not np.isfinite(exact):
+            raise InvalidInput("operator", "must give finite products", "NaN or infinity")
         return stats.Interval(exact, 0.0, exact, exact, ci_prob, "exact", size)
     rank = num_products // 3 if method == "hutch++" else 0
     signs = np.sign(Stream(seed, "noise", layer=1).normal((size, num_products - rank)))

@@ -8,7 +8,6 @@ import typer
 
 from mlplab.cli.options import Json, print_json
 from mlplab.cli.present import check_report, print_table
-from mlplab.errors import InvalidInput
 
 # Modules that load pandas are imported where a command needs them: `mlplab --help` answers at once.
 commands = typer.Typer(
@@ -37,11 +36,11 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Has a table shifted? Status 0: no shift found; 1: shift; 2: error."""
-    if not 0 < alpha < 1:
-        raise InvalidInput("--alpha", "must be in (0, 1)", alpha, "0.05 is usual")
     check_report(report)
     from mlplab.book.bars import stage_bar
-    from mlplab.shift.check import check_files
+    from mlplab.shift.check import check_alpha, check_files
+
+    check_alpha("--alpha", alpha)
 
     with stage_bar() as on_stage:
         found = check_files(

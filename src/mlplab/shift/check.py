@@ -12,9 +12,10 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from mlplab import stats
-from mlplab.errors import DataError, UnknownName
+from mlplab.errors import DataError, InvalidInput, UnknownName
 from mlplab.shift import columns, encoding, tables
 from mlplab.shift.classifier_test import C2STDetector
+from mlplab.shift.detector import MOST_PERMUTATIONS, WHY_NO_LESS
 from mlplab.shift.feature_tests import FeatureDetector
 from mlplab.shift.files import load
 from mlplab.shift.kernel_test import MMDDetector
@@ -26,6 +27,8 @@ from mlplab.shift.tables import Sample
 if TYPE_CHECKING:
     import altair
 
+PERMUTATIONS_FOR_HOLM = 10  # over alpha: Holm asks for a fourth of it
+SMALLEST_ALPHA = PERMUTATIONS_FOR_HOLM / MOST_PERMUTATIONS
 OnStage = Callable[[str, float], None]  # what is being done, and the share of all that is done
 NAMES_OF_TESTS = {
     "C2ST": "can a classifier tell the samples apart",
@@ -117,8 +120,10 @@ def check_files(
       ignore: columns that are not looked at.
       alpha: chance of any false alarm over all tests.
 
-    Raises DataError or InvalidInput for files that cannot be read or do not fit together.
+    Raises InvalidInput for an alpha below SMALLEST_ALPHA or not below 1, DataError or InvalidInput for files that
+    cannot be read or do not fit together.
     """
+    check_alpha("check_files.alpha", alpha)
     first = load(
         reference,
         ignore=ignore,
@@ -165,6 +170,14 @@ def check_files(
     )
 
 
+def check_alpha(owner: str, alpha: float) -> None:
+    """Raises InvalidInput for a level that is none, or that no bearable number of permutations reaches."""
+    if not 0 < alpha < 1:
+        raise InvalidInput(owner, "must be in (0, 1)", alpha, "0.05 is usual")
+    if alpha < SMALLEST_ALPHA:
+        raise InvalidInput(owner, f"must be at least {SMALLEST_ALPHA:g}", alpha, WHY_NO_LESS)
+
+
 def _without_identifiers(
     before: pd.DataFrame, now: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Notice]]:
@@ -190,8 +203,8 @@ def _tests(
     on_stage("training a classifier", 0.75)
     found["C2ST"] = C2STDetector(alpha=alpha).compare_samples(before, now)
     on_stage("comparing all pairs", 0.85)
-    least = max(499, int(10 / alpha))  # Holm asks for a fourth of alpha
-    found["MMD"] = MMDDetector(alpha=alpha, num_permutations=least).compare_samples(before, now)
+    enough = max(499, int(PERMUTATIONS_FOR_HOLM / alpha))
+    found["MMD"] = MMDDetector(alpha=alpha, num_permutations=enough).compare_samples(before, now)
     if labels is not None:
         on_stage("looking at the target", 0.95)
         if current_labels is not None:

@@ -39,7 +39,7 @@ class C2STDetector(Detector):
       classifier: `gradient_boosting` (scikit-learn's histogram trees: categories and missing values as they are),
         `logistic`, `mlp` (the engine's, all refits together), or any scikit-learn classifier with `predict_proba`.
       null: as above.
-      num_permutations: of `refit`; the p-value is never below 1/(num_permutations + 1).
+      num_permutations: of `refit`; at most MOST_PERMUTATIONS; the p-value is never below 1/(num_permutations + 1).
       num_folds: of `refit`.
       alpha: chance of a false alarm.
       num_drivers: how many features the result names: by the AUC that is lost where a feature is shuffled among the

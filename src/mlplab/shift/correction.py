@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mlplab import stats
 from mlplab.errors import InvalidInput
 from mlplab.shift.risk import Risk, weighted_risk
 from mlplab.shift.tail import largest_good_k, pareto_k
@@ -47,6 +48,9 @@ class Correction:
     raw_mean: float | None = None
     num_clipped: int = 0
     uncovered: float | None = None
+
+    def __post_init__(self) -> None:
+        stats.assert_weights(self.weights)
 
     @property
     def num_rows(self) -> int:
@@ -150,16 +154,25 @@ def corrected(
 
     Raises InvalidInput where every ratio is 0: then no source row is like any of the target.
     """
-    raw_mean = float(ratios.mean())
-    if not raw_mean > 0 or not np.isfinite(raw_mean):
+    largest = float(ratios.max())
+    if not largest > 0 or not np.isfinite(largest):
         raise InvalidInput(
-            f"{method}", "found no source row that is like the target's", f"a mean ratio of {raw_mean:g}",
+            f"{method}", "found no source row that is like the target's", f"a largest ratio of {largest:g}",
             "The two do not overlap: no weights can correct that",
         )  # fmt: skip
-    cap = np.inf if clip is None else clip * raw_mean
-    weights = np.minimum(ratios, cap)
+    scaled = ratios / largest  # or sums of huge and tiny ratios are infinite or nothing
+    cap = np.inf if clip is None else clip * scaled.mean()
+    weights = np.minimum(scaled, cap)
     uncovered = None
     if target_ratios is not None:
         # A hair above, for rounding: rows that lie in both have the same ratio.
         uncovered = float(np.mean(target_ratios > ratios.max() * (1 + 1e-9)))
-    return Correction(weights / weights.mean(), method, raw_mean, int((ratios > cap).sum()), uncovered)
+    raw_mean = largest * float(scaled.mean())
+    return Correction(of_mean_one(weights), method, raw_mean, int((scaled > cap).sum()), uncovered)
+
+
+def of_mean_one(weights: Float[np.ndarray, "row"]) -> Float[np.ndarray, "row"]:
+    """Weights up to a factor, not all 0, scaled to mean 1."""
+    # By the largest first: the mean of tiny weights is itself rounded to nothing.
+    scaled = weights / weights.max()
+    return scaled / scaled.mean()

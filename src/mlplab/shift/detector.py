@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     import altair
 
 
+MOST_PERMUTATIONS = 100_000  # of 4,000 rows: 400 MB of labels, and minutes
+WHY_NO_LESS = (
+    "A permutation p-value is never below 1/(permutations + 1), and no more than "
+    f"{MOST_PERMUTATIONS:,} permutations are made"
+)
+
+
 class Detector(BaseEstimator):
     """Compares samples with a reference; the null hypothesis is that both come from one distribution.
 
@@ -86,7 +93,7 @@ class Detector(BaseEstimator):
 
         Window t = 1, 2, ... is tested at alpha·6/(π²t²): these levels sum to alpha (each result names its own). It
         stops being able to alarm where a permutation test cannot reach the level: InvalidInput then says how many
-        permutations the next window needs.
+        permutations the next window needs, or that more than MOST_PERMUTATIONS would be needed.
         """
         for number, window in enumerate(windows, start=1):
             level = self.alpha * 6 / (math.pi * number) ** 2
@@ -121,7 +128,15 @@ class Detector(BaseEstimator):
         return 0.0
 
     def _check_reach(self, level: float) -> None:
+        """Raises InvalidInput where the permutations cannot show a p-value of this level, or none that are bearable."""
         if self._smallest_p() > level:
+            if math.ceil(1 / level) - 1 > MOST_PERMUTATIONS:
+                raise InvalidInput(
+                    f"{type(self).__name__}.alpha",
+                    f"must leave each test a level of at least {1 / (MOST_PERMUTATIONS + 1):.1g}",
+                    level,
+                    WHY_NO_LESS,
+                )
             raise InvalidInput(
                 f"{type(self).__name__}.num_permutations",
                 f"must be at least {math.ceil(1 / level) - 1} to reach a level of {level:.2g}",
@@ -137,6 +152,9 @@ class Detector(BaseEstimator):
             value = getattr(self, name, low)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
                 raise InvalidInput(f"{owner}.{name}", f"must be a whole number, at least {low}", value)
+        if (count := getattr(self, "num_permutations", 1)) > MOST_PERMUTATIONS:
+            rule = f"must be at most {MOST_PERMUTATIONS:,}"
+            raise InvalidInput(f"{owner}.num_permutations", rule, count, WHY_NO_LESS)
         self._check_reach(self.alpha)
 
     def __sklearn_tags__(self) -> Any:

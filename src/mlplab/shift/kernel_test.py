@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 WHOLE = 4_000  # rows up to which all pairs are used: one matrix of 64 MB
 BLOCK_ROWS = 2_000
+TOGETHER = (
+    512  # labellings that are drawn and judged at once: beyond a truth value each, memory is that of these
+)
 RATIO = 20  # the larger sample is thinned to so many times the smaller one, where there are blocks
 BANDWIDTH_ROWS, POWER_ROWS = 1_000, 200
 # Shares of the median distance: wide kernels see means, narrow ones spreads and dependence.
@@ -43,7 +46,7 @@ class MMDDetector(Detector):
     Arguments:
       bandwidth: σ of exp(-‖x - y‖²/2σ²) in encoded units, for one kernel alone; None for the three, by the median
         distance of 1,000 rows of both samples.
-      num_permutations: at least 1/alpha - 1.
+      num_permutations: at least 1/alpha - 1, at most MOST_PERMUTATIONS.
       alpha: chance of a false alarm.
       num_drivers: how many features the result names: by the energy distance of a feature, an MMD on it alone.
       seed: of permutations and blocks.
@@ -228,11 +231,12 @@ def permuted(labels: np.ndarray, count: int, stream: Stream) -> np.ndarray:
     """`count` random orders of truth values: (count, row)."""
     ones = int(labels.sum())
     found = np.zeros((count, len(labels)), dtype=bool)
-    if 0 < ones < len(labels):
-        words = stream.bits(count * len(labels)).reshape(count, len(labels))
-        np.put_along_axis(found, np.argpartition(words, ones, axis=1)[:, :ones], True, axis=1)
-    else:
+    if not 0 < ones < len(labels):
         found[:] = labels
+        return found
+    for some in np.split(found, range(TOGETHER, count, TOGETHER)):  # views: what is drawn is their own
+        words = stream.bits(some.size).reshape(some.shape)
+        np.put_along_axis(some, np.argpartition(words, ones, axis=1)[:, :ones], True, axis=1)
     return found
 
 
@@ -240,14 +244,17 @@ def mmd2(
     kernel: Float[np.ndarray, "row row"], labels: Int[np.ndarray, "labelling row"]
 ) -> Float[np.ndarray, "labelling"]:
     """Unbiased MMD² for each labelling, from one kernel matrix with diagonal 0 (Gretton et al. 2012, eq. 3)."""
-    ones = labels.astype(kernel.dtype)
     m = float(labels[0].sum())
     n = labels.shape[1] - m
     sums = kernel.sum(axis=1, dtype=np.float64)
-    within = np.einsum("ij,ij->i", ones @ kernel, ones).astype(np.float64)
-    across = ones.astype(np.float64) @ sums
-    rest = sums.sum() - 2 * across + within
-    return within / (m * (m - 1)) + rest / (n * (n - 1)) - 2 * (across - within) / (n * m)
+    found = []
+    for some in np.split(labels, range(TOGETHER, len(labels), TOGETHER)):
+        ones = some.astype(kernel.dtype)
+        within = np.einsum("ij,ij->i", ones @ kernel, ones).astype(np.float64)
+        across = ones.astype(np.float64) @ sums
+        rest = sums.sum() - 2 * across + within
+        found.append(within / (m * (m - 1)) + rest / (n * (n - 1)) - 2 * (across - within) / (n * m))
+    return np.concatenate(found)
 
 
 def mmd2_by_width(

@@ -20,7 +20,7 @@ from scipy import sparse
 from sklearn.kernel_approximation import Nystroem
 
 from mlplab.errors import InvalidInput, import_extra
-from mlplab.shift.correction import Correction
+from mlplab.shift.correction import Correction, of_mean_one
 from mlplab.shift.kernel import place_kernels
 from mlplab.shift.least_squares import at_least_one, positive
 from mlplab.shift.ratio import FIT_ROWS, RatioEstimator, Rows
@@ -91,7 +91,7 @@ class KMM(RatioEstimator):
 
     def _correct(self, source: Rows, target: Rows) -> Correction:
         # The mean of the weights is held near 1 by the programme: it says nothing of overlap.
-        return Correction(self.beta_ / self.beta_.mean(), "KMM")
+        return Correction(of_mean_one(self.beta_), "KMM")
 
 
 def _directions(phi: np.ndarray, of_target: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mlplab.errors import InvalidInput
-from mlplab.shift.correction import Correction
+from mlplab.shift.correction import Correction, of_mean_one
 from mlplab.shift.label_shift import LabelShift, bbse, em
 from mlplab.shift.least_squares import at_least_one
 from mlplab.shift.temperature import fit_temperature
@@ -119,8 +119,7 @@ class LabelShiftCorrector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _follow(self, class_weights: np.ndarray) -> None:
         self.class_weights_ = class_weights
-        weights = class_weights[self._labels]
-        self.weights_ = weights / weights.mean()
+        self.weights_ = of_mean_one(class_weights[self._labels])
         self.correction_ = Correction(self.weights_, type(self).__name__)
 
     def _target_shares(self) -> np.ndarray:

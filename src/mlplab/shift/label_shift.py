@@ -24,12 +24,13 @@ from scipy.special import ndtri
 from mlplab import stats
 from mlplab.errors import InvalidInput
 from mlplab.rng import Stream
-from mlplab.shift.temperature import Temperature, fit_temperature
+from mlplab.shift.temperature import Temperature, fit_temperature, floored
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 INDISTINCT = 0.1  # of the confusion's largest singular value: below it some classes are hardly told apart
+LEAST_MEAN = 1e-6  # of BBSE's weights over the source, which is 1 where some weights lead to the target
 EM_STEPS = 10_000
 EM_TOLERANCE = 1e-8
 
@@ -54,6 +55,10 @@ class LabelShift:
     condition: float
     method: str
     ci_prob: float = 0.95
+
+    def __post_init__(self) -> None:
+        stats.assert_weights(self.weights, self.source_shares)
+        stats.assert_shares(self.target_shares)
 
     @property
     def warnings(self) -> dict[str, str]:
@@ -111,8 +116,8 @@ def bbse(
       target_scores: the same classifier's predictions for the target.
       classes: what the columns of scores stand for; None for the labels in order.
 
-    Raises InvalidInput for scores that are not finite, not at least 0 or of other shapes, and for classes without a
-    row.
+    Raises InvalidInput for scores that are not finite, not at least 0 or of other shapes, for classes without a row,
+    and where no weights at all lead from the source's predictions to the target's.
     """
     names, p, y, q = _checked("bbse", scores, labels, target_scores, classes, ci_prob)
     weights, confusion = _solve(p, y, q)
@@ -125,10 +130,13 @@ def bbse(
     variance = from_source.var(0) / len(p) + from_target.var(0) / len(q)
     of_shares = from_source * shares + weights * (hot - shares)
     share_variance = of_shares.var(0) / len(p) + (from_target * shares).var(0) / len(q)
-    clipped = np.maximum(weights, 0)
-    clipped = clipped / (clipped @ shares)
+    if not np.maximum(weights, 0) @ shares > LEAST_MEAN:
+        rule = "must be alike in both samples"
+        remedy = "No mixture of the classes is predicted as the target is: no weights can correct that"
+        raise InvalidInput("bbse.scores", rule, "target predictions unlike those of any class", remedy)
+    clipped, target_shares = _with_shares(np.maximum(weights, 0), shares)
     return LabelShift(
-        names, clipped, np.sqrt(variance), shares, clipped * shares, np.sqrt(share_variance),
+        names, clipped, np.sqrt(variance), shares, target_shares, np.sqrt(share_variance),
         _condition(confusion), "BBSE", ci_prob,
     )  # fmt: skip
 
@@ -148,7 +156,8 @@ def em(
 
     Its standard errors come of a bootstrap of both samples, with calibration and EM run anew each time. Arguments
     and what is raised are those of `bbse`, and:
-      calibrate: False takes the scores as they are.
+      calibrate: False takes the scores as they are: a weight is then the ratio of a class's mean predictions, scaled
+        to mean 1 over the source. Where they are off, it is off, but less than those predictions are.
       num_resamples: of the bootstrap; 0 for no standard errors (NaN).
     """
     names, p, y, q = _checked("em", scores, labels, target_scores, classes, ci_prob)
@@ -159,16 +168,30 @@ def em(
     for _ in range(num_resamples):
         n_source, n_target = (_resampled(stream, len(rows)) for rows in (p, q))
         again, _ = _most_likely_weights(p, y, q, calibrate, n_source, n_target, temperature, found)
-        source = np.bincount(y, n_source, minlength=len(names)) / n_source.sum()
-        drawn.append((again, again * source))
+        # A class that this resample has no row of counts half a row: no share at all would have no weight.
+        counts = np.maximum(np.bincount(y, n_source, minlength=len(names)), 0.5)
+        source = counts / counts.sum()
+        drawn.append(_with_shares(again, source))
     if num_resamples > 1:
         errors, share_errors = np.std(drawn, axis=0, ddof=1)
     else:
         errors = share_errors = np.full(len(names), np.nan)
+    weights, target_shares = _with_shares(found, shares)
     return LabelShift(
-        names, found, errors, shares, found * shares, share_errors,
+        names, weights, errors, shares, target_shares, share_errors,
         _condition(_confusion(p, y)), "EM", ci_prob,
     )  # fmt: skip
+
+
+def _with_shares(ratios: np.ndarray, source_shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of mean 1 over the source from ratios up to a factor, and the target's shares that they give.
+
+    EM's ratios are over the mean predictions. These are the labels' shares only where the classifier is calibrated:
+    elsewhere the ratios have another mean over the labels, and the product with them would be no shares.
+    """
+    shares = ratios * source_shares
+    total = shares.sum()
+    return ratios / total, shares / total
 
 
 def _confusion(p: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
@@ -201,8 +224,8 @@ def _most_likely_weights(
 ) -> tuple[np.ndarray, Temperature | None]:
     """EM's fixed point; rows count as often as they were drawn."""
     temperature = fit_temperature(p, y, source_counts, start) if calibrate else None
-    if temperature is not None:
-        p, q = temperature(p), temperature(q)
+    # A class that is given no chance has no ratio: it is given next to none.
+    p, q = (floored(rows if temperature is None else temperature(rows)) for rows in (p, q))
     # The shares that the predictions imply, not the labels': the two agree once calibrated (Alexandari et al.,
     # section 3.3).
     source = np.average(p, axis=0, weights=source_counts)

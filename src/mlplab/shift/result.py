@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from mlplab import stats
 from mlplab.shift.notices import Notice
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ class ShiftResult:
     ci_low: float | None = None
     ci_high: float | None = None
     notices: tuple[Notice, ...] = ()
+
+    def __post_init__(self) -> None:
+        stats.assert_ordered(self.ci_low, self.statistic, self.ci_high)
+        stats.assert_ordered(0, self.p_value, 1)
 
     @property
     def is_shift(self) -> bool:

@@ -125,13 +125,15 @@ def _interval(
     estimate: float, influence: Float[np.ndarray, "row"], degrees: float, num: int, ci_prob: float
 ) -> Interval:
     """An interval from what each row adds to the estimate's error. Without an end where one row carries all."""
-    error, method = math.sqrt(float(influence @ influence)), "skewness-corrected t"
-    if degrees <= 0 or not math.isfinite(error):
+    method, largest = "skewness-corrected t", float(np.abs(influence).max())
+    at = float(stdtrit(degrees, (1 + ci_prob) / 2)) if degrees > 0 else math.inf
+    if not math.isfinite(at) or not math.isfinite(largest):  # hardly more than one row counts
         return Interval(estimate, None, None, None, ci_prob, method, num)
+    error = largest * float(np.linalg.norm(influence / largest)) if largest else 0.0
     skewness = float(((influence / error) ** 3).sum()) if error else 0.0
-    at = float(stdtrit(degrees, (1 + ci_prob) / 2))
     low, high = (estimate - error * _unskewed(quantile, skewness) for quantile in (at, -at))
-    return Interval(estimate, error, low, high, ci_prob, method, num)
+    # At a low level both ends may move to one side of the estimate: it belongs to its interval.
+    return Interval(estimate, error, min(low, estimate), max(high, estimate), ci_prob, method, num)
 
 
 def _unskewed(quantile: float, skewness: float) -> float:

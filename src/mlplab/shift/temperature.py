@@ -70,5 +70,10 @@ def fit_temperature(
     return Temperature(float(best[0]), best[1:] - best[1:].mean())
 
 
+def floored(scores: Float[np.ndarray, "row class"]) -> Float[np.ndarray, "row class"]:
+    """The same probabilities, with none at 0."""
+    return np.maximum(scores, LEAST_SHARE)
+
+
 def _logs(scores: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(scores, LEAST_SHARE))
+    return np.log(floored(scores))
