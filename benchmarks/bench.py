@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import memory
 import peers
+import processes
 import products
 import table
 from cases import CASES, NUM_IMAGES, Case
@@ -25,6 +26,7 @@ class Sizes:
 
     Arguments:
       models: trained together in the main measurement of each case.
+      few: numbers of models for which there are hardly enough to fill the cores.
       counts: numbers of models that are compared with vmap, and with each other.
       engine_only: a greater number of models, for the engine alone.
       many_images: training examples where many models are compared.
@@ -37,6 +39,7 @@ class Sizes:
     models: dict[str, int] = field(
         default_factory=lambda: {name: case.models for name, case in CASES.items()}
     )
+    few: tuple[int, ...] = (1, 2, 3)
     counts: tuple[int, ...] = (8, 64, 512)
     engine_only: tuple[int, ...] = ()
     many_images: int = 1_280
@@ -64,6 +67,7 @@ class Bench:
     device: str = "cpu"
     memory: int | None = None
     gpu_epochs: int = 10
+    few_only: bool = False
     num_threads: int = field(default_factory=torch.get_num_threads)
     timings: dict[str, Timings] = field(default_factory=dict)
     peaks: list[tuple[Load, Peak | str]] = field(default_factory=list)
@@ -80,6 +84,8 @@ class Bench:
 
     def groups(self) -> dict[str, list[Contender]]:
         """The images' cases share their peers, and so their rounds."""
+        if self.few_only:
+            return {case.letter: self._few(case) for case in self.cases}
         pictured = [case for case in self.cases if case.is_images]
         groups: dict[str, list[Contender]] = {}
         if pictured:
@@ -93,13 +99,20 @@ class Bench:
         return {name: list({c.name: c for c in contenders}.values()) for name, contenders in groups.items()}
 
     def _main(self, case: Case) -> list[Contender]:
-        """The engine with its many models and with one; the limit."""
+        """The engine with its many models and with few; the limit."""
         epochs = (1, self.gpu_epochs) if self.device != "cpu" else None
         many = self._engine(case, self.sizes.models[case.letter], epochs)
         if self.device != "cpu":
             return [many]
         limit = products.products_contenders(case, self.num_threads, self._products_models(case))
-        return [many, self._engine(case, 1), *limit]
+        return [many, *self._few(case), *limit]
+
+    def _few(self, case: Case) -> list[Contender]:
+        """The engine with few models; loops one after another, and as many at once as there are cores."""
+        found = [self._engine(case, models) for models in self.sizes.few]
+        found += [peers.loop_contender(case, count) for count in self.thread_counts]
+        several = [models for models in self.sizes.few if models > 1] if self.num_threads > 1 else []
+        return found + [processes.processes_contender(case, models, self.num_threads) for models in several]
 
     def _peers(self, cases: Sequence[Case]) -> list[Contender]:
         """What trains one model at a time."""
@@ -109,6 +122,11 @@ class Bench:
             for autocast in sorted({case.precision == "bfloat16" for case in cases} | {False})
             for count in self.thread_counts
         ]
+        if device == "cpu" and self.num_threads > 1:
+            found += [
+                processes.processes_contender(case, self.num_threads, self.num_threads, autocast=autocast)
+                for autocast in sorted({case.precision == "bfloat16" for case in cases} | {False})
+            ]
         if case.is_images:
             num_images = case.num_images
             found.append(peers.book_contender(case, self.sizes.book_images, num_images, device=device))
@@ -149,7 +167,7 @@ class Bench:
 
     def loads(self) -> list[Load]:
         """Whose peak memory is measured: images on a CPU."""
-        if self.device != "cpu" or not any(case.letter == "a" for case in self.cases):
+        if self.few_only or self.device != "cpu" or not any(case.letter == "a" for case in self.cases):
             return []
         models, num_images = self.engine_counts[-1], self.sizes.many_images
         budgets = self.sizes.budgets if self.memory is None else (self.memory,)
@@ -182,18 +200,20 @@ class Bench:
 
     def _rounds(self, group: str) -> int:
         # Small cases take a second a round.
-        return self.sizes.rounds if "images" in group else 2 * self.sizes.rounds - 1
+        return self.sizes.rounds if "images" in group or group in ("a", "b") else 2 * self.sizes.rounds - 1
 
     def rows(self) -> list[Row]:
         """The table."""
+        if self.few_only:
+            return [row for case in self.cases for row in self._rows_of_few(case, self.timings[case.letter])]
         return [row for case in self.cases for row in self._rows(case)]
 
     def _rows(self, case: Case) -> list[Row]:
         main = self.timings["images" if case.is_images else case.letter]
         many = self.timings["many images" if case.is_images else case.letter]
         letter, targets, models = case.letter, case.targets, self.sizes.models[case.letter]
-        engine, alone = peers.engine_name(case, models), peers.engine_name(case, 1)
-        loops = [peers.loop_name(count) for count in self.thread_counts]
+        engine = peers.engine_name(case, models)
+        loops = self._loops(self.num_threads)
         if engine in main.skipped:
             return [Row(letter, "engine", f"skipped: {main.skipped[engine]}")]
         on_cpu = self.device == "cpu"
@@ -202,8 +222,7 @@ class Bench:
             table.ratio_row(letter, main, loops, engine, targets.loop if on_cpu else None),
         ]
         if case.precision == "bfloat16":
-            autocast = [peers.loop_name(count, autocast=True) for count in self.thread_counts]
-            rows.append(table.ratio_row(letter, main, autocast, engine))
+            rows.append(table.ratio_row(letter, main, self._loops(self.num_threads, autocast=True), engine))
         if case.is_images:
             book = targets.book if on_cpu else targets.gpu_book
             rows.append(table.ratio_row(letter, main, [peers.BOOK], engine, book))
@@ -213,8 +232,7 @@ class Bench:
             if case.letter != "d":
                 names = [peers.sklearn_name(count) for count in self.thread_counts]
                 rows.append(table.ratio_row(letter, main, names, engine))
-            what = "one model alone, faster than"
-            rows.append(table.ratio_row(letter, main, loops, alone, targets.alone, what=what))
+            rows += self._rows_of_few(case, main)
         else:
             limits = [self._roofline(case).name]
             rows.append(table.share_row(letter, main, limits, engine, targets.roofline))
@@ -222,6 +240,26 @@ class Bench:
         rows += self._rows_of_many(case, many)
         rows += [table.memory_row(load, peak) for load, peak in self.peaks if load.case == letter]
         return rows
+
+    def _rows_of_few(self, case: Case, timings: Timings) -> list[Row]:
+        return [
+            table.ratio_row(
+                case.letter,
+                timings,
+                self._loops(models),
+                peers.engine_name(case, models),
+                case.targets.few,
+                what=f"{models} model{'s' if models > 1 else ''}, faster than",
+            )
+            for models in self.sizes.few
+        ]
+
+    def _loops(self, models: int, *, autocast: bool = False) -> list[str]:
+        """Loops for that many models: one after another, and a process for each core."""
+        names = [peers.loop_name(count, autocast=autocast) for count in self.thread_counts]
+        if self.device != "cpu" or min(models, self.num_threads) == 1:
+            return names
+        return [*names, processes.processes_name(models, self.num_threads, autocast=autocast)]
 
     def _rows_of_many(self, case: Case, many: Timings) -> list[Row]:
         letter = case.letter
@@ -246,7 +284,10 @@ class Bench:
     def titles(self) -> dict[str, str]:
         """Case letters and what they train here."""
         return {
-            case.letter: f"{case.title}; {self.sizes.models[case.letter]:,} models" for case in self.cases
+            case.letter: case.title
+            if self.few_only
+            else f"{case.title}; {self.sizes.models[case.letter]:,} models"
+            for case in self.cases
         }
 
     def caption(self, made_by: dict[str, object]) -> list[str]:

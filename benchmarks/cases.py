@@ -30,7 +30,7 @@ class Targets:
     book: float | None = None
     products: float | None = None
     vmap: float = 2.0
-    alone: float = 0.95
+    few: float = 1.0
     roofline: float = 0.5
     gpu_book: float = 3_000
 

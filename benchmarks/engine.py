@@ -86,6 +86,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", type=int, help="models of the main measurement (on a GPU 1000)")
     parser.add_argument("--epochs", type=int, default=10, help="epochs on a GPU")
     parser.add_argument("--arms", type=int, default=ARMS, help="runs that share a seed; 1: every run its own")
+    parser.add_argument(
+        "--few", action="store_true", help="1, 2 and 3 models alone, in a few minutes; on a CPU"
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--full", action="store_true", help="also 1,024 models")
     size.add_argument(
@@ -105,6 +108,8 @@ def bench_of(given: argparse.Namespace) -> Bench:
         value = getattr(given, name)
         if value is not None and value < low:
             raise InvalidInput(f"--{name}", f"must be at least {low}", value)
+    if given.few and given.device != "cpu":
+        raise InvalidInput("--few", "must be measured on a CPU", given.device)
     sizes = QUICK if given.quick else Sizes()
     if given.full:
         sizes = replace(sizes, engine_only=(1_024,))
@@ -126,7 +131,7 @@ def bench_of(given: argparse.Namespace) -> Bench:
         )
         for letter in dict.fromkeys(letters)
     ]
-    return Bench(cases, sizes, given.device, memory_budget(given.memory), given.epochs)
+    return Bench(cases, sizes, given.device, memory_budget(given.memory), given.epochs, few_only=given.few)
 
 
 def memory_budget(text: str | None) -> int | None:
@@ -145,7 +150,8 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         bench = bench_of(given)
         # A smoke run leaves what was measured in earnest alone.
-        kept = None if given.quick else Path(__file__).parent / "results" / f"engine-{given.device}.json"
+        name = f"engine-few-{given.device}.json" if given.few else f"engine-{given.device}.json"
+        kept = None if given.quick else Path(__file__).parent / "results" / name
         path = Path(given.json) if given.json else kept
         if given.device == "cuda" and not torch.cuda.is_available():
             print(f"skipped: there is no CUDA device here, or torch {torch.__version__} cannot see it.")

@@ -147,7 +147,7 @@ def _duration(seconds: float) -> str:
 
 
 Parts = dict[str, Callable[[dict[str, Any]], str]]
-PARTS: Parts = {"engine-cpu": speed_table, "precision": precision_table}
+PARTS: Parts = {"engine-cpu": speed_table, "engine-few-cpu": speed_table, "precision": precision_table}
 TUNING_PARTS: Parts = {"tuning": tuning_table, "search_cv": search_cv_line}
 CLUSTER_PARTS: Parts = {"cluster": cluster_tables}
 

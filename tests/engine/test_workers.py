@@ -8,13 +8,16 @@ import time
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mlplab import engine
 from mlplab.engine import Epoch, Result, Retry, train
 from mlplab.engine.group import bytes_of_run, train_group
+from mlplab.engine.products import Products, SharedProducts, products_for
 from mlplab.engine.workers import WORKER_NAME
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn
+from mlplab.spec import MLP, Run, Setting
 from mlplab.study import Arm, Progress, Store, Study, run_study
 
 from .cases import BY_NAME, largest_difference, weight_difference
@@ -78,6 +81,116 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_results(case, tmp_path):
         found = held[run.digest]
         assert found.status == expected.status
         assert found.metrics == pytest.approx(expected.metrics, abs=SAME)
+
+
+# How many threads each pool has
+
+
+CORES = 4
+
+
+@pytest.fixture
+def many_cores(monkeypatch):
+    """PyTorch and BLAS have a thread for each, and every chunk is worth one."""
+    monkeypatch.setattr("mlplab.engine.chunking.WORTH_A_THREAD", 1)
+    before = torch.get_num_threads()
+    with threadpool_limits(CORES, user_api="blas"):
+        torch.set_num_threads(CORES)
+        yield
+        torch.set_num_threads(before)
+
+
+@pytest.fixture
+def pools(monkeypatch, many_cores):
+    """The threads of PyTorch and of BLAS as each chunk sees them, where every product is worth sharing."""
+    seen = []
+
+    def watched(*args, **options):
+        seen.append((torch.get_num_threads(), blas_threads()))
+        return train_group(*args, **options)
+
+    monkeypatch.setattr("mlplab.engine.workers.train_group", watched)
+    monkeypatch.setattr("mlplab.engine.workers.WORTH_SHARING", 1)
+    return seen
+
+
+def blas_threads() -> int:
+    return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+
+def torch_threads_of_a_new_thread() -> int:
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [(1, [4]), (2, [2, 2]), (3, [1, 1, 1]), (4, [1, 1, 1, 1]), (5, [1, 1, 1, 1, 4]), (6, [1, 1, 1, 1, 2, 2])],
+)
+def test_cores_are_shared_out_and_two_pools_never_wait_for_each_other(pools, models, expected):
+    """Threads spin while they wait: with two pools of several each, one takes the cores from the other."""
+    data = BY_NAME["dropout"].data()
+    # Each of its own shape, and so a chunk of its own.
+    settings = [turn(Setting(MLP(hidden_sizes=(5 + i,))), batch_size=30, epochs=1) for i in range(models)]
+    list(train([Run(setting, data.fingerprint, 0) for setting in settings], data))
+    assert [torch_threads for torch_threads, _ in pools] == expected
+    assert all(min(both) == 1 for both in pools)
+
+
+@pytest.mark.parametrize("models", [1, CORES])
+@pytest.mark.parametrize("leaves", [True, False])
+@pytest.mark.usefixtures("many_cores")
+def test_whoever_reads_records_keeps_the_threads_that_were_there(models, leaves):
+    """Between two records of chunks one after another; at the end also of chunks side by side."""
+    case = BY_NAME["dropout"]
+    records = train([case.run(seed) for seed in range(models)], case.data())
+    for _ in itertools.islice(records, 1 if leaves else None):
+        assert torch.get_num_threads() == CORES
+        assert models > 1 or (torch_threads_of_a_new_thread(), blas_threads()) == (CORES, CORES)
+    records.close()
+    assert (torch.get_num_threads(), torch_threads_of_a_new_thread(), blas_threads()) == (CORES,) * 3
+
+
+@pytest.mark.parametrize(("left", "right"), [(1, 6), (2, 6), (3, 6), (6, 6), (6, 1), (6, 2), (1, 1)])
+def test_products_of_several_threads_are_those_of_one(left, right, monkeypatch):
+    """Whoever shares a factor multiplies by it: models that follow each other (`Batch`)."""
+    monkeypatch.setattr("mlplab.engine.products.WORTH_THREADS", 1)
+    generator = torch.Generator().manual_seed(0)
+    models = max(left, right)
+    for rows, inner, columns in ((5, 7, 3), (1, 7, 3), (5, 7, 1)):
+        a = torch.randn(left, inner, rows, generator=generator, dtype=torch.float64).transpose(1, 2)
+        b = torch.randn(right, inner, columns, generator=generator, dtype=torch.float64)
+        shared, one = (torch.empty(models, rows, columns, dtype=torch.float64) for _ in range(2))
+        SharedProducts().into(shared, a, b)
+        Products().into(one, a.contiguous(), b)
+        assert (shared - one).abs().max() <= 1e-14
+
+
+@pytest.mark.parametrize(
+    "name", ["dropconnect", "batch_norm_dropout_deep", "regression_adam_float64", "batch_of_one"]
+)
+def test_training_on_products_of_several_threads_changes_nothing_but_rounding(name, monkeypatch):
+    case = BY_NAME[name]
+    runs, data = pool(case, "float64"), case.data()
+    expected = results(runs, data)
+    monkeypatch.setattr("mlplab.engine.products.WORTH_THREADS", 1)
+    monkeypatch.setattr("mlplab.engine.fused.products_for", lambda device, is_mixed: SharedProducts())
+    found = results(runs, data) + results(runs[:1], data)
+    assert max(map(weight_difference, found, [*expected, expected[0]])) <= SAME
+
+
+def test_products_are_made_on_the_threads_that_pytorch_has():
+    """With one, by the library that is faster at small matrices; with more, by the pool that does all else."""
+    before = torch.get_num_threads()
+    found = {}
+    for number in (1, 2):
+        torch.set_num_threads(number)
+        found[number] = type(products_for(torch.device("cpu"), is_mixed=False))
+    torch.set_num_threads(before)
+    assert found == {1: Products, 2: SharedProducts}
 
 
 # Lack of memory

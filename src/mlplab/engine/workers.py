@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from mlplab.data import Dataset
 from mlplab.engine.chunking import is_worth_a_thread
@@ -18,30 +19,76 @@ from mlplab.engine.records import Epoch, Result, Retry, State
 from mlplab.spec import Run
 
 Record = Epoch | Result | Retry
-# Multiplications in one model's update: below it, cores that share a product wait for each other.
+Chunks = Sequence[Sequence[Run]]
+# Multiplications for each thread in one model's update: with fewer, threads that share a product wait for each other.
 WORTH_SHARING = 5_000_000
 WORKER_NAME = "mlplab-chunks"
 
 
 def train_chunks(
-    chunks: Sequence[Sequence[Run]],
+    chunks: Chunks,
     data: Mapping[str, Dataset],
     device: torch.device,
     states: Mapping[Run, State],
     keep_states: bool,
 ) -> Iterator[Record]:
-    """Records of all chunks, as they come. Whoever closes the generator ends training at the next update."""
+    """Records of all chunks, as they come. Whoever closes the generator ends training at the next update.
+
+    Several threads are always PyTorch's, for products too (`SharedProducts`): whoever trains holds NumPy's BLAS to one.
+    """
     cores = torch.get_num_threads()
     worth = sum(is_worth_a_thread(chunk, data) for chunk in chunks) if device.type == "cpu" else 0
-    if (workers := min(cores, worth)) > 1:
-        with threadpool_limits(cores // workers, user_api="blas"):
-            train = partial(_train, data=data, device=device, states=states, keep_states=keep_states)
-            yield from _Pool(chunks, train, workers, cores // workers).records()
+    train = partial(_train, data=data, device=device, states=states, keep_states=keep_states)
+    if (workers := min(cores, worth)) <= 1:
+        for chunk in chunks:
+            yield from _held_to(_useful(chunk, data, cores), train(chunk, threading.Event()))
         return
-    for chunk in chunks:
-        shared = cores if multiplications(chunk[0].setting, data[chunk[0].data]) >= WORTH_SHARING else 1
-        with threadpool_limits(shared, user_api="blas"), _torch_threads(shared):
-            yield from _train(chunk, threading.Event(), data, device, states, keep_states)
+    beside, last = _beside(
+        sorted(chunks, key=lambda chunk: _work(chunk, data), reverse=True), data, cores, workers
+    )
+    yield from _Pool(beside, train, workers, partial(_useful, data=data, most=cores // workers)).records()
+    yield from train_chunks(last, data, device, states, keep_states)
+
+
+def _beside(chunks: Chunks, data: Mapping[str, Dataset], cores: int, workers: int) -> tuple[Chunks, Chunks]:
+    """Chunks, longest first, as those that are trained side by side and those for which cores would be idle then.
+
+    The latter wait for the former where each is quicker on several threads.
+    """
+    left = len(chunks) % workers
+    middle = len(chunks) - left
+    if left and all(_useful(chunk, data, cores // left) > 1 for chunk in chunks[middle:]):
+        return chunks[:middle], chunks[middle:]
+    return chunks, []
+
+
+def _work(chunk: Sequence[Run], data: Mapping[str, Dataset]) -> int:
+    """Multiplications of a whole training."""
+    setting, examples = chunk[0].setting, data[chunk[0].data].train.num_examples
+    steps = -(-examples // min(setting.training.batch_size or examples, examples))
+    return len(chunk) * setting.training.epochs * steps * multiplications(setting, data[chunk[0].data])
+
+
+def _useful(chunk: Sequence[Run], data: Mapping[str, Dataset], most: int) -> int:
+    """How many threads a chunk is quickest on."""
+    return max(min(most, multiplications(chunk[0].setting, data[chunk[0].data]) // WORTH_SHARING), 1)
+
+
+def _held_to(number: int, records: Generator[Record]) -> Iterator[Record]:
+    """Records that are made on so many threads. Between two of them, their reader has those that were there before."""
+    with contextlib.closing(records):
+        while True:
+            with _blas().limit(limits=1), _torch_threads(number):
+                record = next(records, None)
+            if record is None:
+                return
+            yield record
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries: looking for them takes a millisecond, which is an epoch of a small group."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _train(
@@ -51,7 +98,7 @@ def _train(
     device: torch.device,
     states: Mapping[Run, State],
     keep_states: bool,
-) -> Iterator[Record]:
+) -> Generator[Record]:
     """One chunk; where memory does not suffice, its halves."""
     try:
         yield from train_group(
@@ -91,15 +138,15 @@ class _Pool:
 
     def __init__(
         self,
-        chunks: Sequence[Sequence[Run]],
+        chunks: Chunks,
         train: Callable[[Sequence[Run], threading.Event], Iterator[Record]],
         workers: int,
-        threads: int,
+        threads_of: Callable[[Sequence[Run]], int],
     ) -> None:
         self.waiting: queue.SimpleQueue[Sequence[Run]] = queue.SimpleQueue()
         for chunk in chunks:
             self.waiting.put(chunk)
-        self.train, self.num_threads = train, threads
+        self.train, self.threads_of = train, threads_of
         # Bounded: a reader that is slow holds training back, and not a growing heap of results.
         self.done: queue.Queue[Record | BaseException | None] = queue.Queue(maxsize=256)
         self.stop = threading.Event()
@@ -109,6 +156,11 @@ class _Pool:
 
     def records(self) -> Iterator[Record]:
         """What the threads say, until all have ended. Raises what one of them raised."""
+        # PyTorch's number is a thread's own, but the latest is what threads begin with that come after.
+        with _blas().limit(limits=1), _torch_threads(torch.get_num_threads()):
+            yield from self._records()
+
+    def _records(self) -> Iterator[Record]:
         for thread in self.threads:
             thread.start()
         running = len(self.threads)
@@ -128,13 +180,13 @@ class _Pool:
                     self.done.get(timeout=0.02)
 
     def _work(self) -> None:
-        torch.set_num_threads(self.num_threads)
         try:
             while not self.stop.is_set():
                 try:
                     chunk = self.waiting.get_nowait()
                 except queue.Empty:
                     break
+                torch.set_num_threads(self.threads_of(chunk))
                 for record in self.train(chunk, self.stop):
                     self.done.put(record)
             self.done.put(None)

@@ -22,6 +22,8 @@ from mlplab.errors import InvalidInput
 from mlplab.estimators.parameters import setting_of
 from mlplab.spec import Run, Setting
 
+# What layers hold of so many examples stays in a cache.
+EXAMPLES_AT_ONCE = 1_024
 ACTIVATION = {
     "identity": lambda z: z,
     "logistic": lambda z: 1 / (1 + np.exp(-z)),
@@ -185,12 +187,25 @@ class Perceptron(BaseEstimator):
         """Of the last layer, before anything is made of them: float64 (n, outputs)."""
         check_is_fitted(self)
         x: Any = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        x = x if isinstance(x, np.ndarray) else x.toarray()
+        x = x if isinstance(x, np.ndarray) else x.tocsr()
+        # float32 examples in float32, as they were learned from.
+        number = np.float32 if x.dtype == np.float32 else np.float64
+        layers = [
+            (w.astype(number), b.astype(number)) for w, b in zip(self.coefs_, self.intercepts_, strict=True)
+        ]
+        found = np.empty((x.shape[0], layers[-1][0].shape[1]))
+        for start in range(0, x.shape[0], EXAMPLES_AT_ONCE):
+            part = x[start : start + EXAMPLES_AT_ONCE]
+            part = part if isinstance(part, np.ndarray) else part.toarray()
+            found[start : start + EXAMPLES_AT_ONCE] = self._outputs(part, layers)
+        return found
+
+    def _outputs(self, x: np.ndarray, layers: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         function = ACTIVATION[self.activation]
         with np.errstate(over="ignore"):  # of exp, for a unit that is off
-            for coef, intercept in zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True):
+            for coef, intercept in layers[:-1]:
                 x = function(x @ coef + intercept)
-        return x @ self.coefs_[-1] + self.intercepts_[-1]
+        return x @ layers[-1][0] + layers[-1][1]
 
     @abstractmethod
     def examples(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
