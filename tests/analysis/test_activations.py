@@ -24,6 +24,7 @@ from mlplab.analysis.activation_formulas import (
     on_grid,
 )  # fmt: skip
 from mlplab.analysis.activations import catalogue, examine_activation
+from mlplab.analysis.elementwise import KNOWN_MODULES
 from mlplab.analysis.tanh_sigmoid import sigmoid_to_tanh, tanh_to_sigmoid
 from mlplab.errors import InvalidInput, MissingExtra, UnknownName
 from mlplab.rng import Stream
@@ -49,6 +50,7 @@ def every():
 
 def test_the_catalogue_names_what_the_engine_can_train():
     assert set(FORMULAS) - {"gelu_tanh"} == set(Activation.KINDS)
+    assert set(KNOWN_MODULES.values()) == set(Activation.KINDS)
 
 
 @pytest.mark.parametrize("name", FORMULAS)

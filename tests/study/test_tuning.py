@@ -206,6 +206,43 @@ def test_law_6_bad_searches_get_one_clear_line(store, options, said):
     assert store.count() == 0
 
 
+def two_rungs(bench, seed):
+    """A strategy of one's own, with a rung of one epoch and one of all."""
+    arms, _ = bench.space.draws(seed, 0, 6)
+    first = bench.scores(arms, 1, [seed])[:, 0]
+    standing = [arms[place] for place in promoted(first, 2)]
+    last = bench.scores(standing, bench.epochs, [seed])[:, 0]
+    bench.lead(standing[int(np.argmax(last))])
+
+
+def test_a_strategy_of_ones_own_is_a_function(store):
+    """What it promotes goes on from its first epoch, and the same call comes to the same end."""
+    found = tune(SPACE, DATA, store, strategy=two_rungs, budget=12, seeds=3)
+    assert found.strategy == found.to_dict()["strategy"] == "two_rungs"
+    assert found.spent == 6 * 1 + 2 * 8
+    assert [trial.epochs for trial in found.trials] == 6 * [1] + 2 * [9]
+    assert told(tune(SPACE, DATA, store, strategy=two_rungs, budget=12, seeds=3)) == told(found)
+
+
+def racing(bench, seed):
+    """Not ours."""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (7, "strategy must be a name .* or a function of a bench and a seed; got 7"),
+        (racing, "strategy must have a name of its own; got 'racing'"),
+        (lambda bench, seed: bench.scores(bench.space.draws(0, 0, 1)[0], 9, [0]), "must say which setting leads"),
+        (lambda bench, seed: bench.lead(bench.space.draws(0, 0, 1)[0][0]), "led by a setting that it trained"),
+    ],
+    ids=["no function", "a name that is taken", "no leader", "an untrained leader"],
+)  # fmt: skip
+def test_law_6_a_bad_strategy_of_ones_own_gets_one_clear_line(store, strategy, said):
+    with pytest.raises(InvalidInput, match=said):
+        tune(SPACE, DATA, store, strategy=strategy, budget=12, seeds=3)
+
+
 def test_epochs_are_not_searched(store):
     with pytest.raises(InvalidInput, match="epochs cannot be searched"):
         tune(Space(BASE, epochs="1,2"), DATA, store)

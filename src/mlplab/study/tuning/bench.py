@@ -103,7 +103,20 @@ class Bench:
 
     @property
     def winner(self) -> Arm:
-        """The setting that is chosen. Raises InvalidInput where every training diverged."""
+        """The setting that is chosen.
+
+        Raises InvalidInput where every training diverged, and where a strategy named none that it trained.
+        """
+        if not self.leads and any(math.isfinite(trial.score) for trial in self.trials):
+            raise InvalidInput(
+                "strategy",
+                "must say which setting leads",
+                f"{len(self.trials)} trials and no leader",
+                "Call bench.lead(arm)",
+            )
+        if self.leads and self.leads[-1][1].setting not in {trial.arm.setting for trial in self.trials}:
+            rule = "must be led by a setting that it trained"
+            raise InvalidInput("strategy", rule, self.leads[-1][1].name)
         if not self.leads:
             raise InvalidInput(
                 "every setting that was tried",

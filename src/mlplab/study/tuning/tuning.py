@@ -40,7 +40,8 @@ STRATEGIES: dict[str, Strategy] = {
     "hyperband": hyperband,
     "racing": racing,
 }
-GO_ON = ("halving", "hyperband")  # the number of epochs is theirs to choose
+# They train each setting for all epochs: no state is kept to go on from. Others choose the number of epochs.
+AT_ONE_GO = ("random", "tpe", "racing")
 BASELINE = "as given"
 SEEDS = 10
 BUDGET = 60  # random draws that reach the best 5% of a space with probability 1 - 0.95^60 = 95%
@@ -189,7 +190,7 @@ def tune(
     data: Dataset,
     store: Store,
     *,
-    strategy: str = "hyperband",
+    strategy: str | Strategy = "hyperband",
     budget: float = BUDGET,
     seeds: int = SEEDS,
     metric: str | None = None,
@@ -205,7 +206,8 @@ def tune(
     comes to the same end.
 
     Arguments:
-      strategy: a key of STRATEGIES.
+      strategy: a key of STRATEGIES, or a function of your own that is given the bench and the seed: it asks
+        `bench.scores` to train settings and tells `bench.lead` which one it would choose (docs/extend.md).
       budget: what the search may cost, in whole trainings of `space.base`'s epochs; the refit comes on top.
       seeds: fresh ones, for the refit.
       metric: `validation_accuracy` (the default for classes) or `validation_loss`.
@@ -233,7 +235,7 @@ def tune_by(
     space: Space,
     data: Dataset,
     *,
-    strategy: str = "hyperband",
+    strategy: str | Strategy = "hyperband",
     budget: float = BUDGET,
     seeds: int = SEEDS,
     metric: str | None = None,
@@ -241,20 +243,19 @@ def tune_by(
     train: StatefulTrain = engine.train,
 ) -> Tuning:
     """`tune`, with studies that are run by somebody else."""
-    if strategy not in STRATEGIES:
-        raise UnknownName("strategy", strategy, STRATEGIES)
+    name, search = named_strategy(strategy)
     metric = metric or ("validation_accuracy" if data.task == "classification" else "validation_loss")
     if seeds < 2:
         raise InvalidInput("seeds", "must be at least 2 for the refit", seeds, "One seed has no interval")
-    evaluate = StoredTraining(run, data, metric, keep_states=strategy in GO_ON, train=train)
+    evaluate = StoredTraining(run, data, metric, keep_states=name not in AT_ONE_GO, train=train)
     bench = bench_for(space, evaluate, budget)
-    STRATEGIES[strategy](bench, seed)
+    search(bench, seed)
     winner = bench.winner
     arms = [winner] if winner.setting == space.base else [winner, Arm(BASELINE, space.base)]
     first = max(trial.seed for trial in bench.trials) + 1
     fresh = run(Study(arms, range(first, first + seeds), data), train=train)
     return Tuning(
-        strategy=strategy,
+        strategy=name,
         space=space,
         data=data,
         trials=tuple(bench.trials),
@@ -269,6 +270,24 @@ def tune_by(
         epochs=bench.epochs,
         seed=seed,
     )
+
+
+def named_strategy(strategy: str | Strategy) -> tuple[str, Strategy]:
+    """A strategy with its name. Raises UnknownName, and InvalidInput for what is no function.
+
+    A function of one's own may not take the name of another: a result says by whom it was found.
+    """
+    if isinstance(strategy, str):
+        if strategy not in STRATEGIES:
+            raise UnknownName("strategy", strategy, STRATEGIES)
+        return strategy, STRATEGIES[strategy]
+    if not callable(strategy):
+        rule = f"must be a name ({', '.join(STRATEGIES)}) or a function of a bench and a seed"
+        raise InvalidInput("strategy", rule, strategy)
+    name = getattr(strategy, "__name__", type(strategy).__name__)
+    if name in STRATEGIES and strategy is not STRATEGIES[name]:
+        raise InvalidInput("strategy", "must have a name of its own", name, "Rename the function")
+    return name, strategy
 
 
 def bench_for(space: Space, evaluate: Evaluate, budget: float) -> Bench:
