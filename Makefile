@@ -12,7 +12,7 @@ VENV_PYTHON := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help answer book evidence test slow bench bench-gpu lint format types layers develop constraints clean
+.PHONY: help answer book evidence test slow guards bench bench-gpu lint format types layers develop constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -33,6 +33,9 @@ test: .venv/.test  ## every test that is not marked slow or gpu
 # pytest's exit status 5: no test is marked slow.
 slow: .venv/.test  ## the tests marked slow
 	@$(VENV_PYTHON) -m pytest -n $(JOBS) --dist loadfile -m "slow and not gpu" $(ARGS) || test $$? -eq 5
+
+guards: .venv/.test  ## the tests that run a file, or a line of it: make guards FILE=src/mlplab/rng.py:40
+	@$(VENV_PYTHON) tests/guards.py $(FILE) $(TESTS)
 
 bench: .venv/.test  ## the engine beside its peers and targets, about ten minutes: make bench ARGS="--cases c"
 	@$(VENV_PYTHON) benchmarks/engine.py $(ARGS)
@@ -58,7 +61,7 @@ layers: .venv/.test  ## imports point only downwards
 develop: .venv/.develop  ## .venv with all that the targets above need
 
 clean:  ## remove .venv and whatever was built; data and results in the user's cache stay
-	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist .pytest_cache .guards .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- .venv -------------------------------------------------------------------------------------------------

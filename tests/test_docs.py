@@ -34,6 +34,16 @@ def test_the_programs_of_the_engines_page_run():
     assert len(done.stdout.splitlines()) == 256
 
 
+@pytest.mark.slow
+def test_the_strategy_of_the_page_on_extensions_runs():
+    (program,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/extend.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    names: dict[str, object] = {}
+    exec(program, names)
+    assert names["tuning"].strategy == "two_rungs"
+
+
 def test_figures_of_the_engines_page_are_the_measured_ones():
     """Nobody types a figure: `python benchmarks/page.py` writes them."""
     page = runpy.run_path(str(ROOT / "benchmarks/page.py"))

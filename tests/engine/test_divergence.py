@@ -1,4 +1,4 @@
-"""A run that diverges is a result (law 5): at a recorded step, the same in company, hurting nobody."""
+"""A run that diverges is a result, at a recorded step, the same in company (law 5: nothing is lost)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that goes on from where it was ends where it would have ended: law 1, for training in pieces."""
+"""A run that goes on from where it was ends where it would have ended (law 1), for training in pieces."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_two_threads_change_nothing_but_rounding(case):
 
 @structural_cases
 def test_a_study_that_was_stopped_goes_on_to_the_same_results(case, tmp_path):
-    """Resume (law 5): what was kept is not trained again, the rest as it would have been."""
+    """Nothing is lost (law 5): what was kept is not trained again, the rest as it would have been."""
     members, data = pool(case, "float64")[1:4], case.data()
     study = Study([Arm(str(i), run.setting) for i, run in enumerate(members)], 2, data)
     trained = []
