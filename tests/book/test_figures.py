@@ -23,7 +23,7 @@ REQUEST = re.compile(
 
 def test_a_figure_is_an_svg_and_a_page_that_asks_for_nothing():
     made = cases.inquiry()
-    svg, html = report.draw(made, "zh")
+    svg, html = report.draw(made, None, "zh")
     assert svg.parent == html.parent == default_path().parent / "figures"
     assert (svg.name, html.name) == ("4.2.1-zh.svg", "4.2.1-zh.html")
     assert svg.read_text("utf-8").startswith("<svg")
@@ -49,7 +49,7 @@ def test_a_page_that_asks_the_network_would_be_seen(page):
 def test_without_the_extra_an_answer_says_what_brings_it(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     made = conclude("4.1.1", Lab().observations())
-    drawn = report.draw(made, "en")
+    drawn = report.draw(made, None, "en")
     assert isinstance(drawn, str)
     assert "pip install 'mlplab[book]'" in drawn
     assert not figures.folder().exists()

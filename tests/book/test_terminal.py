@@ -16,7 +16,7 @@ from mlplab.book.evidence import Evidence, published_numbers
 from mlplab.book.inquiry import conclude
 from mlplab.book.terminal_markdown import Markdown
 from mlplab.book.terminal_text import CLOSING, OPENING, Prose, breaks
-from mlplab.claims import Lab
+from mlplab.claims import Lab, Words
 
 from . import cases
 
@@ -47,7 +47,7 @@ def test_an_answer_is_shown_with_its_verdicts(width, language, verdict, is_publi
     now = cases.inquiry(verdicts={DECAY: verdict})
     held = Evidence(cases.inquiry(), {}, {}, Path("x.json")) if is_published else None
     text = shown(
-        terminal.header(now.number, now.observations, ["digits stands in."], language),
+        terminal.header(now, held, [Words("digits stands in.", "digits stands in.")], language),
         terminal.full_answer(now, held, (Path("/cache/a.svg"), Path("/cache/a.html")), language),
         width=width,
     )

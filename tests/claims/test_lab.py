@@ -7,6 +7,7 @@ import pytest
 
 from mlplab import data
 from mlplab.claims import Lab
+from mlplab.claims.observations import Change
 from mlplab.data import catalogue
 from mlplab.errors import AbsentData, DataError, InvalidInput, UnknownName
 from mlplab.knobs import turn, value_of
@@ -79,6 +80,21 @@ def test_a_knob_that_was_not_taken_is_turned_in_the_setting():
     assert value_of(turned, "hidden_sizes") == (8, 8)
 
 
+def test_a_turned_knob_is_told_with_the_value_that_the_answer_itself_has():
+    lab = Lab(knobs={"dropout": "0.1,0.6", "epochs": "7", "momentum": "0"})
+    lab.take("dropout", BASE)
+    lab.setting(BASE)
+    changes = lab.observations().changed
+    assert changes == (Change("dropout", "0.1,0.6", "0.2,0.5"), Change("epochs", "7", "1"))
+
+
+def test_a_knob_that_was_put_where_it_stands_is_none_that_was_turned():
+    lab = Lab(knobs={"dropout": "0.20, 0.50", "learning_rate": "1e-1"})
+    lab.take("dropout", BASE)
+    lab.setting(BASE)
+    assert lab.observations().changed == ()
+
+
 def test_an_unknown_knob_names_the_nearest():
     with pytest.raises(UnknownName, match="Did you mean 'learning_rate'"):
         Lab(knobs={"learning_rat": "0.1"}).setting(BASE)
@@ -140,8 +156,26 @@ def test_a_quick_look_is_on_embedded_data_and_says_so():
     lab = Lab("quick")
     assert lab.dataset("fashion-mnist", embedded="mnist-5k").name == "mnist-5k"
     (note,) = lab.notes
-    assert "mnist-5k" in note
-    assert "fashion-mnist" in note
+    for words in note:
+        assert "mnist-5k" in words
+        assert "--data fashion-mnist" in words  # what to type for the other
+
+
+@pytest.mark.parametrize("is_here", [False, True])
+def test_a_quick_look_says_truly_why_its_data_were_taken(tmp_path, monkeypatch, is_here):
+    """Being at hand is no reason where the other data set is at hand too."""
+    if is_here:
+        for file in catalogue._FASHION_MNIST.files:
+            (tmp_path / file.name).write_bytes(b"images")
+        monkeypatch.setenv("MLPLAB_DATA", str(tmp_path))
+    lab = Lab("quick")
+    lab.dataset("fashion-mnist", embedded="mnist-5k")
+    (note,) = lab.notes
+    assert "at hand" not in note.en
+    assert "small" in note.en
+    assert "它小" in note.zh
+    assert ("on this machine" in note.en) == ("这台机器上已有" in note.zh) == is_here
+    assert ("downloaded (31 MB)" in note.en) == ("下载 31 MB" in note.zh) == (not is_here)
 
 
 @pytest.mark.usefixtures("no_network")
@@ -149,8 +183,9 @@ def test_full_effort_without_its_data_says_what_stands_in_and_why():
     lab = Lab("full")
     assert lab.dataset("fashion-mnist", embedded="mnist-5k").name == "mnist-5k"
     (note,) = lab.notes
-    assert note.startswith("mnist-5k stands in. ")
-    assert "The server does not answer." in note
+    assert note.en.startswith("mnist-5k stands in. ")
+    assert note.zh.startswith("以 mnist-5k 代替。")
+    assert all("The server does not answer." in words for words in note)
 
 
 @pytest.mark.usefixtures("no_network")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mlplab.claims import Observations
-from mlplab.claims.observations import DataUsed
+from mlplab.claims.observations import Change, DataUsed
 
 TABLES = {
     "mixed": pd.DataFrame({"arm": ["a", "b"], "seed": [0, 1], "value": [0.1, np.nan], "flag": [True, False]}),
@@ -91,3 +91,10 @@ def test_runs_are_compared_alike_before_and_after():
 
 def test_where_nothing_was_trained_there_are_no_seeds():
     assert Observations().num_seeds == 0
+
+
+def test_turned_knobs_come_back_and_what_has_none_says_nothing_of_them():
+    """Published evidence has none: its format is what it was."""
+    changed = (Change("dropout", "0.1,0.6", "0.2,0.5"),)
+    assert there_and_back(Observations(changed=changed)).changed == changed
+    assert "changed" not in Observations().to_dict()

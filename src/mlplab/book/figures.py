@@ -20,6 +20,15 @@ def folder() -> Path:
     return default_path().parent / "figures"
 
 
+def titled(chart: altair.TopLevelMixin, title: str) -> altair.TopLevelMixin:
+    """The chart below a line of words; as it is where there are none. Raises MissingExtra without the extra `book`."""
+    if not title:
+        return chart
+    altair = import_extra("altair", what="A figure", extra="book")
+    line = altair.TitleParams(text=title, anchor="start", fontWeight="normal")
+    return altair.vconcat(chart).properties(title=line)
+
+
 def save(chart: altair.TopLevelMixin, name: str) -> tuple[Path, Path]:
     """Write `name`.svg and `name`.html; returns their paths. Raises MissingExtra without the extra `book`."""
     import_extra("vl_convert", what="A figure", extra="book")

@@ -37,6 +37,19 @@ EXERCISE = Words("exercise", "练习")
 SECTION = Words("section", "小节")
 THIS_RUN = Words("this run", "本次运行")
 PUBLISHED = Words("published", "已发布")
+CHANGED = Words("changed: {}", "改动：{}")
+CHANGED_TO = Words("{knob} {value} (published: {published})", "{knob} {value}（已发布的是 {published}）")
+CHANGED_FROM = Words("{knob} {value} (otherwise {own})", "{knob} {value}（不改时是 {own}）")
+# A quick look may stand elsewhere than what was published.
+CHANGED_BACK = Words(
+    "{knob} {value} (as published; this look otherwise takes {own})",
+    "{knob} {value}（与已发布的相同；这样浏览时不改是 {own}）",
+)
+CHANGED_LIMITS = Words(
+    "Where the text speaks of a setting, it is the published one; {} is this run's.",
+    "文中说到的设置是已发布证据的设置；本次运行用的是 {}。",
+)
+AND = Words("; ", "；")
 SEEDS = Words("seeds", "个种子")
 CLAIM = Words("claim", "论断")
 NEEDS = Words("needs about {} seeds", "约需 {} 个种子")
@@ -48,6 +61,25 @@ OPEN = Words("open", "待解答")
 FIGURE = Words("Figure", "图")
 VARY = Words("Vary it", "换个设置再跑")
 AGAIN = Words("Published evidence again", "重跑已发布的证据")
+TWO_RESULTS = Words(
+    "Runs that {one} and {other} both publish, {different} of {shared} with two results:",
+    "{one} 与 {other} 都发布的 {shared} 次运行，有 {different} 次是两个结果：",
+)
+# One run with two results, by an exercise each
+ONE_RUN = Words(
+    "run {digest}, seed {seed}, {metric}: {here} and {there}",
+    "运行 {digest}，种子 {seed}，{metric}：{here}与 {there}",
+)
+STATUS = {"finished": Words("finished", "完成"), "diverged": Words("diverged", "发散")}
+METRICS = {
+    "status": Words("outcome", "结局"),
+    "test_accuracy": Words("test accuracy", "测试准确率"),
+    "validation_accuracy": Words("validation accuracy", "验证准确率"),
+    "train_accuracy": Words("training accuracy", "训练准确率"),
+    "test_loss": Words("test loss", "测试损失"),
+    "validation_loss": Words("validation loss", "验证损失"),
+    "train_loss": Words("training loss", "训练损失"),
+}
 LAPSED = Words("published verdict no longer reached: {}", "以下论断已得不到发布时的判定：{}")
 EVIDENCE = Words("Evidence", "证据")
 CODE = Words("Code", "代码")

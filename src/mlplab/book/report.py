@@ -7,6 +7,7 @@ from typing import Any
 
 from mlplab.answers import EXERCISES, answered, code
 from mlplab.book import figures
+from mlplab.book.changes import Changes
 from mlplab.book.evidence import Evidence, published_numbers
 from mlplab.book.inquiry import Inquiry
 from mlplab.book.texts import render
@@ -14,10 +15,16 @@ from mlplab.claims import Language
 from mlplab.errors import MissingExtra
 
 
-def draw(now: Inquiry, language: Language) -> tuple[Path, Path] | str:
-    """Draw an inquiry; the paths of SVG and HTML, or which pip command brings what is missing."""
+def draw(now: Inquiry, evidence: Evidence | None, language: Language) -> tuple[Path, Path] | str:
+    """Draw an inquiry; the paths of SVG and HTML, or which pip command brings what is missing.
+
+    A figure of a run with turned knobs names them above it, and is a file of its own.
+    """
+    changes = Changes.of(now, evidence)
+    name = f"{now.number}-{language}" + ("-changed" if changes else "")
     try:
-        return figures.save(now.answer.figure(now.observations, language), f"{now.number}-{language}")
+        chart = now.answer.figure(now.observations, language)
+        return figures.save(figures.titled(chart, changes.line(language)), name)
     except MissingExtra as error:
         return str(error)
 
@@ -30,6 +37,7 @@ def as_dict(
     return {
         "exercise": now.number,
         "language": language,
+        "changed": Changes.of(now, evidence).to_list(),
         "text": render(now.number, now.answer, now.observations, now.findings, language),
         "this_run": now.to_dict(),
         "published": None

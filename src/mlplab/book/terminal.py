@@ -13,17 +13,20 @@ from rich.syntax import Syntax
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mlplab.answers import EXERCISES, Table, answered, code, exercise
+from mlplab.answers import EXERCISES, Table, answered, code, exercise, show
 from mlplab.book import labels
 from mlplab.book.audit import Audited
+from mlplab.book.changes import Changes
+from mlplab.book.conflicts import Common, Conflict
+from mlplab.book.datasets import source_words
 from mlplab.book.document import estimate_text
-from mlplab.book.evidence import Evidence, published_numbers
+from mlplab.book.evidence import DIGITS, Evidence, published_numbers
 from mlplab.book.inquiry import Inquiry
 from mlplab.book.terminal_markdown import CODE_THEME, Markdown
 from mlplab.book.terminal_text import Prose
 from mlplab.book.texts import HEADINGS, render
 from mlplab.book.verification import Verification
-from mlplab.claims import Claim, Finding, Language, Observations
+from mlplab.claims import Claim, Finding, Language, Observations, Words
 
 COLOURS: dict[str, str] = {
     "holds": "green", "fails": "red", "undecided": "yellow",
@@ -36,29 +39,31 @@ FAULTS = (labels.CONTRADICTED, labels.LAPSED, labels.UNGUARDED)
 
 
 def header(
-    number: str, observations: Observations, notes: Sequence[str], language: Language
+    now: Inquiry, evidence: Evidence | None, notes: Sequence[Words], language: Language
 ) -> RenderableType:
-    """Number, title and link; then what it stands on, with every stand-in named."""
-    asked = exercise(number)
+    """Number, title and link; then what it stands on, with every stand-in and every turned knob named."""
+    asked = exercise(now.number)
     lines: list[RenderableType] = [
-        *(Prose(f"! {note}", style="yellow") for note in notes),
-        Rule(Text(f"{number}  {asked.title.of(language)}", style="bold")),
+        *(Prose(f"! {note.of(language)}", style="yellow") for note in notes),
+        Rule(Text(f"{now.number}  {asked.title.of(language)}", style="bold")),
         Text(f"{labels.SECTION.of(language)} {asked.section.link(language)}", style="dim"),
     ]
-    if observations.data:
-        lines.append(
-            Text(f"{labels.THIS_RUN.of(language)}: {stands_on(observations, language)}", style="dim")
-        )
+    if now.observations.data:
+        stands = stands_on(now.observations, language)
+        lines.append(Text(f"{labels.THIS_RUN.of(language)}: {stands}", style="dim"))
+    if changed := Changes.of(now, evidence).line(language):
+        lines.append(Prose(changed, style="yellow"))
     return Group(*lines)
 
 
 def stands_on(observations: Observations, language: Language) -> str:
     """Data, their source, and the number of seeds; nothing for what needs neither."""
     data = ", ".join(
-        f"{used.name} ({used.source})" if used.source else used.name for used in observations.data
+        f"{used.name} ({source})" if (source := source_words(used.source).of(language)) else used.name
+        for used in observations.data
     )
     seeds = f"{observations.num_seeds} {labels.SEEDS.of(language)}" if observations.num_seeds else ""
-    return " · ".join(part for part in (data, seeds) if part)
+    return _joined(data, seeds)
 
 
 def full_answer(
@@ -70,17 +75,17 @@ def full_answer(
     parts += _short_answers(now, text["short"], evidence, language)
     parts += [_heading("why", language), Markdown(text["why"])]
     parts.append(_title(labels.EVIDENCE.of(language)))
-    for inquiry, label in _both(now, evidence):
+    for inquiry, label, stands in _both(now, evidence, language):
         tables = inquiry.answer.tables(inquiry.observations, language)
-        stands = (label.of(language), stands_on(inquiry.observations, language))
-        where = ": ".join(part for part in stands if part) if now.answer.trains else ""
+        where = ": ".join(part for part in (label, stands) if part) if now.answer.trains else ""
         parts += [_table(table, where, language) for table in tables]
         if not now.answer.trains:
             break  # nothing was sampled: the published table is the same
     parts += [_claims(now, evidence, language), *_circulates(now, evidence, text, language)]
+    parts += [_heading("limits", language), Markdown(text["limits"])]
+    if changes := Changes.of(now, evidence):
+        parts.append(Prose(labels.CHANGED_LIMITS.of(language).format(changes.here), style="yellow"))
     parts += [
-        _heading("limits", language),
-        Markdown(text["limits"]),
         *_code(now.number, language),
         *_ways_on(now, evidence, figures, language),
     ]
@@ -116,7 +121,7 @@ def verdict_text(finding: Finding, language: Language) -> Text:
 def verification(outcome: Verification, language: Language) -> RenderableType:
     """Each claim as it was published and as it is now, then whether the published verdicts stand."""
     parts: list[RenderableType] = [
-        header(outcome.again.number, outcome.again.observations, (), language),
+        header(outcome.again, outcome.published, (), language),
         _claims(outcome.again, outcome.published, language),
     ]
     found = outcome.contradicted, outcome.published.lapsed, outcome.unguarded
@@ -124,9 +129,39 @@ def verification(outcome: Verification, language: Language) -> RenderableType:
     parts += [
         Text(line, style="yellow") for line in _named([labels.DIFFERING], [outcome.differing], language)
     ]
+    parts += [Text(line, style="yellow") for line in two_results(outcome.conflicts, language)]
     if outcome.stands:
         parts.append(Text(labels.STANDS.of(language), style="green"))
     return Group(*parts)
+
+
+def two_results(found: Sequence[Common], language: Language) -> list[str]:
+    """A line for each two exercises that publish the same runs with two results, and below it one for each run."""
+    lines = []
+    for common in found:
+        one, other = common.exercises
+        lines.append(
+            labels.TWO_RESULTS.of(language).format(
+                different=len(common.conflicts), shared=common.num_runs, one=one, other=other
+            )
+        )
+        lines += [f"  {_one_run(conflict, language)}" for conflict in common.conflicts]
+    return lines
+
+
+def _one_run(conflict: Conflict, language: Language) -> str:
+    here, there = (
+        (labels.STATUS[value].of(language) if isinstance(value, str) else show.number(value, DIGITS))
+        + labels.OF_KIND.of(language).format(number)
+        for number, value in conflict.results.items()
+    )
+    return labels.ONE_RUN.of(language).format(
+        digest=conflict.digest[:8],
+        seed=conflict.seed,
+        metric=labels.METRICS[conflict.metric].of(language),
+        here=here,
+        there=there,
+    )
 
 
 def audited(one: Audited, language: Language) -> Text:
@@ -162,9 +197,20 @@ def audit(all_: Sequence[Audited], seconds: float, language: Language) -> Text:
     return Text(words, style="green" if stood == len(all_) - unpublished else "red")
 
 
-def _both(now: Inquiry, evidence: Evidence | None) -> list[tuple[Inquiry, labels.Words]]:
-    pairs = [(now, labels.THIS_RUN)]
-    return pairs if evidence is None else [*pairs, (evidence.inquiry, labels.PUBLISHED)]
+def _both(now: Inquiry, evidence: Evidence | None, language: Language) -> list[tuple[Inquiry, str, str]]:
+    """This run and the published one: each with its name and what it stands on, its turned knobs too."""
+    changes = Changes.of(now, evidence)
+    both = [(now, labels.THIS_RUN, changes.here)]
+    if evidence is not None:
+        both.append((evidence.inquiry, labels.PUBLISHED, changes.there))
+    return [
+        (inquiry, label.of(language), _joined(stands_on(inquiry.observations, language), knobs))
+        for inquiry, label, knobs in both
+    ]
+
+
+def _joined(*parts: str) -> str:
+    return " · ".join(part for part in parts if part)
 
 
 def _short_answers(
@@ -174,11 +220,12 @@ def _short_answers(
         return [_heading("short", language), Markdown(text)]
     held = evidence.inquiry
     said = render(held.number, held.answer, held.observations, held.findings, language)["short"]
+    (_, run, run_stands), (_, published, published_stands) = _both(now, evidence, language)
     return [
         _heading("short", language),
-        Text(f"{labels.PUBLISHED.of(language)}: {stands_on(held.observations, language)}", style="italic"),
+        Text(f"{published}: {published_stands}", style="italic"),
         Markdown(said),
-        Text(f"{labels.THIS_RUN.of(language)}: {stands_on(now.observations, language)}", style="italic"),
+        Text(f"{run}: {run_stands}", style="italic"),
         Markdown(text),
     ]
 
@@ -186,13 +233,14 @@ def _short_answers(
 def _claims(now: Inquiry, evidence: Evidence | None, language: Language) -> RenderableType:
     table = RichTable(box=box.SIMPLE_HEAD, show_lines=False, expand=True)
     table.add_column(labels.CLAIM.of(language), ratio=3)
-    for _, label in _both(now, evidence):
-        table.add_column(label.of(language), ratio=2)
+    changes = Changes.of(now, evidence)
+    both = _both(now, evidence, language)
+    for (_, label, _), knobs in zip(both, (changes.here, changes.there), strict=False):
+        # Two columns under different settings are no repetition: each says under which it stands.
+        table.add_column(Prose(f"{label}\n{knobs}") if knobs else label, ratio=2)
     for claim in now.answer.claims:
         kind = labels.OF_KIND.of(language).format(labels.KINDS[claim.kind].of(language))
-        cells = [
-            _finding(claim, inquiry.findings[claim.name], language) for inquiry, _ in _both(now, evidence)
-        ]
+        cells = [_finding(claim, inquiry.findings[claim.name], language) for inquiry, _, _ in both]
         table.add_row(Prose.assemble(claim.statement.of(language), (kind, "dim")), *cells)
     return table
 

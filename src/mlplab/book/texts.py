@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from mlplab.answers import Answer, show, text
+from mlplab.book import conflicts
 from mlplab.claims import Finding, Language, Observations
 from mlplab.errors import InvalidInput
 
@@ -53,8 +54,15 @@ def render(
     Raises jinja2.UndefinedError for a sentence that quotes what nobody found, and as `sections` does.
     """
     found: dict[str, Any] = {name.replace("-", "_"): finding for name, finding in findings.items()}
-    seen = {"num_seeds": observations.num_seeds} | dict(answer.facts(observations))
-    return sections(_template(text(number, language)).render(**seen, **found), language)
+    seen: dict[str, Any] = {
+        "num_seeds": observations.num_seeds,
+        "changed": {change.knob for change in observations.changed},
+    }
+    seen |= answer.facts(observations)
+    source = text(number, language)
+    if "two_results" in source:  # all evidence is read for it
+        seen["two_results"] = [common.told(number) for common in conflicts.conflicts(number)]
+    return sections(_template(source).render(**seen, **found), language)
 
 
 @cache

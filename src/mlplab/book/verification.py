@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlplab.book import evidence
+from mlplab.book import conflicts, evidence
+from mlplab.book.conflicts import Common
 from mlplab.book.evidence import Evidence
 from mlplab.book.inquiry import Inquiry, inquire, written_answer
 from mlplab.claims import Effort, Lab
@@ -70,6 +71,11 @@ class Verification:
         return [name for name, verdict in self.again.controls.items() if verdict in passed]
 
     @property
+    def conflicts(self) -> list[Common]:
+        """Other exercises that publish the same runs with other results; this alone contradicts nothing yet."""
+        return conflicts.conflicts(self.again.number)
+
+    @property
     def stands(self) -> bool:
         """Whether nothing is contradicted and no check let a falsehood pass."""
         return not (self.contradicted or self.unguarded or self.published.lapsed)
@@ -83,6 +89,7 @@ class Verification:
             "lapsed": self.published.lapsed,
             "unguarded": self.unguarded,
             "differing": self.differing,
+            "two_results": [conflict.to_dict() for common in self.conflicts for conflict in common.conflicts],
             "published": dict(self.published.verdicts),
             "again": self.again.to_dict(),
             "made_with": dict(self.published.made_with),

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from mlplab import data, engine, knobs
-from mlplab.claims.observations import DataUsed, Observations
+from mlplab.claims.observations import Change, DataUsed, Observations
+from mlplab.claims.words import Words
 from mlplab.data import Dataset
 from mlplab.errors import AbsentData, InvalidInput
 from mlplab.spec import Setting
@@ -40,7 +41,7 @@ class Lab:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.effort = effort
-        self.notes: list[str] = []
+        self.notes: list[Words] = []
         self._seeds, self._data_name = seeds, data_name
         self._knobs = dict(knobs or {})
         self._untaken = dict(self._knobs)
@@ -48,6 +49,9 @@ class Lab:
         self._data: dict[str, DataUsed] = {}
         self._studies: list[str] = []
         self._settings: list[dict[str, str]] = []
+        # Knob -> where it was put, and where the answer itself puts it: as sets that keep their order, since an
+        # answer may have several settings.
+        self._turned: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
 
     def choose(self, *, quick: Any, full: Any) -> Any:
         """One value for a quick look, another for the published evidence."""
@@ -65,11 +69,18 @@ class Lab:
     def take(self, name: str, base: Setting) -> Any:
         """A knob that the answer's own design is built from: as it was asked for, else as it stands in `base`."""
         asked = {name: self._untaken.pop(name)} if name in self._untaken else {}
-        return knobs.value_of(knobs.turn(base, **asked), name)
+        return knobs.value_of(self._turn(base, asked), name)
 
     def setting(self, base: Setting) -> Setting:
         """`base` with the knobs turned that the answer did not take."""
-        return knobs.turn(base, **self._untaken)
+        return self._turn(base, self._untaken)
+
+    def _turn(self, base: Setting, asked: Mapping[str, Any]) -> Setting:
+        turned = knobs.turn(base, **asked)
+        for name in asked:
+            for held, setting in zip(self._turned.setdefault(name, ({}, {})), (turned, base), strict=True):
+                held[knobs.written(knobs.value_of(setting, name))] = None
+        return turned
 
     def dataset(self, name: str, *, embedded: str) -> Dataset:
         """The data set that was asked for, or the answer's own.
@@ -80,16 +91,14 @@ class Lab:
         if self._data_name:
             return data.load(self._data_name, download=True)
         if self.effort == "quick":
-            self.notes.append(
-                f"quick look on {embedded}, which is at hand; the published evidence stands on {name}"
-            )
+            self.notes.append(_why_quick(embedded, name))
             return data.load(embedded)
         try:
             return data.load(name, download=True)
         except AbsentData as error:
             if self._strict:
                 raise
-            self.notes.append(f"{embedded} stands in. {error}")
+            self.notes.append(Words(f"{embedded} stands in. {error}", f"以 {embedded} 代替。{error}"))
             return data.load(embedded)
 
     def use(self, dataset: Dataset) -> Dataset:
@@ -139,16 +148,39 @@ class Lab:
         for dataset in study.datasets.values():
             self.use(dataset)
         self._studies.append(study.digest)
-        self._settings.append(_shared(study))
+        self._settings.append(shared_knobs(study))
         return run_study(study, self._store, train=train, on_progress=self._on_progress)
 
     def observations(self, **tables: Any) -> Observations:
         """What was seen, with what it was made from."""
-        return Observations(tables, tuple(self._data.values()), tuple(self._studies), tuple(self._settings))
+        return Observations(
+            tables, tuple(self._data.values()), tuple(self._studies), tuple(self._settings), self.changed
+        )
+
+    @property
+    def changed(self) -> tuple[Change, ...]:
+        """The knobs that stand elsewhere than the answer itself puts them."""
+        sides = {name: [" / ".join(held) for held in both] for name, both in self._turned.items()}
+        return tuple(Change(name, value, own) for name, (value, own) in sides.items() if value != own)
 
 
-def _shared(study: Study) -> dict[str, str]:
-    """The knobs at which all arms of a study stand alike."""
+def _why_quick(embedded: str, name: str) -> Words:
+    """Why a quick look is at another data set than the published evidence, and what to type for that one."""
+    info = data.info(name)
+    where = Words("which is on this machine", "这台机器上已有")
+    if not info.is_present:
+        size = f"{info.num_bytes / 1e6:.0f} MB"
+        where = Words(f"which is then downloaded ({size})", f"会先下载 {size}")
+    return Words(
+        f"a quick look takes {embedded}, which is small and needs no download; the published evidence "
+        f"stands on {name}: for that add --data {name}, {where.en}",
+        f"快速浏览用的是 {embedded}：它小，跑得快，也不必下载；已发布的证据用的是 {name}，"
+        f"要看它请加 --data {name}（{where.zh}）",
+    )
+
+
+def shared_knobs(study: Study) -> dict[str, str]:
+    """The knobs at which all arms of a study stand alike, as text."""
     values = {
         name: {knobs.written(knobs.value_of(arm.setting, name)) for arm in study.arms} for name in knobs.KNOBS
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,19 @@ class DataUsed:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A knob that was turned, with values as a person would type them.
+
+    Arguments:
+      own: where the answer itself puts it, at this effort and on these data.
+    """
+
+    knob: str
+    value: str
+    own: str
+
+
+@dataclass(frozen=True)
 class Observations:
     """Everything that an answer's claims, tables, figures and sentences may look at.
 
@@ -33,12 +46,14 @@ class Observations:
       data: the data sets that were used.
       studies: digests of the studies that were run.
       settings: for each study, the knobs that all its arms share, as text.
+      changed: the knobs that were turned. What the section does is not what such a run does. Published: none.
     """
 
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     data: tuple[DataUsed, ...] = ()
     studies: tuple[str, ...] = ()
     settings: tuple[Mapping[str, str], ...] = ()
+    changed: tuple[Change, ...] = ()
 
     def __getitem__(self, table: str) -> pd.DataFrame:
         return self.tables[table]
@@ -61,7 +76,7 @@ class Observations:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON: columns and rows of each table; a number that is not finite becomes null."""
-        return {
+        return ({"changed": [asdict(change) for change in self.changed]} if self.changed else {}) | {
             # Not the source: a folder of one machine means nothing on another, and the fingerprints say what it held.
             "data": [
                 {"name": used.name, "title": used.title, "fingerprints": list(used.fingerprints)}
@@ -100,6 +115,7 @@ class Observations:
             ),
             tuple(held["studies"]),
             tuple(held["settings"]),
+            tuple(Change(**change) for change in held.get("changed", ())),
         )
 
 

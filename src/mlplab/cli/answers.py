@@ -70,12 +70,13 @@ def answer(
         )
         now = inquire(number, lab)
     held = evidence.published(number)
-    figures = draw(now, language)
+    figures = draw(now, held, language)
     if as_json:
-        print_json(as_dict(now, held, figures, language) | {"notes": lab.notes})
+        notes = [note.of(language) for note in lab.notes]
+        print_json(as_dict(now, held, figures, language) | {"notes": notes})
         return
     console = terminal.console()
-    console.print(terminal.header(number, now.observations, lab.notes, language))
+    console.print(terminal.header(now, held, lab.notes, language))
     console.print(terminal.full_answer(now, held, figures, language))
 
 
@@ -132,7 +133,7 @@ def verify(
 def _verify_all(effort: Effort, language: Language, as_json: bool) -> None:
     import time
 
-    from mlplab.book import audit, terminal
+    from mlplab.book import audit, conflicts, terminal
 
     console = terminal.console()
     start, found = time.perf_counter(), []
@@ -144,6 +145,8 @@ def _verify_all(effort: Effort, language: Language, as_json: bool) -> None:
     if as_json:
         print_json([one.to_dict() for one in found])
     else:
+        for line in terminal.two_results(conflicts.conflicts(), language):
+            console.print(line, style="yellow")
         console.print(terminal.audit(found, time.perf_counter() - start, language))
     if any(one.state in ("does not stand", "failed") for one in found):
         raise typer.Exit(1)

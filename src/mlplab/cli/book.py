@@ -42,8 +42,12 @@ def serve(
 
 
 def _built(out: Path) -> list[Path]:
+    from mlplab.book import conflicts, terminal
     from mlplab.book.bars import stage_bar
     from mlplab.book.build import build as build_book
 
     with stage_bar() as on_progress:
-        return build_book(out, on_progress=on_progress)
+        paths = build_book(out, on_progress=on_progress)
+    for line in terminal.two_results(conflicts.conflicts(), "en"):
+        typer.echo(line, err=True)
+    return paths

@@ -35,6 +35,11 @@ ARMS = {
     "ridge": Words("ridge regression on log prices", "对数价格上的岭回归"),
     "mlp": Words("perceptron 32 on log prices", "对数价格上的 MLP（32 个隐藏单元）"),
 }
+# The same where knobs were turned: neither model is then what the section, or this answer, makes of it.
+TURNED = {
+    "linear": Words("a linear model", "线性模型"),
+    "mlp": Words("perceptron on log prices", "对数价格上的 MLP"),
+}
 SUBMITTED_SEEDS = 5  # networks whose log prices are averaged in the submission
 COVERED_TABLES, COVERED_ROWS = 400, 100
 LOWEST_PRICE = 1.0  # what the section raises lower predictions to before it takes the logarithm
@@ -225,10 +230,14 @@ def facts(observations: Observations) -> dict[str, Any]:
     }
 
 
+def _words(observations: Observations) -> dict[str, Words]:
+    return ARMS | TURNED if observations.changed else ARMS
+
+
 def tables(observations: Observations, language: Language) -> list[Table]:
     """The arms' scores with both intervals; what was said of halves."""
     rows = []
-    for arm, words in ARMS.items():
+    for arm, words in _words(observations).items():
         values = observations.runs.values("log_rmse", arm)
         both = [show.number_interval(found) for found in (h.score(values), mean_interval(values))]
         rows.append([words.of(language), *both])
@@ -267,7 +276,7 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
     alt = import_extra("altair", what="A figure", extra="book")
     upper = h.fold_plot(
         observations.runs,
-        ARMS,
+        _words(observations),
         language,
         title=Words("Scores without asking Kaggle", "不问 Kaggle，也能估计得分"),
     )

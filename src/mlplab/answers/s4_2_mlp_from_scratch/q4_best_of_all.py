@@ -140,11 +140,27 @@ def is_same(differences: np.ndarray) -> Finding:
     return Finding.of(paired(differences, claim="equivalent", margin=SAME), margin=SAME)
 
 
+def departures(observations: Observations) -> str:
+    """Where the section's setting was trained otherwise than in the section, as `batch_size 32`; mostly nowhere."""
+    return chapter.departures(chapter.MLP_SETTING, observations.settings[-1])
+
+
+def _words(observations: Observations) -> dict[str, Words]:
+    """The arms' names; one that is not trained as in the section says so."""
+    departs = departures(observations)
+    return {
+        arm: Words(f"{words.en} ({departs})", f"{words.zh}（{departs}）")
+        if departs and arm != "winner"
+        else words
+        for arm, words in ARMS.items()
+    }
+
+
 def tables(observations: Observations, language: Language) -> list[Table]:
     """The three arms on test images; the searches and what was left of them."""
     settings = {row["arm"]: row["setting"] for row in observations.rows("arms")}
     rows = []
-    for arm, words in ARMS.items():
+    for arm, words in _words(observations).items():
         means = [
             mean_interval(observations.runs.values(metric, arm))
             for metric in ("test_accuracy", "validation_accuracy")
@@ -185,6 +201,7 @@ def facts(observations: Observations) -> dict[str, Any]:
     return {
         "winner": settings["winner"],
         "section": settings["section"],
+        "departs": departures(observations),
         "test": test,
         "num_searches": len(searches),
         "num_trials": int(searches["num_trials"].sum()),
@@ -205,7 +222,7 @@ def figure(observations: Observations, language: Language) -> altair.TopLevelMix
         summary,
         value_title=Words("test accuracy", "测试准确率").of(language),
         title=Words("Fresh seeds, one look at the test images", "全新的种子，只看一次测试集").of(language),
-        labels={arm: words.of(language) for arm, words in ARMS.items()},
+        labels={arm: words.of(language) for arm, words in _words(observations).items()},
         value_format=".1%",
         language=language,
         width=300,

@@ -16,7 +16,7 @@ from mlplab.answers import chapter, show
 from mlplab.answers.answer import Answer, Table
 from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words, recentred
 from mlplab.errors import InvalidInput
-from mlplab.knobs import turn, written
+from mlplab.knobs import turn, value_of, written
 from mlplab.stats import mean_interval, paired
 from mlplab.study import Study, factorial, plots
 
@@ -28,7 +28,8 @@ MARGIN = 0.003
 METRIC = "test_accuracy"
 LATE = "late_validation_accuracy"  # mean over the second half of the epochs: the last one alone is a matter of luck
 ROLES = {
-    "given": Words("as given", "所给"),
+    "given": Words("as given", "所给"),  # by the section
+    "turned": Words("as set", "所设"),  # in its place, by whoever turned the knob
     "swapped": Words("swapped", "交换后"),
     "none": Words("no dropout", "不用暂退法"),
 }
@@ -107,7 +108,7 @@ def tables(observations: Observations, language: Language) -> list[Table]:
         test, validation = (
             observations.runs.values(metric, pair["arm"]) for metric in (METRIC, "validation_accuracy")
         )
-        role = ROLES[pair["role"]].of(language) if pair["role"] else ""
+        role = ROLES[_role(observations, pair)].of(language) if pair["role"] else ""
         accuracies = [show.stacked(show.percent_interval(mean_interval(v))) for v in (test, validation)]
         rows.append([written((pair["first"], pair["second"])), role, *accuracies, str(len(test))])
     title = Words(
@@ -136,7 +137,6 @@ def facts(observations: Observations) -> dict[str, Any]:
         "epochs": setting["epochs"],
         "seed_std": float(np.std(given, ddof=1)) if len(given) > 1 else None,
         "share_positive": float(np.mean(larger_first_effect(observations) > 0)),
-        "given": _pair(observations, "given"),
         "best_pair": written((by_validation["first"], by_validation["second"])),
         "num_pairs": len(pairs),
     }
@@ -189,6 +189,12 @@ def _accuracies(observations: Observations, language: Language) -> altair.Chart 
     )
 
 
+def _role(observations: Observations, pair: dict[str, Any]) -> str:
+    """What a pair is called: the section gives its own rates, and no others."""
+    is_given = (pair["first"], pair["second"]) == value_of(chapter.DROPOUT_SETTING, "dropout")
+    return "turned" if pair["role"] == "given" and not is_given else pair["role"]
+
+
 def _name(pair: dict[str, Any]) -> str:
     return f"({pair['first']:g}, {pair['second']:g})"
 
@@ -233,8 +239,8 @@ ANSWER = Answer(
             name="dropout-helps",
             kind="experiment",
             statement=Words(
-                "The given rates give a higher test accuracy than no dropout.",
-                "用所给的暂退概率，测试准确率高于不用暂退法。",
+                "The two rates give a higher test accuracy than no dropout.",
+                "用这两个暂退概率，测试准确率高于不用暂退法。",
             ),
             check=is_greater,
             subject=dropout_effect,

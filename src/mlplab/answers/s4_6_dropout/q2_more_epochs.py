@@ -308,9 +308,9 @@ ANSWER = Answer(
             name="breaks-down-without",
             kind="experiment",
             statement=Words(
-                "At the section's learning rate most runs break down over the epochs without dropout, and most do not "
+                "At the higher learning rate most runs break down over the epochs without dropout, and most do not "
                 "with it.",
-                "在本节的学习率下，不用暂退法的运行多数会在训练中崩溃，用暂退法的多数不会。",
+                "在较高的学习率下，不用暂退法的运行多数会在训练中崩溃，用暂退法的多数不会。",
             ),
             check=more_are_lost,
             subject=lambda o: (breaks_down(o, "without"), breaks_down(o, "with")),

@@ -126,7 +126,12 @@ def on_two_processes(lab: Lab) -> list[dict[str, Any]]:
         files = [Path(folder) / f"{rank}.json" for rank in range(count)]
         if all(file.is_file() for file in files):
             return [row for file in files for row in json.loads(file.read_text("utf-8"))]
-    lab.notes.append("no group of two processes could be made here: the pipeline was not run")
+    lab.notes.append(
+        Words(
+            "no group of two processes could be made here: the pipeline was not run",
+            "这里无法建立两个进程的进程组：流水线没有运行",
+        )
+    )
     return []
 
 

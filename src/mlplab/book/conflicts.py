@@ -1,0 +1,218 @@
+"""Runs that two exercises publish with two results: the same settings, data and seed, and other figures.
+
+A result hangs on its run's digest alone, on one kind of processor. Evidence that was made on two shows here where
+training is so sensitive that their last digits grow into points of accuracy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mlplab.book import evidence
+from mlplab.errors import EvidenceError, MLPLabError
+from mlplab.knobs import KNOBS, turn
+from mlplab.spec import Run, Setting
+
+# What is compared of a run, the most telling first.
+METRICS = (
+    "test_accuracy", "validation_accuracy", "train_accuracy", "test_loss", "validation_loss", "train_loss",
+)  # fmt: skip
+# Knobs that watch a training and do not touch it. Without patience nothing hangs on how often it is evaluated.
+WATCHING = ("probes", "keep_weights", "evaluate_every")
+# Figures are published with so many digits: two that differ by less are one.
+TOLERANCE = 10.0 ** (1 - evidence.DIGITS)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """One run with two results.
+
+    Arguments:
+      digest: of the run, with nothing watched.
+      arms: exercise -> what it calls the run's arm.
+      metric: the first of METRICS that differs; `status` where one of them diverged.
+      results: exercise -> its figure, or its status.
+    """
+
+    digest: str
+    seed: int
+    arms: Mapping[str, str]
+    metric: str
+    results: Mapping[str, float | str]
+
+    @property
+    def exercises(self) -> tuple[str, ...]:
+        """Those that publish the run, in the order of the book."""
+        return tuple(self.results)
+
+    @property
+    def size(self) -> float:
+        """By how much the figures differ; infinite where one run diverged."""
+        values = list(self.results.values())
+        if any(isinstance(value, str) for value in values):
+            return math.inf
+        return float(max(values)) - float(min(values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Common:
+    """What two exercises publish both.
+
+    Arguments:
+      exercises: the two, in the order of the book.
+      num_runs: how many runs they have in common.
+      conflicts: those with two results, the largest difference first.
+      is_one_processor: whether both files were made on one kind of processor.
+    """
+
+    exercises: tuple[str, str]
+    num_runs: int
+    conflicts: Sequence[Conflict]
+    is_one_processor: bool
+
+    def told(self, number: str) -> dict[str, Any]:
+        """What a sentence on one of the two pages quotes.
+
+        `seed`, `here` and `there` are those of the run whose test accuracy differs most; None where none does.
+        """
+        (other,) = (exercise for exercise in self.exercises if exercise != number)
+        far = next((c for c in self.conflicts if c.metric == METRICS[0]), None)
+        return {
+            "other": other,
+            "num_runs": self.num_runs,
+            "num_different": len(self.conflicts),
+            "num_diverged": sum(c.metric == "status" for c in self.conflicts),
+            "is_one_processor": self.is_one_processor,
+            "seed": far and far.seed,
+            "here": far and far.results[number],
+            "there": far and far.results[other],
+        }
+
+
+def in_common(folder: Path | None = None) -> list[Common]:
+    """Each two exercises that publish the same run, whether or not with the same result, in the order of the book.
+
+    A run is known by its digest with nothing watched; what an exercise keeps of its runs must tell the setting. Where
+    it keeps only what it worked out from them, they cannot be compared.
+    Raises EvidenceError for a file that is damaged.
+    """
+    paths = sorted((folder or evidence.folder()).glob("*.json"), key=_order)
+    return list(_in_common(tuple((path, path.stat().st_mtime_ns) for path in paths)))
+
+
+def conflicts(number: str | None = None, folder: Path | None = None) -> list[Common]:
+    """Exercises that publish the same run with two results: all, or those of which `number` is one."""
+    return [
+        common
+        for common in in_common(folder)
+        if common.conflicts and (number is None or number in common.exercises)
+    ]
+
+
+@cache  # a book asks for the same evidence again and again; a file that is written anew has another time
+def _in_common(files: tuple[tuple[Path, int], ...]) -> tuple[Common, ...]:
+    held, processors = {}, {}
+    for path, _ in files:
+        content = _content(path)
+        processors[path.stem] = content.get("made_with", {}).get("processor")
+        held[path.stem] = {run.digest: row for run, row in _runs(content, path)}
+    found = []
+    for one, other in itertools.combinations(held, 2):
+        if shared := [digest for digest in held[one] if digest in held[other]]:
+            both = {digest: {number: held[number][digest] for number in (one, other)} for digest in shared}
+            different = [c for digest, rows in both.items() if (c := _conflict(digest, rows)) is not None]
+            different.sort(key=lambda conflict: -conflict.size)
+            found.append(Common((one, other), len(shared), different, processors[one] == processors[other]))
+    return tuple(found)
+
+
+def _conflict(digest: str, rows: Mapping[str, Mapping[str, Any]]) -> Conflict | None:
+    one, other = rows.values()
+    arms = {number: str(row["arm"]) for number, row in rows.items()}
+    for metric in ("status", *METRICS):
+        if metric not in one or metric not in other:
+            continue
+        values = one[metric], other[metric]
+        if not _is_one(*values):
+            results = dict(zip(rows, values, strict=True))
+            return Conflict(digest, int(one["seed"]), arms, metric, results)
+    return None
+
+
+def _is_one(a: Any, b: Any) -> bool:
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return math.isclose(a, b, rel_tol=TOLERANCE)
+    return a == b
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> EvidenceError:
+    return EvidenceError(f"{path} cannot be read as evidence: {error}. Restore it or publish it again.")
+
+
+def _runs(content: Mapping[str, Any], path: Path) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """The runs of a file whose settings can be told from it, with their rows."""
+    try:
+        seen = content["observations"]
+        prints = {fingerprint for used in seen["data"] for fingerprint in used["fingerprints"]}
+        table = seen["tables"].get("runs")
+        # Data that are drawn anew for each seed have many fingerprints, and no row says which is its own.
+        if table is None or not seen["settings"] or len(prints) != 1:
+            return
+        for cells in table["rows"]:
+            row = dict(zip(table["columns"], cells, strict=True))
+            if (setting := _setting(seen["settings"], row)) is not None:
+                yield Run(setting, next(iter(prints)), row["seed"]), row
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _setting(shared: Iterable[Mapping[str, str]], row: Mapping[str, Any]) -> Setting | None:
+    """The setting of a row, where all of its knobs are known and its studies do not contradict each other."""
+    levels = {name: value for name, value in row.items() if name in KNOBS}
+    texts = set()
+    for study in shared:
+        knobs = {name: value for name, value in {**study, **levels}.items() if name not in WATCHING}
+        # Two names of one field: the one that the row gives, else the one that says everything.
+        if {"dropout", "noise"} <= knobs.keys():
+            del knobs["noise" if "dropout" in levels else "dropout"]
+        texts.add(tuple(sorted(knobs.items())))
+    (knobs,) = texts if len(texts) == 1 else (None,)
+    if knobs is None or _missing(dict(knobs)) or dict(knobs)["patience"] != "none":
+        return None
+    return _turned(knobs)
+
+
+def _missing(knobs: Mapping[str, str]) -> set[str]:
+    """Knobs whose value is not known; one name of the noise is enough."""
+    missing = KNOBS.keys() - knobs.keys() - set(WATCHING)
+    return missing - {"dropout", "noise"} if {"dropout", "noise"} & knobs.keys() else missing
+
+
+@cache
+def _turned(knobs: tuple[tuple[str, str], ...]) -> Setting | None:
+    try:
+        return turn(Setting(), **dict(knobs))
+    except MLPLabError:  # a level that is no knob's: a name of its own
+        return None
+
+
+def _order(path: Path) -> list[int]:
+    return [int(part) if part.isdigit() else 0 for part in path.stem.split(".")]

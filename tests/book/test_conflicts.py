@@ -1,0 +1,123 @@
+"""One run, two results: found wherever two exercises publish the same run, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mlplab.book import conflicts, evidence, terminal
+from mlplab.claims.lab import shared_knobs
+from mlplab.data import load
+from mlplab.knobs import turn
+from mlplab.spec import Setting
+from mlplab.study import Study, factorial
+
+BASE = turn(Setting(), epochs=3)
+PRINT = "data:0"
+
+
+def plant(folder, number: str, rows: dict[int, dict], *, processor="one", base=BASE, data=(PRINT,), **other):
+    """Evidence with a row for each seed: two rates of learning, of which the second is in its table."""
+    study = Study(factorial(base, learning_rate=[0.1, 0.2]), 1, load("digits"))
+    table = [
+        {"arm": f"arm of {number}", "learning_rate": "0.2", "seed": seed, "status": "finished"} | row
+        for seed, row in rows.items()
+    ]
+    content = {
+        "made_with": {"processor": processor},
+        "observations": {
+            "data": [{"fingerprints": list(data)}],
+            "settings": [shared_knobs(study) | other],
+            "tables": {"runs": {"columns": list(table[0]), "rows": [list(row.values()) for row in table]}},
+        },
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / f"{number}.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def folder(checkout):
+    return checkout / "evidence"
+
+
+def test_a_run_with_two_results_is_found_and_named(folder):
+    plant(folder, "4.6.1", {6: {"test_accuracy": 0.8}, 7: {"test_accuracy": 0.817}})
+    plant(folder, "4.10.2", {7: {"test_accuracy": 0.1}, 8: {"test_accuracy": 0.9}}, processor="another")
+    (common,) = conflicts.conflicts()
+    assert common.exercises == ("4.6.1", "4.10.2")
+    assert common.num_runs == 1
+    assert not common.is_one_processor
+    (conflict,) = common.conflicts
+    study = Study(factorial(BASE, learning_rate=[0.2]), [7], load("digits"))
+    assert conflict.digest == type(study.runs[0])(study.arms[0].setting, PRINT, 7).digest
+    assert (conflict.seed, conflict.metric) == (7, "test_accuracy")
+    assert conflict.results == {"4.6.1": 0.817, "4.10.2": 0.1}
+    assert common.told("4.10.2")["here"] == 0.1
+    for language, words in (("en", "test accuracy"), ("zh", "测试准确率")):
+        head, line = terminal.two_results([common], language)
+        assert "4.6.1" in head
+        assert "4.10.2" in head
+        for part in (words, "0.817", "0.1", conflict.digest[:8], "7"):
+            assert part in line
+
+
+def test_equal_results_are_none(folder):
+    rows = {seed: {"test_accuracy": 0.8 + seed / 100} for seed in range(3)}
+    plant(folder, "4.6.1", rows)
+    plant(folder, "4.6.3", rows)
+    assert conflicts.conflicts() == []
+    assert [(common.exercises, common.num_runs) for common in conflicts.in_common()] == [
+        (("4.6.1", "4.6.3"), 3)
+    ]
+
+
+def test_what_rounding_does_to_a_figure_is_no_other_result(folder):
+    """Older evidence has all digits of a float32, newer evidence seven."""
+    value = 0.8783800072538853
+    plant(folder, "4.6.1", {0: {"test_accuracy": value, "test_loss": 0.39417184056937693}})
+    rounded = {"test_accuracy": float(f"{value:.{evidence.DIGITS}g}"), "test_loss": 0.3941718}
+    plant(folder, "4.6.3", {0: rounded})
+    assert conflicts.conflicts() == []
+    plant(folder, "4.6.3", {0: rounded | {"test_loss": 0.39418}})
+    assert len(conflicts.conflicts()) == 1
+
+
+def test_a_run_that_diverged_in_one_place_has_two_results(folder):
+    plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
+    plant(folder, "4.6.3", {0: {"test_accuracy": None, "status": "diverged"}})
+    ((conflict,),) = [common.conflicts for common in conflicts.conflicts()]
+    assert (conflict.metric, conflict.size) == ("status", float("inf"))
+    assert "发散" in terminal.two_results(conflicts.conflicts(), "zh")[1]
+
+
+def test_what_only_watches_a_training_makes_no_other_run(folder):
+    plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
+    watched = turn(BASE, probes=("activations",), evaluate_every=3)
+    plant(folder, "4.6.3", {0: {"test_accuracy": 0.7}}, base=watched)
+    assert len(conflicts.conflicts()) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"base": turn(BASE, momentum=0.9)},  # another setting
+        {"data": ("data:1",)},  # other data
+        {"data": (PRINT, "data:1")},  # drawn anew for each seed
+        {"patience": "2"},  # how often it is evaluated decides when it stops
+    ],
+    ids=str,
+)
+def test_other_runs_are_not_compared(folder, other):
+    plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
+    plant(folder, "4.6.3", {0: {"test_accuracy": 0.7}}, **other)
+    assert conflicts.in_common() == []
+
+
+def test_a_file_that_was_written_anew_is_read_anew(folder):
+    plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
+    plant(folder, "4.6.3", {0: {"test_accuracy": 0.7}})
+    assert conflicts.conflicts("4.6.3")
+    assert conflicts.conflicts("4.6.2") == []
+    plant(folder, "4.6.3", {0: {"test_accuracy": 0.8}})
+    assert conflicts.conflicts() == []
