@@ -153,8 +153,16 @@ def test_verification_ends_with_status_1_where_a_verdict_does_not_stand(run, mon
     assert run("verify", "4.1.1") == Ended(status, "words\n", "")
 
 
-@pytest.mark.parametrize(("states", "status"), [(["stands", "unpublished"], 0), (["stands", "failed"], 1)])
-def test_an_audit_ends_with_status_1_where_an_answer_does_not_stand(run, monkeypatch, states, status):
+@pytest.mark.parametrize(
+    ("states", "status"),
+    [
+        (["stands", "unpublished"], 0),
+        (["stands", "failed"], 2),
+        (["failed", "crashed"], 3),
+        (["crashed", "does not stand"], 1),
+    ],
+)
+def test_an_audit_ends_with_status_1_only_where_an_answer_does_not_stand(run, monkeypatch, states, status):
     looked = []
     lines = [audit.Audited("4.1.1", state) for state in states]
     monkeypatch.setattr(audit, "audit", lambda effort, **_: looked.append(effort) or iter(lines))
@@ -307,16 +315,15 @@ def test_ctrl_c_ends_with_status_130_and_one_line(run, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, ZeroDivisionError, KeyError, AssertionError])
-def test_a_defect_of_ours_keeps_its_traceback(monkeypatch, error):
-    """To call it bad input would hide it."""
+def test_a_defect_is_neither_bad_input_nor_a_verdict(run, monkeypatch, error):
 
     def fail(number, lab):
         raise error("a defect")
 
     monkeypatch.setattr(inquiry, "inquire", fail)
-    monkeypatch.setattr("sys.argv", ["mlplab", "answer", "4.1.1"])
-    with pytest.raises(error, match="a defect"):
-        cli.main()
+    ended = run("answer", "4.1.1")
+    assert (ended.status, ended.out) == (3, "")
+    assert ended.err.startswith(f"mlplab: {error.__name__}: ")
 
 
 # Tuning
@@ -373,7 +380,7 @@ def test_a_submission_without_the_competitions_houses_names_every_way_out(run, m
     monkeypatch.setenv("MLPLAB_CACHE", str(tmp_path))
     monkeypatch.setattr("mlplab.data.catalogue.fetch_files", _no_network)
     assert "house-prices" in run("submit", str(tmp_path / "out.csv")).line
-    assert "there is no folder" in run("submit", str(tmp_path / "nowhere/out.csv")).line
+    assert "a folder that exists" in run("submit", str(tmp_path / "nowhere/out.csv")).line
 
 
 def _no_network(*arguments, **options):

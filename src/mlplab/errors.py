@@ -7,11 +7,12 @@
     │   └── AbsentData              a data set that is not on this machine and could not be fetched
     ├── StoreError                  a results store that cannot be read or written
     ├── ClusterError                a cluster that cannot be reached, or whose workers keep dying
+    ├── OutputError                 a file that cannot be written: what was there is left as it was
     ├── MissingExtra                a command that needs an optional part: says which pip command brings it
     └── EvidenceError               published evidence that is missing or does not fit the answer
 
 The command line prints the message on one line and exits with status 2. Anything else that escapes is a
-defect of mlplab, and keeps its traceback.
+defect of mlplab, or of the code that it was given: status 3, one line, and the traceback with `--debug`.
 """
 
 from __future__ import annotations
@@ -89,6 +90,10 @@ class StoreError(MLPLabError):
 
 class ClusterError(MLPLabError):
     """A cluster that cannot be reached, has another version of mlplab, or whose workers keep dying."""
+
+
+class OutputError(MLPLabError):
+    """A file that cannot be written. What was there is left as it was."""
 
 
 class EvidenceError(MLPLabError):

@@ -60,6 +60,17 @@ def test_evidence_that_cannot_be_read_stops_no_other(checkout):
     assert labels.AUDITED["stands"].en in terminal.audited(lines[cases.NUMBER], "en").plain
 
 
+def test_a_crash_is_no_verdict_and_stops_no_other(monkeypatch):
+    def crash(*_, **__):
+        raise KeyError("planted")
+
+    monkeypatch.setattr(evidence, "published_numbers", lambda: {cases.NUMBER})
+    monkeypatch.setattr(verification, "verify", crash)
+    one = found()[cases.NUMBER]
+    assert (one.state, one.problem) == ("crashed", "KeyError: 'planted'")
+    assert "planted" in terminal.audited(one, "en").plain
+
+
 def other_data(outcome: Verification) -> Verification:
     seen = outcome.again.observations
     used = tuple(dataclasses.replace(one, fingerprints=("other",)) for one in seen.data)

@@ -13,7 +13,7 @@ import pytest
 from mlplab.book import evidence, inquiry
 from mlplab.book.inquiry import conclude
 from mlplab.claims import Finding, Observations
-from mlplab.errors import EvidenceError
+from mlplab.errors import EvidenceError, OutputError
 
 from . import cases
 
@@ -102,7 +102,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(written, monkeypatch, broken
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(*((os, "fsync", fail) if broken == "fsync" else (Path, "replace", fail)))
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         evidence.write(cases.inquiry(), evidence.folder())
     assert written.read_bytes() == before
     assert [path.name for path in evidence.folder().iterdir()] == [written.name]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlplab.data.submission import refuse, write_submission
-from mlplab.errors import DataError, InvalidInput
+from mlplab.errors import InvalidInput, OutputError
 
 IDS = [1461, 1462, 1463]
 
@@ -42,5 +42,5 @@ def test_nothing_is_written_where_a_price_is_impossible(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"missing/out\.csv cannot be written: No such file"):
+    with pytest.raises(OutputError, match=r"missing/out\.csv cannot be written: No such file"):
         write_submission(tmp_path / "missing/out.csv", IDS, [1.0, 1.0, 1.0])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplab.errors import InvalidInput, import_extra
+from mlplab.outputs import write_whole
 
 # Fill and border by kind: tensors that are there, operations, gradients.
 COLOURS = {
@@ -75,13 +76,13 @@ class Drawing:
         return page.replace("{svg}", self.svg()).replace("{facts}", facts)
 
     def save(self, path: str | Path) -> None:
-        """Write .dot, .svg or .html. Raises InvalidInput for another suffix."""
+        """Write .dot, .svg or .html. Raises InvalidInput for another suffix, OutputError where it cannot be written."""
         target = Path(path)
         suffix = target.suffix.lower()
         if suffix not in SUFFIXES:
             raise InvalidInput("graph file", f"must end in {', '.join(SUFFIXES)}", target.name)
         content = {".dot": lambda: self.dot, ".svg": self.svg, ".html": self.html}[suffix]()
-        target.write_text(content, "utf-8")
+        write_whole(target, content)
 
     def _repr_svg_(self) -> str:
         return self.svg()

@@ -13,8 +13,8 @@ from mlplab.claims import Effort
 from mlplab.errors import MLPLabError
 from mlplab.study import Progress
 
-# `failed`: it could not be run at all; `problem` says why.
-State = Literal["stands", "does not stand", "unpublished", "failed"]
+# `failed`: it could not be run at all; `crashed`: by a defect of ours. `problem` says why.
+State = Literal["stands", "does not stand", "unpublished", "failed", "crashed"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,9 @@ def _audited(number: str, effort: Effort, on_progress: Callable[[Progress], None
         outcome = verification.verify(number, effort, on_progress=on_progress)
     except MLPLabError as error:  # errors do not travel between processes
         return Audited(number, "failed", problem=str(error), seconds=time.perf_counter() - start)
+    except Exception as error:  # the others are still worth a look, and a crash says nothing of the answer
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Audited(number, "crashed", problem=said, seconds=time.perf_counter() - start)
     return Audited(
         number,
         "stands" if outcome.stands else "does not stand",

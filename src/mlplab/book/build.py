@@ -14,6 +14,7 @@ from mlplab.book.pdf import fonts as pdf_fonts
 from mlplab.book.pdf import printed
 from mlplab.claims.words import LANGUAGES
 from mlplab.errors import EvidenceError, InvalidInput, import_extra
+from mlplab.outputs import whole
 
 NEEDED = ("altair", "vl_convert", "pypandoc", "pagefind", "fontTools", "brotli", "typst")
 Progress = Callable[[str, float], None]
@@ -43,7 +44,7 @@ def build(
         and (not into.is_dir() or any(into.iterdir()))
     ):
         raise InvalidInput("the book's folder", "must be empty, new, or hold a book", str(into))
-    into = into if into.name else into.resolve()  # the folder where one stands has a name too
+    into = into.resolve()  # the folder where one stands has a name too, and a link is not what is replaced
     corrections = errata.corrections()
     made: list[Made] = []
     for one in processes.each(make, list(EXERCISES), workers=workers):
@@ -51,19 +52,21 @@ def build(
         on_progress(f"answers {len(made)}/{len(EXERCISES)}", BEGINS["pages"] * len(made) / len(EXERCISES))
     if broken := [line for one in made for line in one.broken]:
         raise EvidenceError(f"The book is not built. {'. '.join(broken)}.")
-    part = into.with_name(f".{into.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part, old = into.with_name(f".{into.name}.part"), into.with_name(f".{into.name}.old")
+    for left in (part, old):  # by a build that was stopped
+        shutil.rmtree(left, ignore_errors=True)
     try:
         site.write(part, made, corrections, lambda stage: on_progress(stage, BEGINS[stage]), workers=workers)
         on_progress("PDF", BEGINS["PDF"])
         pdfs = [printed.write(part, made, corrections, language) for language in LANGUAGES]
-        shutil.rmtree(into, ignore_errors=True)
+        if into.exists():  # moved aside: to remove a folder takes longer than to be stopped does
+            into.rename(old)
         part.rename(into)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     beside = [into.with_name(pdf.name) for pdf in pdfs]
     for path in beside:
-        copy = path.with_name(f".{path.name}.part")
-        shutil.copyfile(into / path.name, copy)
-        copy.replace(path)
+        with whole(path) as copy:
+            shutil.copyfile(into / path.name, copy)
     return [into / "index.html", *beside]

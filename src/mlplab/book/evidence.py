@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from mlplab.book.environment import environment
 from mlplab.book.inquiry import Inquiry, conclude
 from mlplab.claims import Observations
 from mlplab.errors import EvidenceError
+from mlplab.outputs import write_whole
 from mlplab.stats import Verdict
 
 FORMAT = 1
@@ -93,16 +92,7 @@ def write(inquiry: Inquiry, into: Path) -> Path:
     path = into / f"{inquiry.number}.json"
     # Rows on lines of their own: a change of one run is a change of one line.
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=into, suffix=".part", delete=False) as part:
-        try:
-            part.write(_compact(text) + "\n")
-            part.flush()
-            os.fsync(part.fileno())
-            Path(part.name).chmod(0o644)
-            Path(part.name).replace(path)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
+    write_whole(path, _compact(text) + "\n")
     return path
 
 

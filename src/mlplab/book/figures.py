@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlplab.book import typefaces
 from mlplab.errors import import_extra
+from mlplab.outputs import whole
 from mlplab.study import default_path
 
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ def save(chart: altair.TopLevelMixin, name: str) -> tuple[Path, Path]:
     import_extra("vl_convert", what="A figure", extra="book")
     folder().mkdir(parents=True, exist_ok=True)
     svg, html = folder() / f"{name}.svg", folder() / f"{name}.html"
-    chart.save(str(svg))
-    chart.save(str(html), inline=True)
+    with whole(svg) as part:
+        chart.save(str(part), format="svg")
+    with whole(html) as part:
+        chart.save(str(part), format="html", inline=True)
     return svg, html
 
 

@@ -92,6 +92,7 @@ AUDITED = {
     "does not stand": Words("does not stand", "不成立"),
     "unpublished": Words("nothing published", "尚未发布证据"),
     "failed": Words("could not be run", "无法运行"),
+    "crashed": Words("crashed: a defect of mlplab", "程序崩溃：mlplab 的缺陷"),
 }
 AUDIT = Words(
     "{stood} of {published} published answers stand; {unpublished} exercises have nothing published. {seconds} s.",

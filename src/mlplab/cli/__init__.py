@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import traceback
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,6 +17,7 @@ from mlplab.cli import (
     answers,
     behaviour,
     book,
+    crash,
     data,
     functions,
     models,
@@ -21,11 +25,12 @@ from mlplab.cli import (
     studies,
     tuning,
 )
+from mlplab.cli.command import UNFORESEEN, Commands, Debug
 from mlplab.errors import MLPLabError
 
 STOPPED = 128 + signal.SIGINT
 
-app = typer.Typer(
+app = Commands(
     name="mlplab",
     help="The answer book of chapter 4 of Dive into Deep Learning that proves itself.",
     add_completion=False,
@@ -45,49 +50,76 @@ app.add_typer(studies.study_commands, name="study", help="Comparisons on your ow
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Debug = False,
+) -> None:
     if version:
         typer.echo(f"mlplab {mlplab.__version__}")
         raise typer.Exit
 
 
 def main() -> None:
-    """Run a command. One line and status 2 for what a person can mend; 130 for Ctrl-C; 141 for a closed pipe."""
+    """Run a command. Status 0 and 1 are what it found; 2 is for what a person can mend, 3 for the unforeseen, in one
+    line; 130 for Ctrl-C; 141 for a closed pipe."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started us: nobody wants it
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     try:
         status = app(standalone_mode=False) or 0  # of typer.Exit; typer makes 130 of Ctrl-C
         sys.stdout.flush()  # here, where it can still be said what went wrong
-    except typer.TyperException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # it has no public name; the help has been shown
-            sys.exit(2)
-        _fail(error.format_message())
-    except MLPLabError as error:
-        _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         status = STOPPED
-    except (BrokenPipeError, SystemExit) as error:
-        if not any(isinstance(cause, BrokenPipeError) for cause in (error, error.__context__)):
-            raise  # typer exits with status 1 where it meets a closed pipe, and that must not look like a verdict
-        _drop_output()  # the reader of our output has left: end as other programs do
-        sys.exit(128 + signal.SIGPIPE)
-    except OSError as error:
-        _drop_output()
-        _fail(
-            f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}. What had finished is kept."
-        )
+    except (
+        BaseException
+    ) as error:  # also what a model's file calls, or a library in another language: no verdict
+        _explain(error)
     if status == STOPPED:
         start = "\n" if sys.stderr.isatty() else ""  # past the ^C
-        print(
-            f"{start}mlplab: stopped. What had finished is kept: the same command goes on from there.",
-            file=sys.stderr,
+        _end(
+            STOPPED,
+            "stopped. What had finished is kept: the same command goes on from there.",
+            start=start,
         )
     sys.exit(status)
 
 
+def _explain(error: BaseException) -> NoReturn:
+    """End with the status and the line of an error."""
+    if isinstance(error, typer.TyperException):
+        if type(error).__name__ == "NoArgsIsHelpError":  # it has no public name; the help has been shown
+            sys.exit(2)
+        _end(2, error.format_message())
+    if isinstance(error, MLPLabError):
+        _end(2, str(error))
+    causes = (error, error.__context__) if isinstance(error, SystemExit) else (error,)
+    if any(isinstance(cause, BrokenPipeError) for cause in causes):  # typer's own way out is status 1
+        _drop_output()  # the reader of our output has left: end as other programs do
+        sys.exit(128 + signal.SIGPIPE)
+    if isinstance(error, OSError):
+        _drop_output()
+        name = f": {error.filename}" if error.filename else ""
+        _end(2, f"{error.strerror or error}{name}. What had finished is kept.")
+    if isinstance(error, UnicodeEncodeError) and error.encoding == sys.stdout.encoding.lower():
+        lacking = error.object[error.start : error.end]
+        _end(2, f"The output's encoding, {error.encoding}, lacks {lacking!r}: set PYTHONIOENCODING=utf-8.")
+    if "--debug" in sys.argv:
+        with contextlib.suppress(OSError):
+            traceback.print_exception(error)
+    _end(UNFORESEEN, crash.line(error))
+
+
 def _drop_output() -> None:
     # What could not be written would be tried again at exit, where Python complains in its own way.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(message: str) -> NoReturn:
-    print(f"mlplab: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+def _end(status: int, message: str, *, start: str = "") -> NoReturn:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    with contextlib.suppress(OSError):  # where nobody reads it, the status still speaks
+        print(f"{start}mlplab: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    sys.exit(status)

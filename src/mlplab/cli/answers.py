@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlplab.cli.command import UNFORESEEN, Commands, Output, refuse_inputs
 from mlplab.cli.options import (
     Data,
     EffortOption,
@@ -43,7 +44,7 @@ OptionalEffort = Annotated[
 ]
 
 # Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command()
@@ -100,7 +101,9 @@ def verify(
     lang: Lang = "en",
     as_json: Json = False,
 ) -> None:
-    """Run published evidence again, from nothing, and say whether its verdicts stand. Status 1 where one does not.
+    """Run published evidence again, from nothing, and say whether its verdicts stand.
+
+    Status 0: they do; 1: one does not; 2: error, or it could not be run; 3: a crash, which is no verdict.
 
     One exercise is run as it was published; --all takes a quick look at each, and --full repeats every study.
     """
@@ -148,8 +151,10 @@ def _verify_all(effort: Effort, language: Language, as_json: bool) -> None:
         for line in terminal.two_results(conflicts.conflicts(), language):
             console.print(line, style="yellow")
         console.print(terminal.audit(found, time.perf_counter() - start, language))
-    if any(one.state in ("does not stand", "failed") for one in found):
-        raise typer.Exit(1)
+    states = {one.state for one in found}
+    for state, status in (("does not stand", 1), ("crashed", UNFORESEEN), ("failed", 2)):
+        if state in states:
+            raise typer.Exit(status)
 
 
 @commands.command()
@@ -163,11 +168,15 @@ def publish(number: Number) -> None:
 
 
 @commands.command()
-def submit(file: Path) -> None:
+def submit(file: Annotated[Path, typer.Argument(), Output()]) -> None:
     """Write a submission for the house-price competition (exercise 4.10.1): a price for each of its houses."""
     from mlplab.answers.s4_10_house_prices import q1_submission
     from mlplab.claims import Lab
+    from mlplab.data import files
+    from mlplab.study import default_path
 
+    read = [("a file of house-prices", path) for path in files("house-prices")]
+    refuse_inputs({"FILE": str(file)}, [*read, ("the results store", default_path())])
     with progress() as on_progress:
         path = q1_submission.submit(file, Lab("full", strict=True, on_progress=on_progress))
     typer.echo(path)

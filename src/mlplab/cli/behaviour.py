@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlplab.cli.command import Commands
 from mlplab.cli.options import (
     PANEL,
     BatchFile,
@@ -18,7 +19,7 @@ from mlplab.cli.options import (
     Trust,
     print_json,
 )
-from mlplab.cli.present import check_plot, print_result, print_table, save_plot, told
+from mlplab.cli.present import print_result, print_table, save_plot, told
 from mlplab.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mlplab.analysis.step import Loss
 
 # Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
-commands = typer.Typer()
+commands = Commands()
 
 EXAMPLES = 4  # of which a Jacobian is computed
 
@@ -40,11 +41,13 @@ Objective = Annotated[
 def symmetry(
     model: Model, input_: Inputs, trust: Trust = False, plot: Plot = None, as_json: Json = False
 ) -> None:
-    """Which units, as the model is initialised, can never become different under training. Status 1 where some are."""
+    """Which units, as the model is initialised, can never become different under training.
+
+    Status 0: none; 1: some; 2: error; 3: a crash, which is no verdict.
+    """
     from mlplab.analysis.loading import load_model, parse_input, random_batch
     from mlplab.analysis.symmetry import symmetry as find
 
-    check_plot(plot)
     batch = random_batch([parse_input(text) for text in input_])
     found = find(load_model(model, trust=trust), batch)
     print_result(found, as_json=as_json, plot=plot)
@@ -75,7 +78,6 @@ def curvature(
     from mlplab.analysis.derivative_cost import derivative_cost
     from mlplab.analysis.module_kinds import without_noise
 
-    check_plot(plot)
     net, given, objective = _numbers(model, input_, batch, loss, trust=trust, as_json=as_json)
     noise = without_noise(net)
     if noise and not as_json:
@@ -104,7 +106,6 @@ def signals(
 
     from mlplab.analysis.loading import load_model, parse_input, random_batch
 
-    check_plot(plot)
     if len(input_) != 1:
         raise InvalidInput("--input", "must be given once: the signals of one tensor are followed", input_)
     if seeds < 1:
@@ -140,10 +141,12 @@ def diagnose(
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
-    """What keeps a model from learning on a batch, by name, with the fix. Status 1 where something was found."""
+    """What keeps a model from learning on a batch, by name, with the fix.
+
+    Status 0: nothing was found; 1: something; 2: error; 3: a crash, which is no verdict.
+    """
     from mlplab.analysis.diagnose import diagnose as look
 
-    check_plot(plot)
     net, given, objective = _numbers(model, input_, batch, loss, trust=trust, as_json=as_json)
     found = look(net, given, objective, learning_rate=learning_rate)
     if plot:

@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
-commands = typer.Typer(help="The book: all answers with their evidence.", no_args_is_help=True)
-Out = Annotated[Path, typer.Option("--out", help="The book's folder.", metavar="FOLDER")]
+from mlplab.cli.command import Commands, Output
+
+commands = Commands(help="The book: all answers with their evidence.", no_args_is_help=True)
+Out = Annotated[
+    Path, typer.Option("--out", help="The book's folder.", metavar="FOLDER"), Output(is_folder=True)
+]
 HERE = Path("dist/book")
 
 

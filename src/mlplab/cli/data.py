@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from mlplab.cli.command import Commands
 from mlplab.cli.options import Json, print_json
 
-commands = typer.Typer(
-    help="Data sets: what there is, where it lies, and how to get it.", no_args_is_help=True
-)
+commands = Commands(help="Data sets: what there is, where it lies, and how to get it.", no_args_is_help=True)
 
 
 @commands.command("list")

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from mlplab.cli.command import Commands
 from mlplab.cli.options import PANEL, BatchFile, Inputs, Json, Model, OptionalInputs, Plot, Trust, print_json
-from mlplab.cli.present import check_plot, print_result, print_table, save_plot, told
+from mlplab.cli.present import print_result, print_table, save_plot, told
 from mlplab.errors import InvalidInput
 
 # Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
-commands = typer.Typer()
+commands = Commands()
 
 Exact = Annotated[bool, typer.Option("--exact", help="In fractions: without any rounding.")]
 CONDITIONED = 3.0  # inputs from -3 to 3, as the chapter's normal ones mostly are
@@ -29,7 +30,6 @@ def activation(
     """Activation functions: formula, derivative, kinks, limits, and what PyTorch returns there."""
     from mlplab.analysis.activations import catalogue, examine_activation
 
-    check_plot(plot)
     if name is None:
         found = catalogue()
         if as_json or plot:
@@ -67,7 +67,6 @@ def pieces(
     from mlplab.analysis.piecewise_line import breakpoints, from_network
     from mlplab.rng import Stream
 
-    check_plot(plot)
     if (batch is None) == (not input_):
         rule = "needs --batch FILE with two examples, or --input SHAPE"
         raise InvalidInput("the command", rule, "both" if batch else "neither")
@@ -109,7 +108,6 @@ def regions(
     from mlplab.analysis.piecewise_regions import linear_regions
     from mlplab.rng import Stream
 
-    check_plot(plot)
     shape = _shape(input_, least=2)
     origin = np.zeros(shape)
     first, second = np.eye(2) if shape == (2,) else (Stream(0, "data", layer=k).normal(shape) for k in (0, 1))
@@ -145,7 +143,6 @@ def polynomial(
     as_json: Json = False,
 ) -> None:
     """Polynomial regression on the chapter's cubic: training and test error by degree and number of examples."""
-    check_plot(plot)
     if conditioning:
         import numpy as np
 

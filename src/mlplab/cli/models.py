@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlplab.cli.command import Commands, Output
 from mlplab.cli.options import PANEL, Inputs, Json, LossName, Model, Plot, Trust, print_json
-from mlplab.cli.present import check_file, check_plot, print_table, save_plot, told
+from mlplab.cli.present import print_table, save_plot, told
 from mlplab.errors import InvalidInput
+from mlplab.outputs import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from mlplab.analysis.step import Loss
 
 # Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
-commands = typer.Typer()
+commands = Commands()
+
+DRAWINGS = (".dot", ".svg", ".html")
+EQUATIONS = (".tex",)
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -48,7 +53,6 @@ def memory(
     from mlplab.analysis.memory_budget import largest_batch
     from mlplab.analysis.memory_savings import savings as find_savings
 
-    check_plot(plot)
     limit = None if budget is None else parse_bytes(budget)
     tool.named_optimizer(optimizer)
     net, inputs, targets, aim = _question(model, input_, loss, trust=trust, real=measure)
@@ -95,6 +99,7 @@ def graph(
             help="Write .dot, or .svg or .html (extra [graph]); equations as .tex.",
             metavar="FILE",
         ),
+        Output((*DRAWINGS, *EQUATIONS)),
     ] = None,
     equations: Annotated[
         bool,
@@ -107,7 +112,7 @@ def graph(
     from mlplab.analysis import graph as tool
 
     if out is not None:
-        check_drawing(out, suffixes=(".tex",) if equations else None)
+        check_drawing(out, EQUATIONS if equations else DRAWINGS)
     if equations:
         from mlplab.analysis.equations import equations as derive
         from mlplab.analysis.loading import load_model
@@ -115,7 +120,7 @@ def graph(
         net = load_model(model, trust=trust)
         found = derive(net, loss=loss if loss != "mean" else "cross_entropy")
         if out:
-            Path(out).write_text(found.latex() + "\n", "utf-8")
+            write_whole(out, found.latex() + "\n")
         print_json(found.to_dict()) if as_json else typer.echo(found.latex())
         return
     net, inputs, targets, aim = _question(model, input_, loss, trust=trust)
@@ -155,7 +160,6 @@ def partition(
     from mlplab.analysis.loading import load_model, parse_input, random_batch
     from mlplab.analysis.partition import partition as split_model
 
-    check_plot(plot)
     shapes = [parse_input(text) for text in input_]
     if len(shapes) != 1:
         raise InvalidInput("--input", "must be given once: a sequential model takes one tensor", input_)
@@ -175,14 +179,14 @@ def partition(
     told(plot)
 
 
-def check_drawing(path: str, *, suffixes: tuple[str, ...] | None = None) -> None:
-    """Before anything is computed. Raises InvalidInput for another suffix or a folder that is not there, MissingExtra
-    where Graphviz is needed."""
-    from mlplab.analysis.graph_drawing import SUFFIXES
+def check_drawing(path: str, suffixes: tuple[str, ...]) -> None:
+    """Before anything is computed. Raises InvalidInput for another suffix, MissingExtra where Graphviz is needed."""
     from mlplab.errors import import_extra
 
-    check_file("--out", path, suffixes or SUFFIXES)
-    if Path(path).suffix.lower() in (".svg", ".html"):
+    suffix = Path(path).suffix.lower()
+    if suffix not in suffixes:
+        raise InvalidInput("--out", f"must end in {', '.join(suffixes)}", path)
+    if suffix in (".svg", ".html"):
         import_extra("pygraphviz", what="A drawing of a graph", extra="graph")
 
 

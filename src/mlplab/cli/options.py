@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlplab.cli.command import Output, Source
 from mlplab.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
@@ -32,6 +36,28 @@ Number = Annotated[
     str, typer.Argument(help="Number of an exercise, e.g. 4.6.1.", metavar="ID", show_default=False)
 ]
 
+FIGURES = (".svg", ".png", ".pdf", ".html", ".json")
+PAGES = (".html", ".htm")
+
+
+def model_files(name: str) -> list[str]:
+    """Files that the name of a model stands for, without loading it: one of its own, or modules and packages."""
+    if name.lower().endswith(".pt2"):
+        return [name]
+    place = name.rpartition(":")[0]
+    if place.endswith(".py"):
+        return [place]
+    files, folders, full_name = [], [str(Path.cwd()), *sys.path], ""
+    for part in place.split("."):
+        full_name = f"{full_name}.{part}".lstrip(".")
+        spec = PathFinder.find_spec(full_name, folders)
+        if spec is None:
+            break
+        files += [spec.origin] if spec.origin else []
+        folders = list(spec.submodule_search_locations or ())
+    return files
+
+
 # Options of commands on a model.
 PANEL = "Your model"
 Model = Annotated[
@@ -41,6 +67,7 @@ Model = Annotated[
         metavar="MODEL",
         show_default=False,
     ),
+    Source(model_files),
 ]
 Inputs = Annotated[
     list[str],
@@ -57,11 +84,14 @@ LossName = Annotated[
     ),
 ]
 Plot = Annotated[
-    str | None, typer.Option("--plot", help="Write a figure: .svg .png .pdf .html.", metavar="FILE")
+    str | None,
+    typer.Option("--plot", help="Write a figure: .svg .png .pdf .html.", metavar="FILE"),
+    Output(FIGURES),
 ]
 LogDir = Annotated[
     str | None,
     typer.Option("--log-dir", help="Write curves for TensorBoard as they come.", metavar="FOLDER"),
+    Output(is_folder=True),
 ]
 Executor = Annotated[
     str, typer.Option("--executor", help="This machine's cores, or a Ray cluster.", metavar="local|ray")
@@ -76,6 +106,7 @@ BatchFile = Annotated[
     typer.Option(
         "--batch", help="A .npz file with `inputs` and `targets`; random numbers without it.", metavar="FILE"
     ),
+    Source(),
 ]
 OptionalInputs = Annotated[
     list[str] | None,

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mlplab.cli.options import print_json
-from mlplab.errors import InvalidInput, import_extra
+from mlplab.errors import import_extra
+from mlplab.outputs import whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FIGURES = (".svg", ".png", ".pdf", ".html", ".json")
-PAGES = (".html", ".htm")
 BYTES = 1024
 WIDE = 200
 SHORT = 12  # characters: a longer fraction is told as a decimal; --json has it whole
@@ -62,24 +61,9 @@ def told(plot: str | None) -> None:
         typer.echo(f"\nFigure: {plot}")
 
 
-def check_file(option: str, path: str, suffixes: tuple[str, ...]) -> None:
-    """Before anything is computed. Raises InvalidInput for another suffix, or a folder that is not there."""
-    if Path(path).suffix.lower() not in suffixes:
-        raise InvalidInput(option, f"must end in {', '.join(suffixes)}", path)
-    if not Path(path).absolute().parent.is_dir():
-        raise InvalidInput(option, "must lie in a folder that exists", path)
-
-
-def check_plot(plot: str | None) -> None:
-    """Before anything is computed. Raises as `check_file` does."""
-    if plot is not None:
-        check_file("--plot", plot, FIGURES)
-
-
 def check_report(report: str | None) -> None:
-    """Before anything is computed. Raises as `check_file` does, MissingExtra without what draws its figures."""
+    """Before anything is computed. Raises MissingExtra without what draws a report's figures."""
     if report is not None:
-        check_file("--report", report, PAGES)
         for module in ("altair", "vl_convert"):
             import_extra(module, what="A report", extra="book")
 
@@ -88,7 +72,8 @@ def save_plot(chart: Any, plot: str) -> None:
     """Write an Altair chart; a page holds all that it needs."""
     kind = Path(plot).suffix.lower()
     options: dict[str, Any] = {".html": {"inline": True}, ".png": {"scale_factor": 2}}.get(kind, {})
-    chart.save(plot, format=kind.removeprefix("."), **options)
+    with whole(plot) as part:
+        chart.save(str(part), format=kind.removeprefix("."), **options)
 
 
 def _cell(value: Any) -> str:

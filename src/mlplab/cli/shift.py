@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from mlplab.cli.options import Json, print_json
+from mlplab.cli.command import Commands, Output, Source
+from mlplab.cli.options import PAGES, Json, print_json
 from mlplab.cli.present import check_report, print_table
 
 # Modules that load pandas are imported where a command needs them: `mlplab --help` answers at once.
-commands = typer.Typer(
+commands = Commands(
     help="Data that may have shifted: find out where, and correct for it.", no_args_is_help=True
 )
 
@@ -18,9 +19,11 @@ commands = typer.Typer(
 @commands.command("check")
 def check(
     reference: Annotated[
-        str, typer.Argument(help="What the model was trained on: .csv or .parquet.", metavar="REFERENCE")
+        str,
+        typer.Argument(help="What the model was trained on: .csv or .parquet.", metavar="REFERENCE"),
+        Source(),
     ],
-    current: Annotated[str, typer.Argument(help="What it sees now.", metavar="CURRENT")],
+    current: Annotated[str, typer.Argument(help="What it sees now.", metavar="CURRENT"), Source()],
     target: Annotated[
         str | None,
         typer.Option(help="Column that the model predicts: compared on its own.", metavar="COLUMN"),
@@ -31,11 +34,11 @@ def check(
     ] = None,
     alpha: Annotated[float, typer.Option(help="Chance of a false alarm, over all tests together.")] = 0.05,
     report: Annotated[
-        str | None, typer.Option(help="Write a page with pictures.", metavar="FILE.html")
+        str | None, typer.Option(help="Write a page with pictures.", metavar="FILE.html"), Output(PAGES)
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Has a table shifted? Status 0: no shift found; 1: shift; 2: error."""
+    """Has a table shifted? Status 0: no shift found; 1: shift; 2: error; 3: a crash, no verdict."""
     check_report(report)
     from mlplab.book.bars import stage_bar
     from mlplab.shift.check import check_alpha, check_files
@@ -71,10 +74,16 @@ def check(
 
 @commands.command("weights")
 def weights(
-    source: Annotated[str, typer.Argument(help="Rows to be weighed: .csv or .parquet.", metavar="SOURCE")],
-    target: Annotated[str, typer.Argument(help="Rows that they shall stand for.", metavar="TARGET")],
+    source: Annotated[
+        str, typer.Argument(help="Rows to be weighed: .csv or .parquet.", metavar="SOURCE"), Source()
+    ],
+    target: Annotated[
+        str, typer.Argument(help="Rows that they shall stand for.", metavar="TARGET"), Source()
+    ],
     out: Annotated[
-        str, typer.Option("--out", "-o", help="Write the weights: .parquet or .csv.", metavar="FILE")
+        str,
+        typer.Option("--out", "-o", help="Write the weights: .parquet or .csv.", metavar="FILE"),
+        Output((".parquet", ".csv")),
     ],
     method: Annotated[
         str, typer.Option(help="How they are found.", metavar="classifier|ulsif|rulsif|kliep|kmm")
@@ -85,7 +94,10 @@ def weights(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Weigh each row of a table, so that it stands for another. Status 0: done; 1: done, but it will hurt; 2: error."""
+    """Weigh each row of a table, so that it stands for another.
+
+    Status 0: done; 1: done, but it will hurt; 2: error; 3: a crash.
+    """
     from mlplab.book.bars import stage_bar
     from mlplab.shift.weigh import check_output, weigh_files, write_weights
 

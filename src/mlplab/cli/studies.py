@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlplab.cli.command import Commands, Output, Source
 from mlplab.cli.options import (
+    PAGES,
     Address,
     Executor,
     Json,
@@ -19,29 +21,64 @@ from mlplab.cli.options import (
     scalar_log,
     trainer,
 )  # fmt: skip
-from mlplab.cli.present import check_file, check_report
+from mlplab.cli.present import check_report
 from mlplab.errors import InvalidInput, UnknownName
+from mlplab.outputs import whole, write_whole
 
 if TYPE_CHECKING:
     from mlplab.study.comparison import Outcome
     from mlplab.study.plan import Plan
 
 # Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
-commands = typer.Typer()
-study_commands = typer.Typer(no_args_is_help=True)
+commands = Commands()
+study_commands = Commands(no_args_is_help=True)
 
 PANEL = "Your question"
 Report = Annotated[
-    str | None, typer.Option("--report", help="Write everything into one HTML file.", metavar="FILE")
+    str | None,
+    typer.Option("--report", help="Write everything into one HTML file.", metavar="FILE"),
+    Output(PAGES),
 ]
-Csv = Annotated[str | None, typer.Option("--csv", help="Write a row for each run.", metavar="FILE")]
-Name = Annotated[str, typer.Argument(help="Name of a study, or its TOML file.", metavar="STUDY")]
+Csv = Annotated[
+    str | None, typer.Option("--csv", help="Write a row for each run.", metavar="FILE"), Output((".csv",))
+]
+
+
+def _files(file: str) -> list[str | Path]:
+    """What a TOML file stands for: itself, and the table that it names."""
+    from mlplab.study.plan import Plan
+
+    return [file, Plan.read(Path(file)).file]
+
+
+def _files_of_study(name: str) -> list[str | Path]:
+    """What a study is read from."""
+    from mlplab.study import register
+    from mlplab.study.store import default_path
+
+    return [*(_files(name) if name.endswith(".toml") else [register.entry(name).plan.file]), default_path()]
+
+
+def _toml_name(field: str) -> str:
+    """Where a TOML file says what a field of the library holds: `[compare] seeds` for `Plan.seeds`."""
+    owner, _, name = field.partition(".")
+    if name in ("base", "vary"):
+        return f"[{name}]"
+    section = {"Plan": "compare", "Roles": "data"}.get(owner)
+    return f"[{section}] {name}" if section else field
+
+
+PLAN = Source(_files, _toml_name)
+STUDY = Source(_files_of_study, _toml_name)
+Name = Annotated[str, typer.Argument(help="Name of a study, or its TOML file.", metavar="STUDY"), STUDY]
 
 
 @commands.command(rich_help_panel=PANEL)
 def compare(
     file: Annotated[
-        str, typer.Argument(help="A table: .csv or .parquet.", metavar="FILE", show_default=False)
+        str,
+        typer.Argument(help="A table: .csv or .parquet.", metavar="FILE", show_default=False),
+        Source(),
     ],
     target: Annotated[str, typer.Option(help="Column to predict.", metavar="COLUMN", show_default=False)],
     vary: Annotated[
@@ -106,7 +143,7 @@ def compare(
 
 @study_commands.command("run")
 def run_(
-    file: Annotated[str, typer.Argument(help="A TOML file.", metavar="FILE", show_default=False)],
+    file: Annotated[str, typer.Argument(help="A TOML file.", metavar="FILE", show_default=False), PLAN],
     executor: Executor = "local",
     address: Address = None,
     log_dir: LogDir = None,
@@ -173,7 +210,11 @@ def resume(
 @study_commands.command()
 def export(
     name: Name,
-    out: Annotated[str, typer.Option("--out", "-o", help="A .csv file.", metavar="FILE", show_default=False)],
+    out: Annotated[
+        str,
+        typer.Option("--out", "-o", help="A .csv file.", metavar="FILE", show_default=False),
+        Output((".csv",)),
+    ],
 ) -> None:
     """Write what is there of a study: a row for each run that has ended."""
     from mlplab.data.own_table import load_own
@@ -182,7 +223,6 @@ def export(
     from mlplab.study.results import Results
     from mlplab.study.store import Store
 
-    check_file("--out", out, (".csv",))
     plan = _plan(name)
     table = load_own(plan.file, plan.roles)
     _, arms, _ = checked(plan, table)
@@ -221,7 +261,8 @@ def read_levels(vary: list[str] | None) -> dict[str, list[Any]]:
 
 
 def write_csv(frame: Any, path: str) -> None:
-    frame.to_csv(path, index=False)
+    with whole(path) as part:
+        frame.to_csv(part, index=False)
 
 
 def _plan(name: str) -> Plan:
@@ -248,8 +289,6 @@ def _carry_out(
     from mlplab.study.comparison import compare as carry_out
     from mlplab.study.store import Store
 
-    if csv is not None:
-        check_file("--csv", csv, (".csv",))
     check_report(report)
     with stage_bar() as on_stage:
         table = load_own(plan.file, plan.roles, on_stage=on_stage)
@@ -272,7 +311,7 @@ def _carry_out(
     if report is not None:
         from mlplab.book.study_page import study_page
 
-        Path(report).write_text(study_page(outcome), "utf-8")
+        write_whole(report, study_page(outcome))
     if as_json:
         print_json(outcome.to_dict() | {"study": entry.name})
         return

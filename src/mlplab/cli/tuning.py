@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlplab.cli.command import Commands, Source
 from mlplab.cli.options import (
     Address,
     Executor,
@@ -19,7 +21,7 @@ from mlplab.cli.options import (
     scalar_log,
     trainer,
 )  # fmt: skip
-from mlplab.cli.present import check_plot, print_table, save_plot, told
+from mlplab.cli.present import print_table, save_plot, told
 from mlplab.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -28,9 +30,16 @@ if TYPE_CHECKING:
     from mlplab.study.tuning import Tuning
 
 # Modules that load torch are imported where a command needs them: `mlplab --help` answers at once.
-commands = typer.Typer()
+commands = Commands()
 
 SHOWN = 10  # settings of the ranking
+
+
+def _files(data: str) -> list[str | Path]:
+    """What a data set is read from: a table, or published files."""
+    from mlplab import data as datasets
+
+    return [data, *(datasets.files(data) if data in datasets.names() else ())]
 
 
 @commands.command(rich_help_panel="Your question")
@@ -42,6 +51,7 @@ def tune(
             metavar="DATA",
             show_default=False,
         ),
+        Source(_files),
     ],
     search: Annotated[
         list[str] | None,
@@ -80,7 +90,6 @@ def tune(
     from mlplab.study import Store
     from mlplab.study import tuning as tool
 
-    check_plot(plot)
     asked = read_search(search)
     dataset = _dataset(data, target)
     base = Setting() if dataset.task == "classification" else knobs.turn(Setting(), loss="squared_error")

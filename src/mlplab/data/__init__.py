@@ -5,7 +5,19 @@ data = load("polynomial", num_train=20, draw=3)
 data.train.features, data.part("test"), data.fingerprint, data.source
 """
 
-from mlplab.data.catalogue import TABLES, Info, fetch, info, load, load_table, names
+from mlplab.data.catalogue import TABLES, Info, fetch, files, info, load, load_table, names
 from mlplab.data.dataset import Dataset, Part, fingerprint
 
-__all__ = ["TABLES", "Dataset", "Info", "Part", "fetch", "fingerprint", "info", "load", "load_table", "names"]
+__all__ = [
+    "TABLES",
+    "Dataset",
+    "Info",
+    "Part",
+    "fetch",
+    "files",
+    "fingerprint",
+    "info",
+    "load",
+    "load_table",
+    "names",
+]

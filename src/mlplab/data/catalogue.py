@@ -233,6 +233,18 @@ def fetch(name: str, progress: Progress | None = None, *, base_url: str | None =
     return _FETCHED[name].fetch(progress, base_url or _FETCHED[name].base_url)
 
 
+def files(name: str) -> list[Path]:
+    """Where the published files of a data set lie on this machine: none where it needs none, or they are not here.
+
+    Raises UnknownName, and DataError where some of them are missing.
+    """
+    _check_name(name)
+    if name not in _FETCHED:
+        return []
+    place = _FETCHED[name].find_local() or _FETCHED[name].find_cached()
+    return [place.folder / file.name for file in _FETCHED[name].files] if place else []
+
+
 def info(name: str) -> Info:
     """What the data set is and where. Reads no file, and missing files are no error. Raises UnknownName."""
     _check_name(name)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlplab.errors import DataError, InvalidInput
+from mlplab.errors import InvalidInput
+from mlplab.outputs import write_whole
 
 HEADER = ("Id", "SalePrice")
 
@@ -18,16 +19,12 @@ HEADER = ("Id", "SalePrice")
 def write_submission(path: str | Path, ids: Sequence[int], prices: Sequence[float] | np.ndarray) -> Path:
     """Write one line for each house, prices in dollars to the cent; returns the path.
 
-    The file is read back and checked. Raises InvalidInput for prices that no submission may hold, DataError where the
-    file cannot be written.
+    The text is read as the competition does, and checked, before it takes the file's name. Raises InvalidInput for
+    prices that no submission may hold, OutputError where the file cannot be written.
     """
     path, text = Path(path).expanduser(), submission_text(ids, prices)
     refuse(text, ids)
-    try:
-        path.write_text(text, "utf-8")
-        refuse(path.read_text("utf-8"), ids)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}.") from error
+    write_whole(path, text)
     return path
 
 

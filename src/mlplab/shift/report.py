@@ -8,17 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlplab.errors import DataError, import_extra
+from mlplab.errors import import_extra
+from mlplab.outputs import write_whole
 from mlplab.shift.check import NAMES_OF_TESTS, CheckResult
 
 
 def write_report(found: CheckResult, path: str | Path) -> None:
-    """Write the page. Raises MissingExtra without Altair, DataError where the file cannot be written."""
-    page = report(found)
-    try:
-        Path(path).write_text(page, "utf-8")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}.") from error
+    """Write the page. Raises MissingExtra without Altair, OutputError where the file cannot be written."""
+    write_whole(path, report(found))
 
 
 def report(found: CheckResult) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mlplab.errors import InvalidInput, UnknownName, import_extra
+from mlplab.outputs import whole
 from mlplab.shift import columns, tables
 from mlplab.shift.classifier_weights import ClassifierWeights
 from mlplab.shift.correction import Correction
@@ -157,12 +157,8 @@ def write_weights(correction: Correction, path: str | Path) -> None:
     path = Path(path)
     check_output(path)
     table = pd.DataFrame({"row": np.arange(1, correction.num_rows + 1), "weight": correction.weights})
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole(path) as part:
         if path.suffix.lower() == ".parquet":
-            table.to_parquet(partial, index=False)
+            table.to_parquet(part, index=False)
         else:
-            table.to_csv(partial, index=False)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+            table.to_csv(part, index=False)

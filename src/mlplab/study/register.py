@@ -6,7 +6,6 @@ One small file for each, beside the results store: its plan, and the digests of 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from mlplab.errors import StoreError, UnknownName
+from mlplab.outputs import write_whole
 from mlplab.study.plan import Plan
 from mlplab.study.store import default_path
 
@@ -91,8 +91,6 @@ def _read(path: Path) -> Entry:
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as part:
-            part.write(text)
-        Path(part.name).replace(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
+    write_whole(path, text)
