@@ -293,3 +293,13 @@ def test_a_run_that_is_really_trained_keeps_the_question_and_names_its_knobs(
     assert q1_swapped_rates.ROLES["given"].of(language) not in this_run
     first = shown(terminal.header(run, written, (), language), width=400)
     assert all(f"{knob} {value}" in first for knob, value in knobs.items())
+
+
+@either_language
+def test_a_figure_of_a_turned_run_names_the_knob_and_replaces_no_other(language):
+    run = turned("4.6.1", "dropout=0.1,0.6")
+    svg, html = report.draw(run, book("4.6.1"), language)
+    plain, _ = report.draw(book("4.6.1").inquiry, book("4.6.1"), language)
+    assert "dropout 0.1,0.6" in svg.read_text("utf-8")
+    assert "dropout 0.1,0.6" in html.read_text("utf-8")
+    assert "dropout 0.1,0.6" not in plain.read_text("utf-8")
