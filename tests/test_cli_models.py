@@ -100,6 +100,25 @@ def test_what_was_found_is_an_exit_status_for_a_pipeline(mlplab):
     assert ill.out.count("vanishing gradient at 0") == 1
 
 
+def test_no_clean_bill_for_what_was_not_looked_at(mlplab, tmp_path: Path):
+    (tmp_path / "part.py").write_text(
+        "from torch import nn\nclass Net(nn.Sequential):\n    def forward(self, x):\n"
+        "        return self[2](self[1](self[0](x)).detach())\n"
+        "def net():\n    return Net(nn.Linear(8, 90), nn.ReLU(), nn.Linear(90, 4))\n"
+    )
+    told = mlplab("diagnose", f"{tmp_path / 'part.py'}:net", "--input", "32,8")
+    assert told.status == 0, told.err
+    assert "Looked at 1 layer, with 31% of the parameters." in told.out
+    assert (
+        "Not looked at: 68.9% of the parameters (Linear: 0), no gradient of the loss reaches it." in told.out
+    )
+    assert "Nothing was found in 1 layer, with 31% of the parameters." in told.out
+    assert "Nothing was found.\n" not in told.out
+    whole = mlplab("diagnose", PERCEPTRON, "--input", "32,784")
+    assert "Looked at 2 layers, with all parameters." in whole.out
+    assert "Nothing was found.\n" in whole.out
+
+
 def test_stuck_units_are_an_exit_status_too(mlplab, tmp_path: Path):
     (tmp_path / "flat.py").write_text(
         "from torch import nn\ndef net():\n    m = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))\n"

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
-from mlplab.analysis.diagnose import diagnose
+from mlplab.analysis.diagnose import _percent, diagnose
 from mlplab.errors import InvalidInput
 from mlplab.stats import proportion_interval
 
@@ -317,7 +317,7 @@ def test_too_few_examples_are_said_not_guessed() -> None:
         (lambda m, x, y: diagnose(m, (x[:0], y[:0]), functional.cross_entropy), "must not be empty"),
         (lambda m, x, y: diagnose(m, (x * torch.nan, y), functional.cross_entropy), "must be finite"),
         (lambda m, x, y: diagnose(m, (x[:, :2], y), functional.cross_entropy), "must accept its input"),
-        (lambda m, x, y: diagnose(nn.BatchNorm1d(12), (x, y), functional.cross_entropy), "needs a Linear"),
+        (lambda m, x, y: diagnose(nn.BatchNorm1d(12), (x, y), functional.cross_entropy), "needs a layer"),
         (lambda m, x, y: diagnose(nn.Flatten(), (x, y), functional.cross_entropy), "requires_grad"),
     ],
 )
@@ -334,3 +334,205 @@ def test_tables_and_charts_are_valid() -> None:
     assert list(found.table()["cause"]) == ["exploding gradient", "exploding signal"]
     assert list(found.layers["layer"]) == ["0", "2", "4", "6", "8", "10", "12"]
     found.plot().to_dict()
+
+
+# What hooks see is not what comes later
+
+
+class InPlace(nn.Module):
+    """Three layers, with operations in forward that write over what a layer has returned, or the like that do not."""
+
+    def __init__(self, inplace: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(12, 48), nn.Linear(48, 48), nn.Linear(48, CLASSES)
+        self.inplace = inplace
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x, mean = (x.sub_(1), 1) if self.inplace else (x - 1, 1)
+        x = self.first(x)
+        x = torch.relu_(x) if self.inplace else torch.relu(x)
+        y = self.second(x)
+        if self.inplace:
+            y *= 2
+            y += mean
+            functional.relu(y, inplace=True)
+        else:
+            y = torch.relu(y * 2 + mean)
+        return self.third(y)
+
+
+def _sequence(inplace: bool) -> nn.Sequential:
+    first, second = nn.Linear(12, 48), nn.Linear(48, 48)
+    middle = [nn.ReLU(inplace), second, nn.Hardtanh(-3, 3, inplace), nn.Dropout(0.2, inplace)]
+    return nn.Sequential(first, *middle, nn.Linear(48, CLASSES))
+
+
+def _convolutions(inplace: bool) -> nn.Sequential:
+    layers = [
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(inplace),
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.ReLU(inplace),
+    ]
+    return nn.Sequential(nn.Unflatten(1, (1, 3, 4)), *layers, nn.Flatten(), nn.Linear(192, CLASSES))
+
+
+@pytest.mark.parametrize("make", [InPlace, _sequence, _convolutions])
+@pytest.mark.parametrize("ill", [False, True])
+def test_work_in_place_changes_nothing_that_is_told(make, ill: bool) -> None:
+    told = []
+    for inplace in (False, True):
+        model, batch = _drawn(lambda inplace=inplace: make(inplace), (64, 12), 0)
+        layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+        if ill:
+            layers[1].bias.data[: len(layers[1].bias) * 3 // 4] = -50
+        before = batch[0].clone()
+        told.append(diagnose(model, batch, functional.cross_entropy))
+        assert torch.equal(batch[0], before)
+    plain, inplace = told
+    assert plain.layers.equals(inplace.layers)
+    assert [f.where for f in plain.findings] == [f.where for f in inplace.findings]
+    assert bool(plain.findings) == ill
+
+
+# What was looked at
+
+
+class OwnLinear(nn.Module):
+    """`x @ w + b`, as many write it; `weight` (in, out) as transformers.Conv1D has it."""
+
+    def __init__(self, inputs: int, units: int, *, active: bool = False) -> None:
+        super().__init__()
+        self.w, self.b = (
+            nn.Parameter(torch.randn(inputs, units) / inputs**0.5),
+            nn.Parameter(torch.zeros(units)),
+        )
+        self.active = active
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x @ self.w + self.b
+        return torch.relu(y) if self.active else y
+
+
+def _own(active: bool = False, width: int = 48) -> nn.Sequential:
+    layers = [OwnLinear(12, 48, active=active), nn.ReLU(), OwnLinear(48, width, active=active), nn.ReLU()]
+    return nn.Sequential(*layers, OwnLinear(width, CLASSES))
+
+
+@pytest.mark.parametrize("active", [False, True])
+@pytest.mark.parametrize("width", [48, 32])
+def test_layers_of_the_users_own_are_judged_like_any_other(active: bool, width: int) -> None:
+    cause = {"nothing": None, "constant": "symmetric units", "zero": "symmetric units", "dead": "dead units"}
+    cause |= {"three quarters dead": "dead units", "large": "exploding gradient"}
+    for illness, expected in cause.items():
+        model, batch = _drawn(lambda: _own(active, width), (64, 12), 0)
+        if illness in ("constant", "zero"):
+            for p in model.parameters():
+                nn.init.constant_(p, 0.1 if illness == "constant" else 0)
+        if "dead" in illness:
+            model[2].b.data[: width if illness == "dead" else width * 3 // 4] = -50
+        if illness == "large":
+            model[2].w.data *= 1e4
+        found = diagnose(model, batch, functional.cross_entropy)
+        assert found.unseen == ()
+        first = found.findings[0] if found.findings else None
+        assert (first and first.cause) == expected, (illness, found.findings)
+        if "dead" in illness:
+            assert first is not None
+            assert first.where == "2"
+
+
+class Partial(nn.Module):
+    """Something of each kind that cannot be looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(12))
+        self.cut, self.norm, self.unused = nn.Linear(12, 16), nn.BatchNorm1d(16), nn.Linear(100, 10)
+        self.twice, self.head = nn.Linear(16, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.cut(x + self.place)).detach()
+        return self.head(self.twice(self.twice(x)))
+
+
+def test_what_was_not_looked_at_is_told_with_its_share_and_why() -> None:
+    model, batch = _drawn(Partial, (64, 12), 0)
+    found = diagnose(model, batch, functional.cross_entropy)
+    total = sum(p.numel() for p in model.parameters())
+    told = {part.name: (part.reason, round(part.share * total)) for part in found.unseen}
+    assert told == {
+        "place": ("which no layer owns", 12),
+        "cut": ("no gradient of the loss reaches it", 208),
+        "norm": ("scale and shift of a norm", 32),
+        "unused": ("never called", 1010),
+        "twice": ("called 2 times", 272),
+    }
+    assert found.share_seen == pytest.approx(68 / total)
+    assert found.coverage()[0] == "Looked at 1 layer, with 4.2% of the parameters."
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert plain["share_seen"] == found.share_seen
+    assert [part["name"] for part in plain["unseen"]] == [part.name for part in found.unseen]
+
+
+def test_shared_and_computed_weights_count_once_and_count() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.attention = nn.Embedding(30, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+            self.mix = nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))
+            self.head = nn.Linear(8, 30, bias=False)
+            self.head.weight = self.table.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.table(x)
+            return self.head(self.mix(self.attention(x, x, x)[0])).mean(1)
+
+    model, _ = _drawn(Tied, (1, 1), 0)
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randint(30, (32, 6), generator=generator), torch.randint(30, (32,), generator=generator)
+    found = diagnose(model, (x, y), functional.cross_entropy)
+    assert found.unseen == ()
+    assert list(found.layers["layer"]) == ["table", "attention", "mix", "head"]
+
+
+def test_a_share_is_told_as_whole_only_where_it_is() -> None:
+    assert [_percent(x) for x in (1.0, 0.99999, 0.5, 0.001, 1e-6)] == [
+        "100%",
+        "99.9%",
+        "50%",
+        "0.1%",
+        "less than 0.1%",
+    ]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_stacked_recurrent_units_that_start_alike_are_named_with_their_own_remedy(
+    kind, bidirectional: bool
+) -> None:
+    class Stacked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = kind(5, 8, 2, batch_first=True, bidirectional=bidirectional)
+            self.head = nn.Linear(8 * (1 + bidirectional), CLASSES)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.body(x)[0][:, -1])
+
+    model, batch = _drawn(Stacked, (32, 7, 5), 0)
+    assert diagnose(model, batch, functional.cross_entropy).is_healthy
+    for p in model.body.parameters():
+        nn.init.constant_(p, 0.05)
+    found = diagnose(model, batch, functional.cross_entropy)
+    assert [f.cause for f in found.findings] == ["symmetric units"]
+    assert found.findings[0].value == 8 * (1 + bidirectional)  # the head tells the upper ones apart
+
+
+def test_a_vanishing_gradient_of_recurrent_layers_has_their_remedy() -> None:
+    model, batch = _drawn(lambda: nn.Sequential(nn.Linear(5, 5), Recurrent(nn.RNN)), (32, 7, 5), 0)
+    model[1].body.weight_ih_l0.data *= 1e-5
+    (found,) = diagnose(model, batch, functional.cross_entropy).findings
+    assert found.cause == "vanishing gradient"
+    assert "orthogonal" in found.fix
+    assert "sigmoid" not in found.fix

@@ -198,7 +198,7 @@ def test_drawing_leaves_the_generator_where_it_was() -> None:
         (lambda: correlation_map("relu", 1.5, 2.0), r"must be in \[-1, 1\]"),
         (
             lambda: signal_propagation(nn.ReLU, torch.ones(1, 2)),
-            "needs a Linear, convolution or recurrent layer",
+            "needs a layer with a weight",
         ),
         (
             lambda: signal_propagation(lambda: nn.Sequential(nn.Linear(2, 2)), torch.ones(1, 3)),

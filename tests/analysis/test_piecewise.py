@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -370,3 +371,44 @@ class Branches(nn.Module):
 def test_what_cannot_be_traced_is_told_by_its_line():
     with pytest.raises(InvalidInput, match=r"test_piecewise.py:\d+: return x if x.sum\(\) > 0 else -x"):
         from_network(Branches())
+
+
+def test_more_regions_than_are_allowed_stop_the_search_before_they_are_made() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 20), nn.ReLU(), nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 2))
+    count = linear_regions(net).num_patterns
+    assert linear_regions(net, max_regions=count).num_patterns == count
+    with pytest.raises(InvalidInput, match=f"at most {count - 1} regions.*--reach.*--max-regions"):
+        linear_regions(net, max_regions=count - 1)
+    with pytest.raises(InvalidInput, match="at least 1"):
+        linear_regions(net, max_regions=0)
+
+
+@pytest.mark.parametrize("tool", ["regions", "pieces"])
+def test_memory_has_a_budget_that_is_known_before_it_is_taken(tool: str, monkeypatch) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 40), nn.ReLU(), nn.Linear(40, 2)
+    )
+    first, second = torch.randn(2, 1, 12, 12)
+    monkeypatch.setattr("mlplab.analysis.piecewise_values.MAX_BYTES", 2**20)
+    search = {
+        "regions": lambda: linear_regions(net, torch.zeros(1, 12, 12), first, second),
+        "pieces": lambda: breakpoints(net, first, second),
+    }
+    tracemalloc.start()
+    with pytest.raises(InvalidInput, match=r"GiB, which is .* of this network.*--reach"):
+        search[tool]()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 2**20  # the matrix of the convolution is in it; unbounded, regions take 300 MiB
+
+
+def test_maps_made_in_blocks_are_those_made_at_once(monkeypatch) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    whole = linear_regions(net)
+    monkeypatch.setattr("mlplab.analysis.piecewise_values.BLOCK_BYTES", 1)
+    blocks = linear_regions(net)
+    np.testing.assert_allclose(blocks.maps, whole.maps, rtol=1e-12, atol=1e-14)
+    assert (blocks.region_of == whole.region_of).all()

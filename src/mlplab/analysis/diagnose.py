@@ -10,7 +10,9 @@
 | ill-conditioned input      | largest over smallest feature scale; offset over spread; conditioning  | > 1e3; 1e6 |
 | learning rate too large    | loss after 20 gradient steps on this batch, over the first             | > 1        |
 
-A layer is a Linear, a convolution or a recurrent module; its output is looked at before any activation outside it.
+A layer is any module that owns a weight: a Linear, a convolution, a recurrent module, attention, an embedding, or one
+of the user's own. Its output is looked at before any activation outside it, one that works in place included. What
+share of the parameters was looked at, and why not the rest, is part of the result.
 Dead units must also outnumber those that are always on by three standard deviations: in a deep layer all examples
 may look alike, and then about half the units are off for all of them, which is another matter.
 The norm of the gradient, unlike its mean square, does not change with the width under He's initialisation. What
@@ -35,7 +37,7 @@ from torch import Tensor, nn
 
 from mlplab.analysis.curvature import Batch, Loss, LossOnBatch, gradient, hessian, spectrum_edges
 from mlplab.analysis.model_failure import model_failures
-from mlplab.analysis.module_kinds import CONVOLUTIONS, LAYERS
+from mlplab.analysis.module_kinds import CONVOLUTIONS, LAYERS, NORMS, layers_in, seen_output, unit_axis
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.study.plots import PALETTE
 
@@ -61,6 +63,7 @@ LEAST_EXAMPLES = 16  # a healthy ReLU unit is off for all of 16 unlike examples 
 SCALE_RATIO = 1e3  # above 255, so that no image of 8-bit pixels is named
 CONDITION = 1e6  # of standardised features
 STEPS = 20
+SHOWN = 3  # names of modules of one kind
 
 
 @dataclass(frozen=True)
@@ -79,21 +82,52 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """A module with parameters that were not looked at: name, kind, their share of the model's, the reason."""
+
+    name: str
+    kind: str
+    share: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """What was found, first things first; empty for a model in health. `not_judged` maps a cause to the reason.
 
     `layers`: a row for each layer in the order of execution: layer (its name), kind, units, output_rms,
-    gradient_norm, dead_units, twin_units (None where that cannot be told).
+    gradient_norm, dead_units, twin_units (None where that cannot be told). `unseen`: what was not looked at.
     """
 
     findings: tuple[Finding, ...]
     layers: pd.DataFrame
     not_judged: dict[str, str]
+    unseen: tuple[Unseen, ...]
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing was found. What was not judged may still be ill."""
+        """Whether nothing was found. What was not judged, or not looked at, may still be ill."""
         return not self.findings
+
+    @property
+    def share_seen(self) -> float:
+        """Share of the parameters that belong to layers whose output and gradient were looked at."""
+        return 1 - sum(part.share for part in self.unseen) if self.unseen else 1.0
+
+    def coverage(self) -> list[str]:
+        """In lines: how much was looked at, then what was not, with its share and the reason."""
+        count = self.layers["gradient_norm"].notna().sum()
+        share = f"{_percent(self.share_seen)} of the parameters" if self.unseen else "all parameters"
+        lines = [f"Looked at {count} layer{'' if count == 1 else 's'}, with {share}."]
+        alike: dict[tuple[str, str], list[Unseen]] = {}
+        for part in self.unseen:
+            alike.setdefault((part.kind, part.reason), []).append(part)
+        for (kind, reason), parts in sorted(alike.items(), key=lambda x: -sum(part.share for part in x[1])):
+            names = ", ".join(part.name for part in parts[:SHOWN]) + (", ..." if len(parts) > SHOWN else "")
+            many = f"{len(parts)} {kind}s: {names}" if len(parts) > 1 else f"{kind}: {names}"
+            share = _percent(sum(part.share for part in parts))
+            lines.append(f"Not looked at: {share} of the parameters ({many}), {reason}.")
+        return lines
 
     def table(self) -> pd.DataFrame:
         """A row for each finding: cause, where, figure, value, threshold, fix."""
@@ -103,6 +137,8 @@ class Diagnosis:
         """Gradient norm and output size of each layer, in the order of execution; logarithmic."""
         alt = import_extra("altair", what="A figure", extra="book")
         named = ", ".join(dict.fromkeys(f.cause for f in self.findings)) or "nothing found"
+        if self.unseen:
+            named += f"; {_percent(self.share_seen)} of the parameters looked at"
         quantities = {"output_rms": "output, root mean square", "gradient_norm": "gradient there, norm"}
         rows = self.layers.melt("layer", list(quantities), "quantity", "value")
         rows["quantity"] = rows["quantity"].map(quantities)
@@ -125,7 +161,18 @@ class Diagnosis:
         findings = [asdict(f) for f in self.findings]
         for row in (*layers, *findings):
             row |= {k: None for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
-        return {"findings": findings, "layers": layers, "not_judged": dict(self.not_judged)}
+        return {
+            "findings": findings,
+            "layers": layers,
+            "not_judged": dict(self.not_judged),
+            "share_seen": self.share_seen,
+            "unseen": [asdict(part) for part in self.unseen],
+        }
+
+
+def _percent(share: float) -> str:
+    """To a tenth of a percent, downwards: only a whole is 100%."""
+    return f"{math.floor(1000 * share) / 10:g}%" if share >= 0.001 else "less than 0.1%"
 
 
 def diagnose(model: nn.Module, batch: Batch, loss: Loss, *, learning_rate: float | None = None) -> Diagnosis:
@@ -138,19 +185,24 @@ def diagnose(model: nn.Module, batch: Batch, loss: Loss, *, learning_rate: float
 
     The model is left as it was, running statistics included. Dropout in train mode draws the same masks in each
     pass. Raises InvalidInput as `curvature.LossOnBatch` does, for a rate that is not positive, and for a model
-    without a layer of a known kind.
+    without a layer that is called once.
     """
     if learning_rate is not None and not (math.isfinite(learning_rate) and learning_rate > 0):
         raise InvalidInput("diagnose.learning_rate", "must be positive and finite", learning_rate)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         function = _Steady(model, batch, loss)
-        layers = _look(model, function)
+        layers, unseen = _look(model, function)
         exploded = _not_finite(layers, function.value)
         if exploded:
-            return Diagnosis((exploded,), _layer_table(layers), {"other causes": "signals are not finite"})
+            why = {"other causes": "signals are not finite"}
+            return Diagnosis((exploded,), _layer_table(layers), why, unseen)
         found: list[Finding] = []
-        skipped: dict[str, str] = {}
+        skipped: dict[str, str] = {
+            f"symmetric units at {layer.name}": "its weights have no gradient"
+            for layer in layers[:-1]
+            if layer.twins is None and layer.gradient is not None
+        }
         found += _symmetric(layers)
         if function.num_examples >= LEAST_EXAMPLES:
             found += _dead(layers)
@@ -163,7 +215,7 @@ def diagnose(model: nn.Module, batch: Batch, loss: Loss, *, learning_rate: float
             skipped["learning rate too large"] = "no learning_rate was given"
         else:
             found += _rate(function, learning_rate)
-    return Diagnosis(tuple(found), _layer_table(layers), skipped)
+    return Diagnosis(tuple(found), _layer_table(layers), skipped, unseen)
 
 
 class _Steady(LossOnBatch):
@@ -186,13 +238,17 @@ class _Steady(LossOnBatch):
 
 @dataclass
 class _Layer:
-    """What one pass showed of a layer: its output and the gradient there, with units last: (place, unit)."""
+    """What one pass showed of a layer: its output and the gradient there, with units last: (place, unit).
+
+    `inner_dead`: units whose own weights have no gradient, where a module has its activation within.
+    """
 
     name: str
     module: nn.Module
-    inputs: Tensor
+    axis: int
     output: Tensor
     gradient: Tensor | None = None
+    inner_dead: Tensor | None = None
     twins: int | None = None
 
     @property
@@ -200,7 +256,15 @@ class _Layer:
         """Units whose gradient is exactly zero at every example and place, though others have one."""
         if self.gradient is None or not self.gradient.any():
             return None
-        return int((self.gradient == 0).all(0).sum())
+        dead = (self.gradient == 0).all(0)
+        return int((dead if self.inner_dead is None else dead | self.inner_dead).sum())
+
+    @property
+    def units(self) -> int:
+        """That may be twins: of a recurrent module in all of its layers and directions."""
+        if isinstance(self.module, nn.RNNBase):
+            return self.module.hidden_size * self.module.num_layers * (1 + self.module.bidirectional)
+        return int(self.output.shape[-1])
 
     @property
     def is_zero(self) -> bool:
@@ -209,19 +273,27 @@ class _Layer:
         return bool(matrices) and not any(bool(p.detach().any()) for p in matrices)
 
 
-def _look(model: nn.Module, function: _Steady) -> list[_Layer]:
-    """One pass forward and back, with the outputs of all layers kept."""
+def _look(model: nn.Module, function: _Steady) -> tuple[list[_Layer], tuple[Unseen, ...]]:
+    """One pass forward and back, with the outputs of all layers kept; and what could not be kept."""
     kept: dict[nn.Module, _Layer] = {}
     calls: Counter[nn.Module] = Counter()
     names = {module: name or type(module).__name__ for name, module in model.named_modules()}
+    candidates = layers_in(model)
+    reasons = dict.fromkeys(candidates, "never called")
 
-    def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        value = output[0] if isinstance(output, tuple) else output
+    def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        value, passed_on = seen_output(output)
         calls[module] += 1
-        if isinstance(value, Tensor):  # not so for a packed sequence
-            kept[module] = _Layer(names[module], module, inputs[0].detach(), value)
+        axis = None if value is None else unit_axis(module, value)
+        if value is None:  # as a packed sequence
+            reasons[module] = "returns no tensor"
+        elif axis is None:
+            reasons[module] = "no axis of its output is one of its weights"
+        else:
+            kept[module] = _Layer(names[module], module, axis, value)
+        return passed_on
 
-    hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, LAYERS)]
+    hooks = [module.register_forward_hook(keep) for module in candidates]
     parameters = tuple(p.clone().requires_grad_() for p in function.parameters)
     try:
         with torch.enable_grad():
@@ -231,51 +303,117 @@ def _look(model: nn.Module, function: _Steady) -> list[_Layer]:
             hook.remove()
     # A module that is called again and again, as in a loop over time, has no one place in the depth.
     layers = [layer for module, layer in kept.items() if calls[module] == 1]
+    reasons |= {module: f"called {count} times" for module, count in calls.items() if count > 1}
     if not layers:
-        raise InvalidInput("model", "needs a Linear, convolution or recurrent layer", type(model).__name__)
+        why = "; ".join(f"{names[module]}: {reason}" for module, reason in reasons.items())
+        rule = "needs a layer with a weight that is called once"
+        raise InvalidInput("model", rule, why or type(model).__name__)
     outputs = [layer.output for layer in layers if layer.output.requires_grad]
     with model_failures(model):
         gradients = iter(torch.autograd.grad(value, [*outputs, *parameters], allow_unused=True))
     for layer in layers:
         g = next(gradients) if layer.output.requires_grad else None
-        layer.gradient = None if g is None else _units_last(layer.module, g)
-        layer.output = _units_last(layer.module, layer.output.detach())
+        layer.gradient = None if g is None else _units_last(g, layer.axis)
+        layer.output = _units_last(layer.output.detach(), layer.axis)
+        if g is None:
+            reasons[layer.module] = "no gradient of the loss reaches it"
+        else:
+            del reasons[layer.module]
     by_name = dict(zip(function.names, zip(parameters, gradients, strict=True), strict=True))
-    # Outputs carry the labels' names: two alike, as two classes that this batch lacks, are no symmetry.
-    for layer in layers[:-1]:
-        layer.twins = _twins(layer, by_name, dict(model.named_modules()))
-    return layers
+    paths = {module: name for name, module in model.named_modules()}
+    for layer in layers:
+        own = _own(paths[layer.module], by_name)
+        layer.inner_dead = _inner_dead(layer, own)
+        # Outputs carry the labels' names: two alike, as two classes that this batch lacks, are no symmetry.
+        if layer is not layers[-1]:
+            layer.twins = _twins(layer, own)
+    return layers, _unseen(model, [layer.module for layer in layers if layer.gradient is not None], reasons)
 
 
-def _units_last(module: nn.Module, values: Tensor) -> Float[Tensor, "place unit"]:
-    if isinstance(module, CONVOLUTIONS):
-        values = values.movedim(-1 - _space(module), -1)
+def _unseen(model: nn.Module, seen: list[nn.Module], reasons: Mapping[nn.Module, str]) -> tuple[Unseen, ...]:
+    """What belongs to no layer that was looked at: by module, and what no layer owns by parameter. Shared ones count
+    once."""
+    known = {id(p) for module in seen for p in module.parameters()}
+    total = max(sum(p.numel() for p in model.parameters()), 1)
+    found = []
+    for path, module in model.named_modules():
+        own = {n: p for n, p in module.named_parameters(recurse=False) if id(p) not in known}
+        known |= {id(p) for p in own.values()}
+        parts = path.split(".") if path else []
+        above = [model.get_submodule(".".join(parts[:depth])) for depth in range(len(parts), -1, -1)]
+        why = next((reasons[m] for m in above if m in reasons), None)
+        if why is None and not isinstance(module, NORMS):
+            why = "which no layer owns"
+            found += [
+                Unseen(".".join([*parts, name]), "Parameter", p.numel() / total, why)
+                for name, p in own.items()
+            ]
+        elif own:
+            share = sum(p.numel() for p in own.values()) / total
+            kind = type(module).__name__
+            found.append(Unseen(path or kind, kind, share, why or "scale and shift of a norm"))
+    return tuple(found)
+
+
+def _units_last(values: Tensor, axis: int) -> Float[Tensor, "place unit"]:
+    values = values.movedim(axis, -1)
     return values.reshape(-1, values.shape[-1])
 
 
-def _space(module: nn.Module) -> int:
-    return int(type(module).__name__[-2])
+_Own = dict[str, tuple[Tensor, Tensor]]  # name within the module -> values, gradient
 
 
-def _twins(
-    layer: _Layer, gradients: Mapping[str, tuple[Tensor, Tensor | None]], modules: dict[str, nn.Module]
-) -> int | None:
-    """How many units have the incoming weights of another, and the same gradient: they can never part."""
-    path = next(name for name, module in modules.items() if module is layer.module)
+def _own(path: str, by_name: Mapping[str, tuple[Tensor, Tensor | None]]) -> _Own:
+    """The parameters under a module that have a gradient."""
     prefix = f"{path}." if path else ""
-    own = [(key, pair) for key, pair in gradients.items() if key.startswith(prefix)]
-    own = [(key, w, g) for key, (w, g) in own if g is not None]
+    pairs = {name.removeprefix(prefix): pair for name, pair in by_name.items() if name.startswith(prefix)}
+    return {name: (w, g) for name, (w, g) in pairs.items() if g is not None}
+
+
+def _inner_dead(layer: _Layer, own: _Own) -> Tensor | None:
+    """Of a module of the user's own: units of which all biases, or all columns of the weights, have no gradient."""
+    if isinstance(layer.module, LAYERS) or layer.gradient is None:
+        return None
+    units = layer.output.shape[-1]
+    sized = [g for _, g in own.values() if list(g.shape).count(units) == 1 and not g.is_sparse]
+    chosen = [g for g in sized if g.ndim == 1] or sized
+    rows = [g.movedim(list(g.shape).index(units), 0).reshape(units, -1) for g in chosen]
+    return (torch.cat(rows, 1) == 0).all(1) if rows else None
+
+
+def _twins(layer: _Layer, own: _Own) -> int | None:
+    """How many units have the incoming weights of another, and the same gradient: they can never part."""
     module = layer.module
-    if isinstance(module, nn.RNNBase) and (module.num_layers > 1 or module.bidirectional or module.proj_size):
+    if not own or layer.gradient is None:
         return None
-    if not own:
-        return None
-    rows, slopes = [], []
-    for _, weight, slope in own:
-        for values, into in ((weight, rows), (slope, slopes)):
-            into.append(_rows_of_units(layer.module, values.detach().double(), values.ndim > 1))
-    weights = torch.cat(rows, 1)
-    moves = torch.cat(slopes, 1)
+    if isinstance(module, nn.RNNBase):
+        return sum(
+            _count_twins(
+                [
+                    [_rows_of_cells(module, name, values) for values in own[name]]
+                    for name in own
+                    if name.endswith(end) and not name.startswith("weight_hr")
+                ]
+            )
+            for end in (f"_l{k}{way}" for k in range(module.num_layers) for way in ("", "_reverse"))
+            if any(name.endswith(end) for name in own)
+        )
+    if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
+        return _count_twins(
+            [[_rows_of_units(module, values, values.ndim > 1) for values in pair] for pair in own.values()]
+        )
+    # Which weights are a unit's own is not known: units that return the same, and are asked to change alike.
+    draws = torch.randn(8, len(layer.output), generator=torch.Generator().manual_seed(0)).double()
+    both = [(draws.to(x.device) @ x.double()).T for x in (layer.output, layer.gradient)]
+    # One that returns 0 and gets no gradient is dead, unless no weight was drawn at all.
+    alive = layer.output.any(0) | layer.gradient.any(0) | layer.is_zero
+    return _count_twins([[rows[alive] for rows in both]]) if alive.any() else 0
+
+
+def _count_twins(pairs: list[list[Tensor]]) -> int:
+    """Of (weights, gradients), each with a row for each unit."""
+    weights = torch.cat([w.detach().double() for w, _ in pairs], 1)
+    moves = torch.cat([g.detach().double() for _, g in pairs], 1)
     rounded = (weights / weights.abs().max().clamp(min=1e-300)).mul(1e6).round()
     _, group, counts = torch.unique(rounded, dim=0, return_inverse=True, return_counts=True)
     size = moves.abs().max().clamp(min=1e-300)
@@ -289,15 +427,17 @@ def _twins(
     return twins
 
 
+def _rows_of_cells(module: nn.RNNBase, name: str, values: Tensor) -> Float[Tensor, "unit weight"]:
+    """The gates of a unit are its rows j, H + j, ...: together they are what it is."""
+    hidden = module.hidden_size
+    own = values.reshape(-1, hidden, values.shape[-1] if values.ndim > 1 else 1).transpose(0, 1)
+    if name.startswith("weight_hh") and not module.proj_size:
+        # Recurrent weights: swapping two units swaps columns too, so the order within a row says nothing.
+        own = own.sort(-1).values
+    return own.reshape(hidden, -1)
+
+
 def _rows_of_units(module: nn.Module, values: Tensor, is_matrix: bool) -> Float[Tensor, "unit weight"]:
-    if isinstance(module, nn.RNNBase):
-        # The gates of a unit are its rows j, H + j, ...: together they are what it is.
-        hidden = module.hidden_size
-        own = values.reshape(-1, hidden, values.shape[-1] if is_matrix else 1).transpose(0, 1)
-        if is_matrix and values.shape[-1] == hidden:
-            # Recurrent weights: swapping two units swaps columns too, so the order within a row says nothing.
-            own = own.sort(-1).values
-        return own.reshape(hidden, -1)
     if is_matrix and type(module).__name__.startswith("ConvTranspose"):
         groups = int(module.groups)  # type: ignore[arg-type]
         parts = [part.transpose(0, 1) for part in values.chunk(groups)]
@@ -346,7 +486,7 @@ def _symmetric(layers: list[_Layer]) -> list[Finding]:
         Finding(
             "symmetric units",
             layer.name,
-            f"units (of {layer.output.shape[-1]}) that are twins of another",
+            f"units (of {layer.units}) that are twins of another",
             float(layer.twins),
             0.0,
             _FIXES["symmetric units"],
@@ -370,7 +510,7 @@ def _dead(layers: list[_Layer]) -> list[Finding]:
         always_on = int((layer.output > 0).all(0).sum())
         share = dead / units
         many = dead - always_on > DEAD_SIGMAS * math.sqrt(dead + always_on) or dead == units
-        if share > DEAD_SHARE and many and layer.twins != units:
+        if share > DEAD_SHARE and many and layer.twins != layer.units:
             figure = "share of units that no example moves"
             found.append(Finding("dead units", layer.name, figure, share, DEAD_SHARE, _FIXES["dead units"]))
             if dead == units:
@@ -400,8 +540,14 @@ def _depth(layers: list[_Layer], *, known: bool, skipped: dict[str, str]) -> lis
     else:
         ratio, where = norms[0] / norms[1], f"{first.name} (against {last.name})"
         figure = "norm of the gradient at the first layer over the last"
-        if ratio < 1 / DEPTH_RATIO:
-            fix = _FIXES["vanishing gradient"]
+        twins = next((layer for layer in reached if layer.twins == layer.units), None)
+        if ratio < 1 / DEPTH_RATIO and twins is not None:
+            skipped["vanishing gradient"] = (
+                f"all units at {twins.name} are twins: draw them first, then look again"
+            )
+        elif ratio < 1 / DEPTH_RATIO:
+            recurrent = any(isinstance(layer.module, nn.RNNBase) for layer in reached)
+            fix = _FIXES["vanishing gradient, recurrent" if recurrent else "vanishing gradient"]
             found.append(Finding("vanishing gradient", where, figure, ratio, 1 / DEPTH_RATIO, fix))
         if ratio > DEPTH_RATIO:
             fix = _FIXES["exploding gradient"]
@@ -422,9 +568,13 @@ def _input(function: _Steady, layers: list[_Layer], skipped: dict[str, str]) -> 
         skipped[cause] = "inputs are no table of numbers"
         return []
     first = layers[0].module
-    channels = isinstance(first, CONVOLUTIONS) and x.ndim == _space(first) + 2
+    channels = isinstance(first, CONVOLUTIONS) and x.ndim == 1 - layers[0].axis
     features = (
-        _units_last(first, x) if channels else x.reshape(-1, x.shape[-1]) if x.ndim == 3 else x.flatten(1)
+        _units_last(x, layers[0].axis)
+        if channels
+        else x.reshape(-1, x.shape[-1])
+        if x.ndim == 3
+        else x.flatten(1)
     )
     table = features.double().cpu().numpy()
     spread = table.std(axis=0)
@@ -496,6 +646,8 @@ _FIXES: dict[str, str] = {
     "(leaky_relu).",
     "vanishing gradient": "Draw weights with variance 2/n_in for ReLU, 1/n_in for tanh; not sigmoid; or add "
     "normalisation or residual connections.",
+    "vanishing gradient, recurrent": "Draw recurrent weights orthogonal (nn.init.orthogonal_), start an LSTM's forget "
+    "gates at a bias of 1, shorten the sequence, or add residual connections.",
     "exploding gradient": "Draw weights with variance 2/n_in for ReLU, 1/n_in for tanh; clip the gradient's norm; or "
     "add normalisation.",
     "exploding signal": "Draw weights with variance 2/n_in for ReLU, 1/n_in for tanh; or add normalisation.",

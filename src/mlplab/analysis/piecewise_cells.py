@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
 
+class TooManyCells(Exception):
+    """More than were allowed. Raised before they are made."""
+
+
 class Cells:
     """Cells in the order in which they were made; grows as the program is run.
 
@@ -26,9 +30,13 @@ class Cells:
     """
 
     def __init__(
-        self, program: Program, rays: Shaped[np.ndarray, "1 input 3"], corners: Shaped[np.ndarray, "4 2"]
+        self,
+        program: Program,
+        rays: Shaped[np.ndarray, "1 input 3"],
+        corners: Shaped[np.ndarray, "4 2"],
+        most: int,
     ) -> None:
-        self.program = program
+        self.program, self.most = program, most
         self.places = corners
         self.rings = np.arange(len(corners), dtype=np.int64)[None]
         self.sizes = np.array([len(corners)])
@@ -55,6 +63,8 @@ class Cells:
                 sign = table.signs(unit, kink)
                 inside = np.where(self.rings >= 0, sign[self.rings], 0)
                 cut = np.flatnonzero((inside > 0).any(axis=1) & (inside < 0).any(axis=1))
+                if len(self.rings) + len(cut) > self.most:
+                    raise TooManyCells
                 if len(cut):
                     self._cut(cut, inside[cut], table, unit, kink)
                     origin = np.concatenate([origin, origin[cut]])

@@ -18,7 +18,7 @@ from torch import nn
 from mlplab.analysis.piecewise_activation import Kinked
 from mlplab.analysis.piecewise_function import PiecewiseLinear, joined, plain
 from mlplab.analysis.piecewise_layers import Program, as_numbers, read
-from mlplab.analysis.piecewise_values import Registers, gradients
+from mlplab.analysis.piecewise_values import MAX_BYTES, Registers, gradients, most_points
 from mlplab.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -206,6 +206,10 @@ class _Line:
 
     def _insert(self, pieces: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
         """New knots: `left` times the piece's left end plus `right` times its right end, made of weight 1."""
+        most = most_points(self.program)
+        if len(self.positions) + len(pieces) > most:
+            rule = f"may take at most {MAX_BYTES / 2**30:g} GiB, which is {most:,} pieces of this network"
+            raise InvalidInput("the line", rule, f"more than {most:,} pieces", "Take a shorter one (--reach)")
 
         def combined(part: np.ndarray) -> np.ndarray:
             ends = (left, right) if part.ndim == 1 else (left[:, None], right[:, None])

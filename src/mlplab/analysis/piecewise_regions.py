@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from mlplab.analysis.piecewise_cells import Cells
+from mlplab.analysis.piecewise_cells import Cells, TooManyCells
 from mlplab.analysis.piecewise_function import plain
-from mlplab.analysis.piecewise_layers import TOLERANCE, as_numbers, read
-from mlplab.analysis.piecewise_values import gradients
+from mlplab.analysis.piecewise_layers import TOLERANCE, Program, as_numbers, read
+from mlplab.analysis.piecewise_values import MAX_BYTES, gradients, most_points
 from mlplab.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Extent = tuple[float, float, float, float]
+MAX_REGIONS = 100_000
 MAX_EXACT_UNITS = 64  # fractions grow with depth: beyond this a slice takes minutes
 
 
@@ -104,6 +105,7 @@ def linear_regions(
     *,
     extent: Extent = (-1.0, 1.0, -1.0, 1.0),
     exact: bool = False,
+    max_regions: int = MAX_REGIONS,
 ) -> LinearRegions:
     """All linear regions of a network on a box of a plane through its input space.
 
@@ -112,10 +114,13 @@ def linear_regions(
       origin, direction_x, direction_y: one input each, of the shape that the network takes, without the batch.
       extent: (low_s, high_s, low_t, high_t), the box in units of the directions.
       exact: in fractions, for nets of up to MAX_EXACT_UNITS units.
+      max_regions: the most activation patterns to look for. Fewer where their values would take more than
+        `piecewise_values.MAX_BYTES`, which is known before the first is made.
 
     In floats, a corner within rounding of a unit's kink lies on it (`piecewise_layers.TOLERANCE`), so that lines
     through one point meet there. Raises InvalidInput for a network that is not piecewise linear, by its module; for
-    directions that are parallel, not finite or of different shapes; for an empty box; for too many units in fractions.
+    directions that are parallel, not finite or of different shapes; for an empty box; for too many units in fractions;
+    for more patterns than are allowed, before they are made.
     """
     vectors = [
         _vector(v, n)
@@ -138,7 +143,7 @@ def linear_regions(
         raise InvalidInput("linear_regions", rule, units, "Leave exact out: float64 is right to 1e-12")
     rays = np.stack([as_numbers(vector, exact) for vector in flat], axis=1)[None]
     box = as_numbers([[low_s, low_t], [high_s, low_t], [high_s, high_t], [low_s, high_t]], exact)
-    cells = Cells(program, rays, box)
+    cells = _cells(program, rays, box, max_regions)
     maps, sizes = gradients(program, cells.gates, rays)
     maps = np.broadcast_to(maps, (len(cells.rings), *maps.shape[1:]))
     rounding = np.broadcast_to(program.tolerance * sizes, maps.shape)
@@ -151,6 +156,22 @@ def linear_regions(
         tuple(_boundary(cells, maps)),
         exact,
     )
+
+
+def _cells(program: Program, rays: np.ndarray, box: np.ndarray, max_regions: int) -> Cells:
+    if isinstance(max_regions, bool) or not isinstance(max_regions, int) or max_regions < 1:
+        raise InvalidInput("linear_regions.max_regions", "must be a whole number of at least 1", max_regions)
+    room = most_points(program)  # a plane that lines cut has about as many corners as cells
+    most = min(max_regions, room)
+    try:
+        return Cells(program, rays, box, most)
+    except TooManyCells:
+        hint = "Take a smaller extent (--reach)"
+        if max_regions <= room:
+            rule, hint = f"may find at most {most:,} regions", f"{hint}, or allow more (--max-regions)"
+        else:
+            rule = f"may take at most {MAX_BYTES / 2**30:g} GiB, which is {most:,} regions of this network"
+        raise InvalidInput("linear_regions", rule, f"more than {most:,} regions", hint) from None
 
 
 def _vector(value: Any, name: str) -> np.ndarray:

@@ -13,6 +13,29 @@ if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
 
+MAX_BYTES = 2 * 2**30  # that the values of a network at points may take
+BLOCK_BYTES = 2**28  # that the maps of some cells take while they are made
+
+
+def most_points(program: Program) -> int:
+    """How many points' values fit into MAX_BYTES: of those that a later step reads, their errors, and a step's own."""
+    return max(MAX_BYTES // _bytes_each(program), 1)
+
+
+def _bytes_each(program: Program) -> int:
+    """What one point takes at the widest step, about: each value has an error, and a step makes some copies."""
+    sizes: dict[str, int] = {program.source: program.in_features}
+    most, last_use = 0, program.last_use()
+    for index, step in enumerate(program.steps):
+        source = step.sources[0] if isinstance(step, Sum) else step.source
+        made = step.weight.shape[0] if isinstance(step, Affine) else sizes[source]
+        most = max(most, 3 * sum(sizes.values()) + 5 * made)
+        sizes[step.target] = made
+        sizes = {name: size for name, size in sizes.items() if last_use.get(name, 0) > index}
+    units = sum(step.slopes.shape[1] for step in program.kinked())
+    return most * (100 if program.exact else 8) + 3 * units
+
+
 class Registers:
     """Values by name that a later step still reads: (point, unit). `errors`: what counts as 0, of the same shape."""
 
@@ -72,6 +95,11 @@ def gradients(
     Column 0 is the value at the origin of the line or slice, the others are derivatives along its directions.
     """
     num_cells = len(gates[0]) if gates else 1
+    block = max(BLOCK_BYTES // (_bytes_each(program) * rays.shape[2]), 1)
+    if num_cells > block:
+        starts = range(0, num_cells, block)
+        parts = [gradients(program, [gate[k : k + block] for gate in gates], rays) for k in starts]
+        return np.concatenate([maps for maps, _ in parts]), np.concatenate([sizes for _, sizes in parts])
     values: dict[str, Any] = {program.source: np.broadcast_to(rays, (num_cells, *rays.shape[1:]))}
     sizes: dict[str, Any] = {program.source: np.abs(values[program.source])}
     last_use, layer = program.last_use(), 0

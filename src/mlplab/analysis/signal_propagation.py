@@ -17,7 +17,7 @@ from mlplab import stats
 from mlplab.analysis.mean_field import gaussian_mean, gradient_gain
 from mlplab.analysis.model_failure import model_failures
 from mlplab.analysis.model_output import tensors_in
-from mlplab.analysis.module_kinds import LAYERS, seen_output, without_noise
+from mlplab.analysis.module_kinds import layers_in, seen_output, without_noise
 from mlplab.analysis.step import fake_output
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.study.plots import PALETTE
@@ -89,7 +89,7 @@ def signal_propagation(
 
     Arguments:
       factory: returns a new model, drawn from PyTorch's generator (seeded here, and put back afterwards). Its layers
-        are every Linear, convolution and recurrent module that is called once; dropout is off.
+        are the modules that own a weight and are called once (`module_kinds.layers_in`); dropout is off.
       inputs: a batch for it.
 
     The prediction is there for an `nn.Sequential` of `Flatten`, `Linear` and elementwise activations. It uses the mean
@@ -147,7 +147,7 @@ def _measured(model: nn.Module, inputs: Tensor) -> tuple[list[str], tuple[list[f
             seen.append((module, value))
         return passed_on
 
-    hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, LAYERS)]
+    hooks = [m.register_forward_hook(keep) for m in layers_in(model)]
     try:
         with torch.enable_grad(), model_failures(model):
             output = model(inputs.clone())  # it may write over them
@@ -158,7 +158,7 @@ def _measured(model: nn.Module, inputs: Tensor) -> tuple[list[str], tuple[list[f
     calls = Counter(module for module, _ in seen)
     places = [(module, value) for module, value in seen if calls[module] == 1 and value.requires_grad]
     if not places or not ends:
-        rule = "needs a Linear, convolution or recurrent layer that leads to its output"
+        rule = "needs a layer with a weight that is called once and leads to its output"
         raise InvalidInput("signal_propagation model", rule, type(model).__name__)
     seed = torch.randn_like(ends[0])
     with model_failures(model):

@@ -154,10 +154,14 @@ def diagnose(
     if as_json:
         print_json(found.to_dict())
     else:
+        for line in found.coverage():
+            typer.echo(line)
+        typer.echo()
         for finding in found.findings:
             typer.echo(f"{finding}\n")
         print_table(found.layers)
-        typer.echo("" if found.findings else "\nNothing was found.")
+        where = f" in {found.coverage()[0].removeprefix('Looked at ')}" if found.unseen else "."
+        typer.echo("" if found.findings else f"\nNothing was found{where}")
         for cause, why in found.not_judged.items():
             typer.echo(f"Not judged: {cause} ({why}).")
         told(plot)

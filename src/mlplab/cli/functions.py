@@ -96,6 +96,9 @@ def regions(
     model: Model,
     input_: Inputs,
     reach: Reach = 1.0,
+    max_regions: Annotated[
+        int, typer.Option(help="Stop beyond so many; sooner where they would take 2 GiB.", metavar="N")
+    ] = 100_000,
     exact: Exact = False,
     trust: Trust = False,
     plot: Plot = None,
@@ -114,7 +117,7 @@ def regions(
     reach = _positive("--reach", reach)
     extent = (-reach, reach, -reach, reach)
     net = load_model(model, trust=trust).eval()
-    found = linear_regions(net, origin, first, second, extent=extent, exact=exact)
+    found = linear_regions(net, origin, first, second, extent=extent, exact=exact, max_regions=max_regions)
     if plot:
         save_plot(found.plot(), plot)
     if as_json:
