@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib.util
 import inspect
 import io
@@ -26,7 +27,11 @@ from mlplab import cli
 from mlplab.cli import command, crash
 from mlplab.cli.command import Output, Parameter, Source
 from mlplab.data import catalogue
+from mlplab.data.own_table import Roles
 from mlplab.errors import InvalidInput
+from mlplab.study import ScalarLog
+from mlplab.study.cluster import Cluster
+from mlplab.study.plan import Plan
 
 SOURCE = Path(mlplab.__file__).parent
 
@@ -413,3 +418,123 @@ def test_letters_that_the_output_lacks_are_one_line(run, monkeypatch):
     status, err = run("list", "--lang", "zh")
     assert (status, err.count("\n")) == (2, 1)
     assert "set PYTHONIOENCODING=utf-8" in err
+
+
+# --- Options are those that there are ------------------------------------------------------------------
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+# Options of programs that are called, or that a reader is told of
+OF_OTHERS = {
+    "book/environment.py": {"--short", "--porcelain", "--"},
+    "book/html/site.py": {"--site", "--quiet"},
+    "book/pandoc.py": {"--mathml", "--syntax-highlighting", "--wrap"},
+    "study/cluster.py": {"--head"},
+    "analysis/pipeline.py": {"--nproc-per-node"},
+}
+# Commands in which a room's messages appear; other rooms are checked against all.
+OF_ROOM = {
+    "cli/answers.py": r"answer|list|verify|publish|submit",
+    "cli/shift.py": r"shift ",
+    "cli/studies.py": r"compare|study ",
+    "cli/tuning.py": r"tune",
+    "cli/book.py": r"book ",
+    "cli/data.py": r"data ",
+    "cli/behaviour.py": r"symmetry|curvature|signals|diagnose",
+    "cli/functions.py": r"activation|pieces|regions|polynomial",
+    "cli/models.py": r"memory|graph|partition",
+    "shift/": r"shift ",
+    "analysis/": r"memory|graph|partition|symmetry|curvature|signals|diagnose|activation|pieces|regions|polynomial",
+    "claims/": r"answer|verify|publish|submit",
+    # Used from Python, by plans in files, and by several commands with other options: they speak of fields.
+    "study/": r"$",
+    "data/own_table.py": r"$",
+    "data/table_file.py": r"$",
+    "estimators/": r"$",
+    "engine/": r"$",
+}
+
+
+def named_options(text: str) -> set[str]:
+    """Options in the strings of a program, without its docstrings."""
+    tree = ast.parse(text)
+    documents = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    strings = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents
+    ]
+    return {option for string in strings for option in OPTION.findall(string)}
+
+
+def options_of(pattern: str) -> set[str]:
+    """Of all commands whose words begin so."""
+    found = {
+        option
+        for words, one in ALL.items()
+        if re.match(pattern, words)
+        for parameter in one.parameters
+        for option in parameter.options
+    }
+    return found | {"--debug", "--help", "--version"} if found else found
+
+
+def test_a_message_that_names_no_option_would_be_seen():
+    assert named_options('"""Of --old."""\nsay(f"--workers {n} or --json")') == {"--workers", "--json"}
+    assert "--json" in options_of("tune")
+    assert "--workers" not in options_of("")
+
+
+def test_every_option_in_a_message_is_one_of_its_commands():
+    lost = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = path.relative_to(SOURCE).as_posix()
+        text = path.read_text("utf-8")
+        if "--" not in text or name.endswith(".code.py"):
+            continue
+        rooms = [pattern for room, pattern in OF_ROOM.items() if name.startswith(room)]
+        known = options_of(rooms[0]) if rooms else options_of("")
+        if missing := named_options(text) - known - OF_OTHERS.get(name, set()):
+            lost[name] = missing
+    assert lost == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "said"),
+    [
+        (f"{COMPARE} --baseline x", "", "--baseline must be one of"),
+        ("study run plan.toml", 'baseline = "x"', "[compare] baseline must be one of"),
+        ("study resume plan.toml", 'metric = "x"', "[compare] metric must be one of"),
+        ("study run plan.toml", "max_seeds = 1", "[compare] max_seeds must be a whole number"),
+        ("compare data.csv --target y --task x --vary dropout=0,1", "", "--task must be one of"),
+        ("compare data.csv --target y --leave-out y --vary dropout=0,1", "", "--leave-out cannot be 'y'"),
+        ("compare data.csv --target y", "", "--vary must name a factor"),
+        (f"{COMPARE} --set dropout=0.1", "", "--set cannot hold what is varied"),
+        ("tune data.csv --target z", "", "--target must be one of"),
+    ],
+)
+def test_a_field_of_the_library_is_told_as_what_was_written(line, more, said, folder, run):
+    (folder / "plan.toml").write_text(PLAN.format(more=more))
+    status, err = run(*line.split())
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith(f"mlplab: {said}")
+
+
+def test_a_field_without_an_option_keeps_its_name():
+    own = [Parameter("address", "--address", ("--address",), None)]
+    told = command.in_options("Cluster.workers must be at least 1; see Cluster.address, Plan.csv.", own)
+    assert told == "Cluster.workers must be at least 1; see --address, Plan.csv."
+
+
+def test_every_field_is_one_of_the_library_and_every_option_one_of_a_command():
+    fields = {f"{of.__name__}.{name.name}" for of in (Plan, Roles) for name in dataclasses.fields(of)}
+    fields |= {
+        f"{of.__name__}.{name}" for of in (Cluster, ScalarLog) for name in inspect.signature(of).parameters
+    }
+    assert command.OPTIONS.keys() <= fields
+    assert set(command.OPTIONS.values()) <= options_of("")

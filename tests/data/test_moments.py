@@ -18,7 +18,7 @@ def line(row: int) -> str:
 
 
 def read(texts) -> tuple[pd.Series, str]:
-    return moments(pd.Series(list(texts)), "--time 'when'", line)
+    return moments(pd.Series(list(texts)), "Roles.time 'when'", line)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_no_cell_decides_is_refused_with_a_cell_and_its_line(texts, says: s
     with pytest.raises(DataError) as caught:
         read(texts)
     assert says in str(caught.value)
-    assert str(caught.value).startswith("--time 'when' ")
+    assert str(caught.value).startswith("Roles.time 'when' ")
     assert "\n" not in str(caught.value)
 
 

@@ -54,7 +54,7 @@ def test_a_cluster_that_is_not_there_is_said_in_one_line():
         Cluster("nonsense")
     with pytest.raises(InvalidInput, match="at least 1"):
         Cluster(workers=0)
-    with pytest.raises(InvalidInput, match="Leave out --address"):
+    with pytest.raises(InvalidInput, match="Leave one out"):
         Cluster("127.0.0.1:1", workers=2)
 
 

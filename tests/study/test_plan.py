@@ -64,7 +64,7 @@ def test_toml_json_and_the_command_line_say_the_same(tmp_path):
         ("[data]", "[data", DataError, "no valid TOML"),
         ("[compare]\nseeds = 4\nmargin = 0.01", "compare = 3", MLPLabError, ""),
         ('file = "houses.csv"', "file = 3", InvalidInput, "as text"),
-        ("seeds = 4", "seeds = 9\nuntil_decided = true\nmax_seeds = 5", InvalidInput, "at least seeds"),
+        ("seeds = 4", "seeds = 9\nuntil_decided = true\nmax_seeds = 5", InvalidInput, "at least Plan.seeds"),
     ],
 )
 def test_what_a_plan_cannot_mean_is_refused_by_name(tmp_path, old: str, new: str, error, says: str):

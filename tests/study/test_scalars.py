@@ -97,7 +97,7 @@ def test_many_runs_need_few_files_open(tmp_path):
 
 def test_what_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidInput, match="--log-dir must be a folder"):
+    with pytest.raises(InvalidInput, match=r"ScalarLog\.folder must be a folder"):
         ScalarLog(tmp_path / "file" / "log")
     monkeypatch.setitem(__import__("sys").modules, "tensorboard", None)
     for name in list(__import__("sys").modules):

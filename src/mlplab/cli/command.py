@@ -196,9 +196,18 @@ def _is_same(path: str | Path, other: str | Path) -> bool:
 
 # --- Words --------------------------------------------------------------------------------------------
 
-# Fields of the library that the command line asks for in other words.
-OPTIONS = {"Plan.base": "--set", "Plan.until_decided": "--until"}
-FIELDS = re.compile(r"\b(?:Plan|Roles|Cluster)\.[a-z_]+")
+# Fields of the library, and the options by which commands ask for them.
+OPTIONS = {
+    "Plan.base": "--set",
+    "Plan.until_decided": "--until",
+    **{f"Plan.{name}": f"--{name}" for name in ("vary", "seeds", "baseline", "metric", "margin")},
+    "Plan.max_seeds": "--max-seeds",
+    **{f"Roles.{name}": f"--{name}" for name in ("target", "task", "categorical", "groups", "time")},
+    "Roles.leave_out": "--leave-out",
+    "Cluster.address": "--address",
+    "ScalarLog.folder": "--log-dir",
+}
+FIELDS = re.compile(rf"\b(?:{'|'.join(map(re.escape, OPTIONS))})\b")
 
 
 def in_options(text: str, own: Iterable[Parameter]) -> str:
@@ -209,9 +218,8 @@ def in_options(text: str, own: Iterable[Parameter]) -> str:
 
     def word(found: re.Match[str]) -> str:
         field = found[0]
-        option = OPTIONS.get(field, f"--{field.partition('.')[2].replace('_', '-')}")
-        if option in known:
-            return option
+        if OPTIONS[field] in known:
+            return OPTIONS[field]
         return next((name for source in sources if (name := source.field_name(field)) != field), field)
 
     return FIELDS.sub(word, text)

@@ -52,17 +52,19 @@ class Roles:
 
     def __post_init__(self) -> None:
         if self.task is not None and self.task not in TASKS:
-            raise UnknownName("--task", self.task, TASKS)
+            raise UnknownName("Roles.task", self.task, TASKS)
         if self.groups is not None and self.time is not None:
-            raise InvalidInput("--groups and --time", "cannot both set the split", (self.groups, self.time))
+            raise InvalidInput(
+                "Roles.groups and Roles.time", "cannot both set the split", (self.groups, self.time)
+            )
         special = [name for name in (self.target, self.groups, self.time) if name is not None]
         for name in special:
             if name in self.leave_out:
                 raise InvalidInput(
-                    "--leave-out", f"cannot be {name!r}, which has another role", self.leave_out
+                    "Roles.leave_out", f"cannot be {name!r}, which has another role", self.leave_out
                 )
             if special.count(name) > 1:
-                raise InvalidInput("--target", "cannot also set the split", name)
+                raise InvalidInput("Roles.target", "cannot also set the split", name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +143,7 @@ def own_table(
         mean, std = float(labels[rows[0]].mean()), float(labels[rows[0]].std())
         if not std:
             raise InvalidInput(
-                "--target", "must vary in the training rows", f"{roles.target!r} is constant there"
+                "Roles.target", "must vary in the training rows", f"{roles.target!r} is constant there"
             )
         labels = ((labels - mean) / std).astype(np.float32)[:, None]
     train, validation, test = (
@@ -156,10 +158,10 @@ def own_table(
 
 
 def _named(roles: Roles) -> list[tuple[str, str]]:
-    special = [("--target", roles.target), ("--groups", roles.groups), ("--time", roles.time)]
+    special = [("Roles.target", roles.target), ("Roles.groups", roles.groups), ("Roles.time", roles.time)]
     named = [(option, column) for option, column in special if column is not None]
-    named += [("--categorical", column) for column in roles.categorical]
-    return named + [("--leave-out", column) for column in roles.leave_out]
+    named += [("Roles.categorical", column) for column in roles.categorical]
+    return named + [("Roles.leave_out", column) for column in roles.leave_out]
 
 
 def _plain(table: pd.DataFrame, leave_out: Collection[str]) -> pd.DataFrame:
@@ -220,7 +222,7 @@ def _target(
     distinct = column.nunique()
     if distinct == 1:
         raise InvalidInput(
-            "--target", "must vary", f"{roles.target!r} is {str(column.iloc[0])!r} in every row"
+            "Roles.target", "must vary", f"{roles.target!r} is {str(column.iloc[0])!r} in every row"
         )
     task = roles.task
     if task is None:
@@ -228,31 +230,31 @@ def _target(
         task = "regression" if is_number and not (whole and distinct <= FEW) else "classification"
         if whole and task == "classification":
             notes.append(
-                f"{roles.target!r} has {distinct} whole numbers: they are taken for classes (--task regression to"
-                " predict a number)"
+                f"{roles.target!r} has {distinct} whole numbers: they are taken for classes (the task regression"
+                " predicts a number)"
             )
     if task == "regression":
         if not is_number:
             raise InvalidInput(
-                "--target", "must hold numbers for a regression", f"{roles.target!r} holds text"
+                "Roles.target", "must hold numbers for a regression", f"{roles.target!r} holds text"
             )
         values = column.to_numpy(dtype=np.float64)
         if not np.isfinite(values).all():
             raise InvalidInput(
-                "--target", "must hold finite numbers", f"{roles.target!r} holds an infinite one"
+                "Roles.target", "must hold finite numbers", f"{roles.target!r} holds an infinite one"
             )
         return values, None, task
     if distinct > MAX_CLASSES:
         raise InvalidInput(
-            "--target", f"must have at most {MAX_CLASSES:,} classes", f"{distinct:,} in {roles.target!r}",
-            "--task regression predicts a number; a name that hardly comes twice cannot be predicted",
+            "Roles.target", f"must have at most {MAX_CLASSES:,} classes", f"{distinct:,} in {roles.target!r}",
+            "Roles.task = 'regression' predicts a number; a name that hardly comes twice cannot be predicted",
         )  # fmt: skip
     codes, found = pd.factorize(column, sort=True)
     counts = np.bincount(codes)
     if counts.min() < 3:
         rare = found[int(counts.argmin())]
         raise InvalidInput(
-            "--target", "must have each class at least 3 times, once for each part",
+            "Roles.target", "must have each class at least 3 times, once for each part",
             f"{str(rare)!r} {counts.min()} time(s)", "Leave such rows out, or name rare classes alike",
         )  # fmt: skip
     return codes.astype(np.int64), tuple(map(str, found)), task
@@ -318,9 +320,9 @@ def _split(
     num = len(table)
     sizes = [num - 2 * round(num * SHARES[1]), round(num * SHARES[1]), round(num * SHARES[1])]
     if roles.groups is not None:
-        rows = _by_blocks(_shuffled_codes(table[roles.groups]), num, "--groups", roles.groups)
+        rows = _by_blocks(_shuffled_codes(table[roles.groups]), num, "Roles.groups", roles.groups)
     elif roles.time is not None:
-        rows = _by_blocks(_moments(table[roles.time], notes, place), num, "--time", roles.time)
+        rows = _by_blocks(_moments(table[roles.time], notes, place), num, "Roles.time", roles.time)
         notes.append(f"the split is in the order of {roles.time!r}: the latest rows are the test")
     elif labels is not None:
         return stratified_split(labels, sizes)
@@ -343,7 +345,7 @@ def _shuffled_codes(column: pd.Series) -> np.ndarray:
 def _moments(column: pd.Series, notes: list[str], place: Place) -> np.ndarray:
     import pandas as pd
 
-    name, owner = column.name, f"--time {column.name!r}"
+    name, owner = column.name, f"Roles.time {column.name!r}"
 
     def placed(row: int) -> str:
         return place(int(column.index[row]))
@@ -427,7 +429,7 @@ def _copies(features: pd.DataFrame, target: np.ndarray, rows: Sequence[np.ndarra
     stand = "stands" if num_copies == 1 else "stand"
     return [
         f"{' and '.join(told)} also {stand} in the training part, cell for cell: a model has seen their answers. Remove"
-        " copies, or say --groups with a column that is equal for all copies of a row"
+        " copies, or name a column for groups that is equal for all copies of a row"
     ]
 
 
@@ -440,7 +442,7 @@ def _giveaways(features: pd.DataFrame, target: np.ndarray, task: Task) -> list[s
     """Columns that hold the target in disguise, which nobody has when a prediction is made."""
     features, target = features.iloc[:LOOKED_AT], target[:LOOKED_AT]
     return [
-        f"{name!r} gives the target away: is it known when a prediction is made? If not, --leave-out {name}"
+        f"{name!r} gives the target away: is it known when a prediction is made? If not, leave it out"
         for name in features.columns
         if _gives_away(features[name].to_numpy(), target, task)
     ]

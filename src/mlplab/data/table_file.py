@@ -34,7 +34,7 @@ def read_table(path: Path, categorical: Collection[str] = (), left_out: Collecti
     _check_names(path, [str(name) for name in table.columns])
     for name in categorical:
         if name not in table.columns:
-            raise UnknownName("--categorical", name, map(str, table.columns))
+            raise UnknownName("Roles.categorical", name, map(str, table.columns))
         table[name] = (
             table[name].astype(object).where(table[name].notna(), None).map(_text, na_action="ignore")
         )
@@ -72,7 +72,7 @@ def _typed(path: Path, column: pd.Series) -> pd.Series:
         good, of = f"{int((present & ~bad).sum()):,}", f"{int(present.sum()):,}"
         raise DataError(
             f"{path}, line {line_of(path, row)}, column {column.name!r}: {column.iloc[row]!r} is not a number, as "
-            f"{good} of {of} cells are. Mend it, or say --categorical {column.name}."
+            f"{good} of {of} cells are. Mend it, or name it in Roles.categorical: its cells are then names."
         )
     return numbers
 

@@ -56,10 +56,10 @@ class Cluster:
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
         self._ray = import_extra("ray", what="A cluster", extra="ray")
         if workers is not None and workers < 1:
-            raise InvalidInput("--workers", "must be at least 1", workers)
+            raise InvalidInput("Cluster.workers", "must be at least 1", workers)
         if address is not None and workers is not None:
             raise InvalidInput(
-                "--workers", "is for a cluster that is started here", workers, "Leave out --address"
+                "Cluster.workers", "is for a cluster that is started here", workers, "Leave one out"
             )
         self._is_ours = not self._ray.is_initialized()
         if self._is_ours:
@@ -178,7 +178,7 @@ def _knock(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise InvalidInput(
-            "--address", "must be host:port, ray://host:port or auto", address, "Ray's own port is 6379"
+            "Cluster.address", "must be host:port, ray://host:port or auto", address, "Ray's own port is 6379"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()

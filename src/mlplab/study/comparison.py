@@ -214,15 +214,15 @@ def checked(plan: Plan, table: OwnTable) -> tuple[str, tuple[Arm, ...], str]:
     """Metric, arms and baseline of a plan, before anything is trained. Raises as `compare` does."""
     arms = plan.arms(table.dataset)
     if len(arms) < 2:
-        raise InvalidInput("--vary", "must make at least 2 arms", 1, "Give a factor two levels")
+        raise InvalidInput("Plan.vary", "must make at least 2 arms", 1, "Give a factor two levels")
     names = [arm.name for arm in arms]
     baseline = names[0] if plan.baseline is None else plan.baseline
     if baseline not in names:
-        raise UnknownName("--baseline", baseline, names)
+        raise UnknownName("Plan.baseline", baseline, names)
     known = METRICS[table.dataset.task]
     metric = known[0] if plan.metric is None else plan.metric
     if metric not in known:
-        raise UnknownName("--metric", metric, known)
+        raise UnknownName("Plan.metric", metric, known)
     return metric, arms, baseline
 
 

@@ -62,21 +62,23 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.vary:
-            raise InvalidInput("--vary", "must name a factor", "none", "Write --vary dropout=0,0.2,0.5")
+            raise InvalidInput("Plan.vary", "must name a factor", "none", "Vary dropout=0,0.2,0.5, say")
         for name in (*self.base, *self.vary):
             if name not in KNOBS:
                 raise UnknownName("factor", name, KNOBS)
         if both := set(self.base) & set(self.vary):
-            raise InvalidInput("--set", "cannot hold what is varied", min(both))
+            raise InvalidInput("Plan.base", "cannot hold what is varied", min(both))
         for name, least in (("seeds", 2), ("max_seeds", 2)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 remedy = "One seed shows no spread, and decides nothing"
-                raise InvalidInput(name, f"must be a whole number, at least {least}", value, remedy)
+                raise InvalidInput(f"Plan.{name}", f"must be a whole number, at least {least}", value, remedy)
         if self.until_decided and self.max_seeds < self.seeds:
-            raise InvalidInput("max_seeds", f"must be at least seeds ({self.seeds})", self.max_seeds)
+            raise InvalidInput(
+                "Plan.max_seeds", f"must be at least Plan.seeds ({self.seeds})", self.max_seeds
+            )
         if self.margin is not None and not (isinstance(self.margin, int | float) and self.margin > 0):
-            raise InvalidInput("margin", "must be a number above 0", self.margin)
+            raise InvalidInput("Plan.margin", "must be a number above 0", self.margin)
 
     def arms(self, dataset: Dataset) -> tuple[Arm, ...]:
         """Every combination of the factors. Raises InvalidInput for a level that a knob refuses."""

@@ -48,7 +48,9 @@ class ScalarLog:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput(
-                "--log-dir", "must be a folder that can be made", f"{folder}: {error.strerror}"
+                "the folder of a ScalarLog",
+                "must be a folder that can be made",
+                f"{folder}: {error.strerror}",
             ) from error
         self._files: dict[Path, _File] = {}
         self._flushed = time.monotonic()
