@@ -48,7 +48,7 @@ class ScalarLog:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput(
-                "the folder of a ScalarLog",
+                "ScalarLog.folder",
                 "must be a folder that can be made",
                 f"{folder}: {error.strerror}",
             ) from error
