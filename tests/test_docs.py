@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from mlplab.book import evidence
+from mlplab.book.texts import render
+from mlplab.claims import Language
+
 ROOT = Path(__file__).parents[1]
 TOOLS = (
     "activations", "curvature", "diagnose", "graph", "memory", "nn", "partition", "piecewise", "polynomial", "shift",
@@ -119,3 +123,14 @@ def test_the_pipeline_that_is_flushed_is_never_ascribed_to_the_one_that_is_not()
     assert {path.name for path in pages if re.search(r"Narayanan (et al\.|等) 2019", text[path])} == set()
     cited = {path.name for path in pages if re.search(r"Narayanan (et al\.|等) 2021, Efficient", text[path])}
     assert cited >= {"partition.md", "q5_graph_too_large.en.md", "q5_graph_too_large.zh.md", "schedule.py"}
+
+
+@pytest.mark.parametrize(("page", "language"), [("README.md", "en"), ("README.zh-CN.md", "zh")])
+def test_an_answer_that_the_readme_quotes_is_the_published_one(page: str, language: Language):
+    """`mlplab answer 4.5.1` fills its lines; the words and figures are those of the evidence."""
+    inquiry = evidence.published("4.5.1").inquiry
+    written = render("4.5.1", inquiry.answer, inquiry.observations, inquiry.findings, language)
+    quoted = "".join((ROOT / page).read_text("utf-8").split())
+    for section in ("short", "circulates"):
+        assert "".join(written[section].split()) in quoted
+    assert f"linear-high-dim · {inquiry.observations.num_seeds}".replace(" ", "") in quoted

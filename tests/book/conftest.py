@@ -5,6 +5,7 @@ The real book is built once for all tests that look at it.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from filelock import FileLock
 from mlplab.book import evidence, inquiry, texts
 
 from . import cases
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +58,16 @@ def built_book(tmp_path_factory) -> Path:
             names = ["book/index.html", "mlplab-answers-zh.pdf", "mlplab-answers-en.pdf"]
             assert done.stdout.split() == [str(folder.parent / name) for name in names]
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    pytest.importorskip("playwright", reason="needs playwright: pip install 'mlplab[test]'")
+    if CHROMIUM is None:
+        pytest.skip("needs chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        launched = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield launched
+        launched.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.server
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +17,6 @@ from mlplab.book import evidence
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 real_folder = evidence.folder()
@@ -45,19 +42,6 @@ def address(built_book: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_address[1]}/"
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    pytest.importorskip("playwright", reason="needs playwright: pip install 'mlplab[test]'")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as running:
-        launched = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
@@ -124,24 +108,46 @@ def test_a_page_loads_without_a_fault_and_asks_for_nothing_outside(visit, page):
     assert opened.evaluate("[...document.fonts].filter(font => font.status === 'error').length") == 0
 
 
-@pytest.mark.parametrize(("page", "words"), [("zh/index.html", "暂退法"), ("en/index.html", "dropout")])
-def test_search_finds(visit, page, words):
-    opened = visit(page)
-    opened.keyboard.press("/")
-    opened.keyboard.type(words)
-    opened.wait_for_selector("#search-results li", timeout=60_000)
-    titles = " ".join(opened.locator("#search-results a").all_inner_texts())
-    assert words in titles.lower()
+def look_for(page, words: str) -> list[str]:
+    """The exercises that the search shows, in their order."""
+    page.keyboard.press("/")
+    page.fill("#search-words", words)
+    page.wait_for_function("document.getElementById('search-state').textContent")
+    links = page.locator("#search-results a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+    return [link.removesuffix(".html") for link in links]
+
+
+@pytest.mark.parametrize(
+    ("language", "words", "first"),
+    [
+        ("zh", "暂退法", "4.6."), ("zh", "泛化误差", "4.4.4"), ("zh", "加入偏置", "4.7.2"), ("zh", "欠拟合", "4.4."),
+        ("en", "dropuot", "4.6."), ("en", "5.6.1", "4.6.1"), ("en", "lambda", "4.5."),
+    ],
+)  # fmt: skip
+def test_search_finds(visit, language, words, first):
+    opened = visit(f"{language}/index.html")
+    found = look_for(opened, words)
+    assert found[0].startswith(first)
+    assert str(len(found)) in opened.locator("#search-state").inner_text()
+    opened.keyboard.press("ArrowDown")
+    assert opened.evaluate("document.activeElement.getAttribute('href')") == f"{found[0]}.html"
     opened.keyboard.press("Enter")
-    opened.wait_for_url("**/4.*.html*")
+    opened.wait_for_url(f"**/{found[0]}.html*")
+
+
+def test_search_offers_what_the_other_language_has(visit):
+    opened = visit("en/4.6.1.html")
+    found = look_for(opened, "泛化误差")
+    assert found[0] == "../zh/4.4.4"
+    assert "Chinese edition" in opened.locator("#search-state").inner_text()
+    opened.keyboard.press("Enter")
+    opened.wait_for_url("**/zh/4.4.4.html*")
 
 
 def test_search_says_so_where_nothing_is_found(visit):
     opened = visit("en/index.html")
-    opened.click("#open-search")
-    # Pagefind shortens a word until something begins like it: letters that no page has leave nothing.
-    opened.fill("#search-words", "ㄅㄆㄇ")
-    opened.wait_for_function("document.getElementById('search-state').textContent === 'Nothing found.'")
+    assert look_for(opened, "ㄅㄆㄇ") == []
+    assert opened.locator("#search-state").inner_text() == "Nothing found."
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -207,6 +213,38 @@ def test_light_and_dark_are_chosen_and_kept(visit):
     assert opened.evaluate(paper) == dark
 
 
+COLOURS = """() => [...document.querySelectorAll("body, body *")].map(element => {
+  const { color, backgroundColor, filter } = getComputedStyle(element);
+  return [element.tagName, color, backgroundColor, filter].join(" ");
+})"""
+
+
+@pytest.mark.parametrize("page", ["en/4.7.2.html", "zh/index.html"])
+@pytest.mark.parametrize("dark", ["by the button", "by the system"])
+def test_a_page_is_printed_in_the_colours_of_paper_whatever_the_screen_shows(visit, page, dark):
+    opened = visit(page, scheme="dark" if dark == "by the system" else "light")
+    shown = opened.evaluate(COLOURS)
+    if dark == "by the button":
+        opened.click("#theme")
+        assert opened.evaluate(COLOURS) != shown
+    opened.emulate_media(media="print")
+    printed = opened.evaluate(COLOURS)
+    opened.emulate_media(media="print", color_scheme="light")
+    opened.evaluate("document.documentElement.dataset.theme = 'light'")
+    assert printed == opened.evaluate(COLOURS)
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert opened.evaluate(paper) == "rgb(255, 255, 255)"
+
+
+def test_a_printed_section_may_go_on_on_the_next_sheet(visit):
+    """What is kept together moves to the next sheet whole, and leaves the rest of this one empty."""
+    opened = visit("en/4.5.1.html")
+    opened.emulate_media(media="print")
+    kept = """[...document.querySelectorAll("section:not(.short), li:not(.claims li, .circulated li)")]
+      .filter(element => getComputedStyle(element).breakInside !== "auto").length"""
+    assert opened.evaluate(kept) == 0
+
+
 def test_the_keyboard_reaches_the_text_first(visit):
     opened = visit("en/4.6.1.html")
     opened.keyboard.press("Tab")
@@ -242,14 +280,15 @@ def test_axe_would_see_poor_contrast(visit):
     assert "color-contrast" in {found["id"] for found in axe.Axe().run(opened).response["violations"]}
 
 
-def test_a_page_opened_as_a_file_is_whole_but_for_search(built_book, browser):
+def test_a_page_opened_as_a_file_is_whole_with_its_search(built_book, browser):
     opened = browser.new_page(viewport=DESKTOP)
     faults: list[str] = []
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on("request", lambda asked: asked.url.startswith(("http:", "https:")) and faults.append(asked.url))
     opened.goto((built_book / "en/4.6.1.html").as_uri())
     figure_of(opened)
-    opened.keyboard.press("/")
-    assert "mlplab book serve" in opened.locator("#search-state").inner_text()
+    assert look_for(opened, "dropout")[0].startswith("4.6.")
+    opened.keyboard.press("Enter")
+    opened.wait_for_url("**/en/4.6.*.html")
     opened.close()
     assert faults == []

@@ -124,9 +124,7 @@ def test_bad_input_is_told_in_one_line(tmp_path, monkeypatch, capsys):
     assert "the book's folder must be" in said
 
 
-@pytest.mark.parametrize(
-    "name", ["pypandoc", "pagefind", "fontTools", "ziamath", "altair", "typst", "manimgx_fonts_cjk"]
-)
+@pytest.mark.parametrize("name", ["pypandoc", "fontTools", "ziamath", "altair", "typst", "manimgx_fonts_cjk"])
 def test_without_the_extra_it_says_what_brings_it(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtra, match=r"mlplab\[book\]"):

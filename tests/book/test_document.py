@@ -11,6 +11,7 @@ import pytest
 from mlplab.book import document, evidence, making, pandoc
 from mlplab.book.evidence import Evidence
 from mlplab.book.html import pages
+from mlplab.book.pdf.contents import contents
 from mlplab.book.words import MEANINGS, WORDS
 from mlplab.claims.words import LANGUAGES
 
@@ -169,6 +170,26 @@ def test_notes_that_skip_an_exercise_are_counted_as_skipping_it(published):
     assert "1 of 1 judged statements do not stand as they are." in page
     assert page.index('id="wrong"') < page.index('id="skipped"')
     assert "Decay costs nothing." in page
+
+
+@pytest.mark.parametrize(
+    ("language", "wrong", "skipped"), [("en", "3 statements", "1 exercise"), ("zh", "3 条说法", "1 道练习")]
+)
+def test_the_index_the_notes_and_the_printed_book_say_one_count_with_its_unit(
+    published, language, wrong, skipped
+):
+    """An exercise may hold two statements that are wrong."""
+    one = published[language]
+    twice = dataclasses.replace(one, number="4.2.2", circulated=[*one.circulated] * 2)
+    silent = dataclasses.replace(one, number="4.2.3", circulated=())
+    documents = [one, twice, silent]
+    index = pages.index_page(documents, language)
+    assert re.findall(r"<b>(.+?)</b>", index) == [wrong, skipped]
+    page = pages.notes_page(documents, {}, language)
+    assert re.findall(r'<span class="count">(.+?)</span>', page) == [wrong, skipped]
+    printed = contents(documents, [], language, {"mlplab": "1", "python": "3"}, "Fonts")
+    assert {count for _, count in printed["counts"]} > {wrong, skipped}
+    assert [count for _, count, _ in printed["notes"]] == [wrong, skipped]
 
 
 def test_every_word_of_the_frame_is_in_both_languages():

@@ -55,6 +55,14 @@ def test_chinese_lines_are_joined_without_a_space_and_english_ones_with_one():
     assert html("one\ntwo") == "<p>one two</p>"
 
 
+def test_a_list_begins_where_its_first_number_stands():
+    """As in 4.5.5, whose template left no empty line between a sentence and the steps behind it."""
+    made = html("They differ.\n1. *One:* by 1.5.\n1. *Two:* in 1998. So.")
+    assert made.startswith("<p>They differ.</p>\n<ol")
+    assert made.count("<li>") == 2
+    assert html("They differ by\n1.5 points.") == "<p>They differ by 1.5 points.</p>"
+
+
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", "<b onclick=x>", "a < b & c"])
 def test_a_text_writes_no_tags_of_its_own(text):
     made = html(text)

@@ -16,10 +16,10 @@ from mlplab.claims.words import LANGUAGES
 from mlplab.errors import EvidenceError, InvalidInput, import_extra
 from mlplab.outputs import whole
 
-NEEDED = ("altair", "vl_convert", "pypandoc", "pagefind", "fontTools", "brotli", "typst")
+NEEDED = ("altair", "vl_convert", "pypandoc", "fontTools", "brotli", "typst")
 Progress = Callable[[str, float], None]
 # Share of the time that a build takes after which a stage begins: what it says while it goes on.
-BEGINS = {"pages": 0.84, "fonts": 0.86, "search": 0.93, "PDF": 0.95}
+BEGINS = {"pages": 0.84, "fonts": 0.87, "PDF": 0.95}
 
 
 def build(

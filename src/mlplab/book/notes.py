@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mlplab.book.document import Document
-from mlplab.claims import Judgement
+from mlplab.claims import Judgement, Language
 
 ORDER: tuple[Judgement, ...] = ("wrong", "misread", "unsupported", "incomplete", "skipped", "right")
 
 assert set(ORDER) == set(get_args(Judgement))
+
+UNITS = {"exercise": "道练习", "statement": "条说法"}
 
 Entry = tuple[Document, Sequence[str]]
 
@@ -28,6 +30,13 @@ def entries(documents: Sequence[Document], judgement: Judgement) -> list[Entry]:
 def count(documents: Sequence[Document], judgement: Judgement) -> int:
     """How many statements are so judged; an exercise that the notes skip counts as one."""
     return sum(len(said) or 1 for _, said in entries(documents, judgement))
+
+
+def counted(documents: Sequence[Document], judgement: Judgement, language: Language) -> str:
+    """The same with its unit, as pages and the printed book say it."""
+    num = count(documents, judgement)
+    unit = "exercise" if judgement == "skipped" else "statement"
+    return f"{num} {unit}{'' if num == 1 else 's'}" if language == "en" else f"{num} {UNITS[unit]}"
 
 
 def judged(documents: Sequence[Document]) -> tuple[int, int]:

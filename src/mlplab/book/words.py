@@ -23,9 +23,8 @@ WORDS: dict[str, Words] = {
     "search_hint": Words("Words to search for", "输入要找的词"),
     "search_none": Words("Nothing found.", "没有找到。"),
     "search_found": Words("{} found", "找到 {} 处"),
-    "search_file": Words(
-        "Search needs the book's own server: run “mlplab book serve”.",
-        "搜索需要通过本书自带的服务打开：请运行 mlplab book serve。",
+    "search_elsewhere": Words(
+        "Nothing found in English. {} found in the Chinese edition:", "中文版中没有找到。英文版中找到 {} 处："
     ),
     "close": Words("Close", "关闭"),
     "theme": Words("Light or dark", "切换明暗"),

@@ -97,6 +97,14 @@ def test_it_says_what_it_is_and_how_to_read_it_aloud(book):
     assert PRINTED["full_title"].of(language) in metadata
 
 
+def test_it_names_the_typst_that_set_it(book, pages):
+    """The wheel and the Typst in it are of different versions: what the file's properties say is the one source."""
+    metadata = playa.resolve(book[0].catalog["Metadata"]).buffer.decode()
+    (version,) = set(re.findall(r"Typst (\d[\d.]*\d)", metadata))
+    told = set(re.findall(r"Typst(\d[\d.]*\d)", "".join("".join(map(text_of, pages)).split())))
+    assert told == {version}
+
+
 def test_every_exercise_is_in_the_outline_on_the_page_that_it_is_on(book, pages):
     opened, language = book
     titles: dict[str, int] = {}

@@ -75,7 +75,11 @@ def answer_page(
 
 def index_page(documents: Sequence[Document], language: Language) -> str:
     """All exercises, and at a glance what the circulated answers are worth."""
-    counts = [(name, notes.count(documents, name)) for name in notes.ORDER]
+    counts = [
+        (name, count, notes.counted(documents, name, language))
+        for name in notes.ORDER
+        if (count := notes.count(documents, name))
+    ]
     return _page(
         "index.html",
         language,
@@ -85,8 +89,7 @@ def index_page(documents: Sequence[Document], language: Language) -> str:
         pdf=labels.PDF_NAME.format(language),
         documents=documents,
         num_published=sum(document.state == "published" for document in documents),
-        counts=[(name, count) for name, count in counts if count],
-        total_judged=sum(count for _, count in counts),
+        counts=counts,
         meanings=[(name, MEANINGS[name].of(language)) for name in notes.ORDER],
         sections=[
             SimpleNamespace(number=number, title=(held := list(group))[0].section_title, documents=held)
@@ -99,7 +102,11 @@ def notes_page(
     documents: Sequence[Document], html: Mapping[str, Mapping[str, str]], language: Language
 ) -> str:
     """What the notes got wrong, with the reasons; `html` holds the sections of each exercise's text."""
-    groups = [(name, held) for name in notes.ORDER if (held := notes.entries(documents, name))]
+    groups = [
+        (name, held, notes.counted(documents, name, language))
+        for name in notes.ORDER
+        if (held := notes.entries(documents, name))
+    ]
     wrong, total = notes.judged(documents)
     return _page(
         "notes.html",

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from mlplab.book import errata, processes
-from mlplab.book.html import fonts, pages
+from mlplab.book.html import fonts, pages, search
 from mlplab.book.making import Made
+from mlplab.claims import Language
 from mlplab.claims.words import LANGUAGES
-from mlplab.errors import EvidenceError, import_extra
+from mlplab.errors import import_extra
 
-ASSETS = ("book.css", "book.js", "theme.js", "icon.svg")
-# Of the search program; pages of its own look are not used.
-SEARCH_LOOKS = ("pagefind-ui.*", "pagefind-modular-ui.*", "pagefind-component-ui.*", "pagefind-highlight.js")
+ASSETS = ("book.css", "book.js", "search.js", "theme.js", "icon.svg")
 
 
 def write(
@@ -32,15 +29,20 @@ def write(
     """Write the pages into an empty folder. `on_progress` is told what is being done."""
     on_progress("pages")
     (into / "assets/fonts").mkdir(parents=True)
+    landing = pages.landing_page()
+    (into / "index.html").write_text(landing, "utf-8")
     written = _write_pages(into, made, corrections)
+    _write_search(into, written)
     on_progress("fonts")
-    _write_assets(into, written, workers)
-    on_progress("search")
-    _write_search(into)
+    shown = [page for contents in written.values() for page in contents.values()]
+    _write_assets(into, [*shown, landing], workers)
 
 
-def _write_pages(into: Path, made: Sequence[Made], corrections: Sequence[errata.Correction]) -> list[str]:
-    written = []
+def _write_pages(
+    into: Path, made: Sequence[Made], corrections: Sequence[errata.Correction]
+) -> dict[Language, dict[str, str]]:
+    """Language -> name of a page -> what is written there."""
+    written: dict[Language, dict[str, str]] = {}
     for index, language in enumerate(LANGUAGES):
         chapter = [one.documents[index] for one in made]
         html = {one.number: one.html[index] for one in made}
@@ -56,10 +58,8 @@ def _write_pages(into: Path, made: Sequence[Made], corrections: Sequence[errata.
         contents["errata.html"] = pages.errata_page(corrections, titles, language)
         for name, page in contents.items():
             (folder / name).write_text(page, "utf-8")
-        written += contents.values()
-    landing = pages.landing_page()
-    (into / "index.html").write_text(landing, "utf-8")
-    return [*written, landing]
+        written[language] = contents
+    return written
 
 
 def _write_assets(into: Path, written: list[str], workers: int | None) -> None:
@@ -76,21 +76,6 @@ def _write_assets(into: Path, written: list[str], workers: int | None) -> None:
     (into / "assets/fonts.css").write_text("".join(rules), "utf-8")
 
 
-def _write_search(into: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pagefind", "--site", str(into), "--quiet"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise EvidenceError(
-            f"The search index was not made: {' '.join((done.stderr or done.stdout).split())}"
-        )
-    for path in _matching(into / "pagefind", SEARCH_LOOKS):
-        path.unlink()
-
-
-def _matching(folder: Path, patterns: Iterable[str]) -> Iterator[Path]:
-    for pattern in patterns:
-        yield from folder.glob(pattern)
+def _write_search(into: Path, written: Mapping[Language, Mapping[str, str]]) -> None:
+    for language, contents in written.items():
+        (into / f"assets/search-{language}.js").write_text(search.script(contents, language), "utf-8")

@@ -24,7 +24,6 @@ def contents(
     language: Language,
     made_with: Mapping[str, Any],
     families: str,
-    typst: str,
 ) -> dict[str, Any]:
     """All of it but texts, figures and programs, which lie in files of their own."""
     words = {name: held.of(language) for name, held in (WORDS | PRINTED).items()}
@@ -38,7 +37,7 @@ def contents(
             version=made_with["mlplab"],
             revision=revision,
             python=made_with["python"],
-            typst=typst,
+            typst="{typst}",  # Typst says which one it is, here and in the file's properties
             fonts=families,
         )
         for name in ("colophon_made", "colophon_set", "colophon_again", "colophon_license")
@@ -55,7 +54,7 @@ def contents(
             "judgements": {name: held.of(language) for name, held in labels.JUDGEMENTS.items()},
         },
         "meanings": {name: held.of(language) for name, held in MEANINGS.items()},
-        "counts": [(name, notes.count(documents, name)) for name in notes.ORDER],
+        "counts": [(name, notes.counted(documents, name, language)) for name in notes.ORDER],
         "sections": [
             {
                 "number": number,
@@ -68,6 +67,7 @@ def contents(
         "notes": [
             (
                 name,
+                notes.counted(documents, name, language),
                 [
                     {"number": d.number, "title": d.title, "says": said, "has-reason": d.state == "published"}
                     for d, said in held

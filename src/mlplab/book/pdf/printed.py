@@ -55,8 +55,7 @@ def lay_out(root: Path, made: Sequence[Made], corrections: Sequence[Correction],
             drawings[one.number] = document.figure.paper_svg
         if document.code is not None:
             (root / "programs" / program_name(one.number)).write_text(document.code, "utf-8")
-    typst = import_extra("typst", what="The book", extra="book")
-    held = contents(documents, corrections, language, environment(), fonts.FAMILIES, typst.__version__)
+    held = contents(documents, corrections, language, environment(), fonts.FAMILIES)
     (root / "book.json").write_text(json.dumps(held, ensure_ascii=False), "utf-8")
     for number, drawing in drawings.items():
         (root / "figures" / f"{number}.svg").write_text(drawing, "utf-8")

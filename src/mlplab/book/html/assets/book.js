@@ -131,8 +131,17 @@ const dialog = document.getElementById("search");
 const box = document.getElementById("search-words");
 const results = document.getElementById("search-results");
 const state = document.getElementById("search-state");
-let engine = null;
+const language = root.lang.slice(0, 2);
+const other = language === "zh" ? "en" : "zh";
+let looking = null;
 let asked = 0;
+
+async function found(words, edition) {
+  looking ??= load(`${base}assets/search.js`);
+  await looking;
+  if (!globalThis.mlplabPages?.[edition]) await load(`${base}assets/search-${edition}.js`);
+  return mlplabSearch(mlplabPages[edition], words);
+}
 
 async function search(words) {
   const turn = ++asked;
@@ -141,21 +150,31 @@ async function search(words) {
     state.textContent = "";
     return;
   }
-  engine ??= import(new URL(`${base}pagefind/pagefind.js`, location.href).href);
-  const found = await (await engine).search(words);
-  const pages = await Promise.all(found.results.slice(0, 12).map((result) => result.data()));
+  let edition = language;
+  let pages = await found(words, edition);
+  if (!pages.length) {
+    edition = other;
+    pages = await found(words, edition);
+  }
   if (turn !== asked) return; // something else has been typed since
-  state.textContent = pages.length ? state.dataset.found.replace("{}", found.results.length) : state.dataset.none;
-  results.replaceChildren(...pages.map(shown));
+  const said = !pages.length ? state.dataset.none : edition === language ? state.dataset.found : state.dataset.elsewhere;
+  state.textContent = said.replace("{}", pages.length);
+  results.lang = edition === "zh" ? "zh-CN" : "en";
+  results.replaceChildren(...pages.map((page) => shown(page, edition === language ? "" : `../${edition}/`)));
 }
 
-function shown(page) {
+function shown(page, folder) {
   const item = document.createElement("li");
-  const link = Object.assign(document.createElement("a"), { href: page.url, textContent: page.meta.title });
+  const link = Object.assign(document.createElement("a"), { href: folder + page.url });
+  link.append(...page.title.map(piece));
   const excerpt = document.createElement("p");
-  excerpt.innerHTML = page.excerpt; // pagefind escapes all but its <mark>
+  excerpt.append(...page.excerpt.map(piece));
   item.append(link, excerpt);
   return item;
+}
+
+function piece([words, isHit]) {
+  return isHit ? Object.assign(document.createElement("mark"), { textContent: words }) : words;
 }
 
 function open() {
@@ -163,10 +182,6 @@ function open() {
   dialog.showModal();
   box.focus();
   box.select();
-  if (location.protocol === "file:") {
-    state.textContent = state.dataset.file;
-    box.disabled = true;
-  }
 }
 
 document.getElementById("open-search")?.addEventListener("click", open);
