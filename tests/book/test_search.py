@@ -42,19 +42,25 @@ EVERYDAY = {
 
 
 @pytest.fixture(scope="module")
-def searched(browser):
-    """Runs `search.js` on pages: queries -> the numbers of the pages found for each, best first."""
+def looking(browser):
+    """A page with `search.js` and nothing else."""
     page = browser.new_page()
-    with_program = (files("mlplab.book.html") / "assets/search.js").read_text("utf-8")
-    page.evaluate(with_program)
+    page.evaluate((files("mlplab.book.html") / "assets/search.js").read_text("utf-8"))
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def searched(looking):
+    """Pages and queries -> the numbers of the pages found for each query, best first."""
 
     def run(pages: list[dict[str, str]], queries: list[str]) -> list[list[str]]:
         look = "([pages, queries]) => queries.map(q => mlplabSearch(pages, q).map(({ url }) => url))"
-        return [[url.removesuffix(".html") for url in urls] for urls in page.evaluate(look, [pages, queries])]
+        return [
+            [url.removesuffix(".html") for url in urls] for urls in looking.evaluate(look, [pages, queries])
+        ]
 
-    run.page = page
-    yield run
-    page.close()
+    return run
 
 
 def small() -> list[dict[str, str]]:
@@ -111,10 +117,10 @@ def test_what_is_in_a_title_comes_first_and_all_words_are_needed(searched):
 
 
 @pytest.mark.slow
-def test_an_excerpt_marks_what_was_found_in_the_letters_of_the_page(searched):
+def test_an_excerpt_marks_what_was_found_in_the_letters_of_the_page(looking):
     look = "([pages, q]) => mlplabSearch(pages, q)[0].excerpt"
-    assert ["ＲｅＬＵ", True] in searched.page.evaluate(look, [small(), "relu"])
-    shown = searched.page.evaluate(look, [small(), "fits"])
+    assert ["ＲｅＬＵ", True] in looking.evaluate(look, [small(), "relu"])
+    shown = looking.evaluate(look, [small(), "fits"])
     assert [words for words, is_hit in shown if is_hit] == ["ﬁts"]
     assert "".join(words for words, _ in shown) == PAGES["4.6.1"][1]
 
