@@ -22,9 +22,7 @@ Blocks = list[Any]
 
 # Texts are prose, lists, tables, code and formulas. What else pandoc would read into them is turned off. A list may
 # follow a line at once: a template takes the line between them away where a condition ends.
-READER = (
-    "markdown-raw_html-raw_tex-citations-auto_identifiers-latex_macros+lists_without_preceding_blankline"
-)
+READER = "markdown-raw_html-raw_tex-citations-auto_identifiers-latex_macros+lists_without_preceding_blankline"
 READERS: dict[Language, str] = {"en": READER, "zh": f"{READER}-smart+east_asian_line_breaks"}
 # Names of symbols that pandoc writes and Typst has no more.
 RENAMED = {
