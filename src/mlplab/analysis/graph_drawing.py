@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,13 +65,10 @@ class Drawing:
 
     def html(self) -> str:
         """One page without outside requests: zoom and drag, click a node for its tensors, search by name or module."""
-        facts = json.dumps(self.nodes, ensure_ascii=False).replace("</", "<\\/")
-        page = (
-            (Path(__file__).parent / "graph_page.html")
-            .read_text("utf-8")
-            .replace("{title}", html.escape(self.title))
-        )
-        return page.replace("{svg}", self.svg()).replace("{facts}", facts)
+        from mlplab.report import figure, page  # tables and drawings as text do without its engine
+
+        drawing = figure(self.svg())
+        return page("mlplab.analysis", "graph_page.html", title=self.title, drawing=drawing, nodes=self.nodes)
 
     def save(self, path: str | Path) -> None:
         """Write .dot, .svg or .html. Raises InvalidInput for another suffix, OutputError where it cannot be written."""
@@ -110,5 +105,6 @@ def _node(node: dict[str, Any]) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    # Graphviz reads entities in a label: &lt; in a name would be drawn as <.
+    escaped = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

@@ -24,9 +24,9 @@ from mlplab.study import Progress as StudyProgress
 def training_bar() -> Iterator[Callable[[StudyProgress], None]]:
     """A bar for each study; it moves by epochs and counts runs."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[runs]} runs"),
+        TextColumn("{task.fields[runs]} runs", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -39,7 +39,7 @@ def training_bar() -> Iterator[Callable[[StudyProgress], None]]:
             nonlocal task, note
             if progress.note != note:
                 note = progress.note
-                bar.console.print(note)
+                bar.console.print(note, markup=False)
             before = progress.found / progress.total
             if task is None:
                 if progress.done == progress.total:
@@ -59,7 +59,12 @@ def training_bar() -> Iterator[Callable[[StudyProgress], None]]:
 @contextmanager
 def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that counts bytes."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
     with _bars(*columns) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -69,7 +74,7 @@ def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
 def stage_bar() -> Iterator[Callable[[str, float], None]]:
     """A bar over all stages of one piece of work: what is being done, and the share of all that is done."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),

@@ -4,38 +4,65 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import jinja2
+from markupsafe import Markup
 
 from mlplab.answers import show
 from mlplab.book.environment import environment
 from mlplab.errors import import_extra
+from mlplab.report import Table, figure, page
 
 if TYPE_CHECKING:
     from mlplab.study.comparison import Outcome
 
 MOST_DECIMALS = 6
+RANKING = {
+    "rank": "rank",
+    "arm": "arm",
+    "verdict": "verdict",
+    "seeds": "seeds",
+    "mean": "mean",
+    "interval": "95% interval",
+    "difference": "difference",
+    "difference_interval": "its interval",
+    "p": "p",
+    "diverged": "diverged",
+}
 
 
 def study_page(outcome: Outcome) -> str:
     """The page. Raises MissingExtra without the figures' library."""
     converter = import_extra("vl_convert", what="A report", extra="book")
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        files("mlplab.book").joinpath("study_page.html").read_text("utf-8")
-    )
-    rows = ranking_cells(outcome)
-    return template.render(
+    return page(
+        "mlplab.book",
+        "study_page.html",
+        title=f"{outcome.table.dataset.name}: a comparison",
         outcome=outcome,
         data=outcome.table.dataset,
-        rows=rows,
-        lost=any(row["diverged"] for row in rows),
+        ranking=_ranking(outcome),
         error=error_sentence(outcome),
         sentence=test_sentence(outcome),
-        figure=converter.vegalite_to_svg(outcome.plot().to_json()),
+        figure=figure(converter.vegalite_to_svg(outcome.plot().to_json())),
         environment=environment(),
     )
+
+
+def _ranking(outcome: Outcome) -> Table:
+    """The ranking with its headings; of runs that diverged it tells where there are any."""
+    cells = ranking_cells(outcome)
+    shown = [name for name in RANKING if name != "diverged" or any(row["diverged"] for row in cells)]
+    rows = [
+        [
+            Markup('<span class="{}">{}</span>').format(row[name].split(" ")[0], row[name])
+            if name == "verdict"
+            else row[name]
+            for name in shown
+        ]
+        for row in cells
+    ]
+    headings = [RANKING[name] for name in shown]
+    return Table(headings, rows, frozenset(headings) - {RANKING["arm"], RANKING["verdict"]})
 
 
 def ranking_cells(outcome: Outcome) -> list[dict[str, str]]:

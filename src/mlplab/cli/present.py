@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import numbers
 from fractions import Fraction
 from pathlib import Path
@@ -25,19 +26,29 @@ def print_table(frame: pd.DataFrame, *, in_bytes: tuple[str, ...] = (), title: s
     """A frame as a table: numbers to four digits, the columns `in_bytes` with their unit."""
     import pandas as pd
     from rich.table import Table
+    from rich.text import Text  # not markup: a column may be called [red]
 
     from mlplab.book import terminal
 
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        title=Text(title, "table.title") if title else None,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for name in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
         wide = numeric or name in in_bytes
         table.add_column(
-            str(name).replace("_", " "), justify="right" if wide else "left", no_wrap=wide, overflow="fold"
+            Text(str(name).replace("_", " ")),
+            justify="right" if wide else "left",
+            no_wrap=wide,
+            overflow="fold",
         )
     for row in frame.itertuples(index=False):
         cells = zip(frame.columns, row, strict=True)
-        table.add_row(*(_bytes(value) if name in in_bytes else _cell(value) for name, value in cells))
+        table.add_row(*(Text(_bytes(value) if name in in_bytes else _cell(value)) for name, value in cells))
     console = terminal.console()
     if not console.is_terminal:
         console.width = WIDE  # a pipe or a file has no edge
@@ -71,9 +82,20 @@ def check_report(report: str | None) -> None:
 def save_plot(chart: Any, plot: str) -> None:
     """Write an Altair chart; a page holds all that it needs."""
     kind = Path(plot).suffix.lower()
-    options: dict[str, Any] = {".html": {"inline": True}, ".png": {"scale_factor": 2}}.get(kind, {})
     with whole(plot) as part:
+        if kind == ".html":
+            text = chart.to_html(inline=True, json_kwds={"cls": _WithinScript})
+            Path(part).write_text(text, "utf-8")
+            return
+        options: dict[str, Any] = {"scale_factor": 2} if kind == ".png" else {}
         chart.save(str(part), format=kind.removeprefix("."), **options)
+
+
+class _WithinScript(json.JSONEncoder):
+    """JSON that a page's script may hold: a name in the data may be </script>."""
+
+    def encode(self, o: Any) -> str:
+        return super().encode(o).replace("<", "\\u003c")
 
 
 def _cell(value: Any) -> str:

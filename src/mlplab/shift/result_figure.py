@@ -53,7 +53,7 @@ def distribution_figure(shown: Distribution) -> altair.Chart:
         chart = alt.Chart(rows, title=shown.title, width=300, height=HEIGHT).mark_bar(
             opacity=0.5, binSpacing=0
         )
-        axis = alt.X("low:Q", title=shown.axis, bin="binned", scale=alt.Scale(zero=False))
+        axis = alt.X("low:Q", title=_one_line(shown.axis), bin="binned", scale=alt.Scale(zero=False))
         return chart.encode(x=axis, x2="high:Q", y=share.stack(None), color=colour)
     rows = pd.DataFrame(
         [
@@ -65,7 +65,7 @@ def distribution_figure(shown: Distribution) -> altair.Chart:
     chart = alt.Chart(
         rows, title=shown.title, width=max(200, 26 * len(shown.labels)), height=HEIGHT
     ).mark_bar()
-    axis = alt.X("label:N", title=shown.axis, sort=alt.SortField("order"))
+    axis = alt.X("label:N", title=_one_line(shown.axis), sort=alt.SortField("order"))
     return chart.encode(x=axis, xOffset=alt.XOffset("sample:N", sort=SAMPLES), y=share, color=colour)
 
 
@@ -132,6 +132,11 @@ def power_figure(power: Power) -> altair.LayerChart:
             )
         )  # fmt: skip
     return alt.layer(*layers)
+
+
+def _one_line(text: str) -> str:
+    """Vega puts a heading into an expression of its own, which no line end may cut."""
+    return " ".join(text.split())
 
 
 def _folded(text: str, width: int = 38) -> list[str]:
