@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from mlplab.analysis.piecewise_function import PiecewiseLinear, to_network
 from mlplab.analysis.piecewise_line import breakpoints, from_network
@@ -412,3 +413,43 @@ def test_maps_made_in_blocks_are_those_made_at_once(monkeypatch) -> None:
     blocks = linear_regions(net)
     np.testing.assert_allclose(blocks.maps, whole.maps, rtol=1e-12, atol=1e-14)
     assert (blocks.region_of == whole.region_of).all()
+
+
+class InPlace(nn.Module):
+    """Reads a value again after it was written over, in each of the ways that are read here."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last, self.way = nn.Linear(1, 6), nn.Linear(6, 1), way
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.first(x)
+        kept = h.flatten(1)  # another name of the same numbers
+        match self.way:
+            case "module":
+                self.act(h)
+            case "function":
+                functional.relu(h, inplace=True)
+            case "by place":
+                functional.relu(h, True)
+            case "relu_":
+                torch.relu_(h)
+            case "method":
+                h.relu_()
+            case "add_":
+                h.relu_()
+                kept.add_(h)
+            case "+=":
+                h.relu_()
+                h += kept
+        return self.last(h + kept)
+
+
+@pytest.mark.parametrize("way", ["module", "function", "by place", "relu_", "method", "add_", "+="])
+def test_a_value_that_was_written_over_is_read_as_it_is_then(way: str) -> None:
+    net = InPlace(way).double()
+    found = from_network(net)
+    x = torch.linspace(-4, 4, 41, dtype=torch.float64)[:, None]
+    np.testing.assert_allclose(found(x[:, 0].numpy()).reshape(-1), net(x).detach().numpy()[:, 0], atol=1e-12)

@@ -113,11 +113,29 @@ def read(net: nn.Module | Callable, shape: tuple[int, ...], *, exact: bool, owne
     if isinstance(net, nn.Module) and type(net).__module__.startswith("torch.nn"):
         net = nn.Sequential(net)  # fx looks into the module it is given
     try:
-        traced = fx.symbolic_trace(net)
+        traced = _traced(net)
     except (Exception, SystemExit) as error:  # whatever the user's forward raises on a symbolic tensor
         raise InvalidInput(owner, "needs a network that torch.fx can trace", reason(error)) from error
     with torch.no_grad():
         return _Reader(traced, shape, exact, owner).program()
+
+
+class _Proxy(fx.Proxy):
+    def __iadd__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+
+class _Tracer(fx.Tracer):
+    """As torch.fx traces, but for `x += y`: there it is `x = x + y`, and other names of x keep what they had."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
+
+def _traced(net: nn.Module | Callable) -> fx.GraphModule:
+    tracer = _Tracer()
+    graph = tracer.trace(net)
+    return fx.GraphModule(tracer.root, graph)
 
 
 class _Reader:
@@ -179,6 +197,8 @@ class _Reader:
             self._keep(node.name, source, (int(np.prod(shape)),))
         elif (found := pieces(module, shape)) is not None:
             self._kinked(node.name, source, shape, where, *found)
+            if getattr(module, "inplace", False):
+                self._write_over(source, node.name)
         elif isinstance(module, nn.MaxPool1d | nn.MaxPool2d):
             self._max_pool(node.name, source, module, shape, where)
         elif isinstance(module, (nn.Linear, *_NORMS, *_BY_BASIS)):
@@ -276,6 +296,8 @@ class _Reader:
             found = pieces(module, shape)
             assert found is not None
             self._kinked(node.name, source, shape, node.name, *found)
+            if _is_in_place(node, name):
+                self._write_over(source, node.name)
         else:
             self._refuse(name, node.name)
 
@@ -288,6 +310,17 @@ class _Reader:
             raise InvalidInput(self.owner, f"adds values of one shape ({node.name})", shapes)
         self.steps.append(Sum(sources, node.name))
         self._keep(node.name, node.name, shapes[0])
+        if node.target is operator.iadd or node.target == "add_":
+            self._write_over(sources[0], node.name)
+
+    def _write_over(self, value: str, new: str) -> None:
+        """An operation in place: whoever reads the value after it, by whatever name, reads the new one."""
+        self.alias |= {name: new for name, known in self.alias.items() if known == value}
+
+
+def _is_in_place(node: fx.Node, name: str) -> bool:
+    """`relu_`, `inplace=True`, or a True by place: no other argument of an activation is one."""
+    return name.endswith("_") or bool(node.kwargs.get("inplace")) or any(arg is True for arg in node.args)
 
 
 def _activation(node: fx.Node, name: str) -> nn.Module | None:
