@@ -121,7 +121,7 @@ def test_bad_input_is_told_in_one_line(tmp_path, monkeypatch, capsys):
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "the book's folder must be" in said
+    assert "--out must be a folder" in said
 
 
 @pytest.mark.parametrize("name", ["pypandoc", "fontTools", "ziamath", "altair", "typst", "manimgx_fonts_cjk"])
