@@ -93,7 +93,10 @@ def test_a_folder_that_holds_something_else_is_not_touched(tmp_path):
     assert (tmp_path / "thesis.tex").exists()
 
 
-def test_the_folder_where_one_stands_will_do(tmp_path, monkeypatch):
+@pytest.fixture
+def quick_build(monkeypatch):
+    """A build that makes nothing but a folder and two PDFs."""
+
     def write(into, *_, workers):
         into.mkdir()
 
@@ -102,11 +105,23 @@ def test_the_folder_where_one_stands_will_do(tmp_path, monkeypatch):
         path.touch()
         return path
 
-    (tmp_path / "book").mkdir()
-    monkeypatch.chdir(tmp_path / "book")
     monkeypatch.setattr(processes, "each", lambda *_, workers: iter(()))
     monkeypatch.setattr(site, "write", write)
     monkeypatch.setattr(printed, "write", write_pdf)
+
+
+def test_a_link_to_a_book_stays_a_link(old_book, quick_build):
+    link = old_book.parent / "link"
+    link.symlink_to(old_book)
+    build.build(link)
+    assert link.is_symlink()
+    assert not (old_book / "index.html").exists()  # it was the old book's
+    assert {path.name for path in old_book.parent.iterdir()} == {"book", "link", "zh.pdf", "en.pdf"}
+
+
+def test_the_folder_where_one_stands_will_do(tmp_path, monkeypatch, quick_build):
+    (tmp_path / "book").mkdir()
+    monkeypatch.chdir(tmp_path / "book")
     written = build.build(Path())
     assert written == [tmp_path / "book" / "index.html", tmp_path / "zh.pdf", tmp_path / "en.pdf"]
     assert written[1].exists()
