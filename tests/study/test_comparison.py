@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mlplab.book.study_page import ranking_cells, study_page
+from mlplab import stats
+from mlplab.book.study_page import contradiction, ranking_cells, sentence_on_test, study_page
+from mlplab.cli.studies import _print
 from mlplab.data.own_table import Roles, own_table
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.study import Store
 from mlplab.study.comparison import compare
 from mlplab.study.plan import Plan
+from mlplab.study.results import Results
 
 
 def problem(task: str = "regression"):
@@ -61,6 +65,69 @@ def test_the_test_part_is_asked_once_about_the_best_arm(tmp_path):
         dict(zip(outcome.ranking()["arm"], outcome.ranking()["verdict"], strict=True))["weight_decay=0"]
         == "better"
     )
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    with Store(tmp_path_factory.mktemp("store") / "s.sqlite") as store:
+        return compare(plan(baseline="weight_decay=3"), problem(), store)
+
+
+def test_a_choice_that_the_test_part_contradicts_is_told_first(outcome, capsys):
+    """In the terminal, the report and JSON; and nothing is green then."""
+    pytest.importorskip("vl_convert")
+    assert not outcome.is_contradicted
+    assert 'class="better"' in study_page(outcome)
+    turned = replace(outcome, test=stats.paired(-outcome.test.estimate * np.array([1, 1.1, 0.9, 1])))
+    told = "the best on validation data"
+    assert (
+        "The test part contradicts this choice: weight_decay=0, the best on validation data, is worse than"
+        in (contradiction(turned))
+    )
+    page = study_page(turned)
+    assert page.index(told) < page.index("Ranking")
+    assert 'class="better"' not in page
+    assert turned.to_dict()["is_contradicted"]
+    assert turned.to_dict()["test"]["direction"] == "worse"
+    assert turned.ranking()["verdict"].iloc[0] == "better here, worse on the test part"
+    _print(turned, "made-123")
+    assert capsys.readouterr().out.startswith("The test part contradicts this choice")
+    _print(outcome, "made-123")
+    assert "contradicts" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([-0.2, -0.21, -0.19], "once: weight_decay=0 is better than weight_decay=3 by 0.2 [0.175, 0.225] of loss"),
+        ([0.2, 0.21, 0.19], "once: weight_decay=0 is worse than weight_decay=3 by 0.2 [0.175, 0.225] of loss"),
+        ([-0.2, 0.1, -0.2], "is decided: weight_decay=0 is better than weight_decay=3 by 0.1 [\u22120.33, 0.53]"),
+        ([-0.2] * 3, "by 0.2 (all seeds agree; no interval can be given) of loss (3 paired seeds)"),
+        ([0.0] * 3, "nothing is decided: weight_decay=0 and weight_decay=3 come to the same."),
+    ],
+    ids=["better", "worse", "undecided", "agreed", "equal"],
+)  # fmt: skip
+def test_a_difference_is_told_with_its_direction_in_words(outcome, values, says: str):
+    assert says in sentence_on_test(replace(outcome, test=stats.paired(values)))
+
+
+@pytest.mark.parametrize("num_seeds", [2, 5, 10])
+def test_where_all_seeds_agree_no_interval_is_given_however_many_they_are(outcome, num_seeds: int):
+    frame = outcome.results.frame
+    seeds = pd.DataFrame({"seed": range(num_seeds)})
+    rows = frame[frame["seed"] == 0].drop(columns="seed").merge(seeds, how="cross")
+    flat = Results(rows, lambda: outcome.results.curves)
+    arms = flat.compare(outcome.metric, outcome.baseline)
+    told = replace(outcome, results=flat, comparisons=arms).to_dict()
+    for row in told["ranking"]:
+        assert row["all_seeds_agree"]
+        assert row["low"] is row["high"] is None
+    (found,) = told["comparisons"].values()
+    assert found["all_seeds_agree"]
+    assert found["ci_low"] is found["ci_high"] is None
+    cells = ranking_cells(replace(outcome, results=flat, comparisons=arms))
+    assert [row["interval"] for row in cells] == ["all seeds agree"] * 2
+    assert [row["difference_interval"] for row in cells] == ["all seeds agree", ""]
 
 
 def test_an_arm_that_diverges_is_ranked_last_and_not_compared(tmp_path):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +19,12 @@ import pytest
 import mlplab
 import mlplab.errors
 from mlplab import engine
+from mlplab.cli import tuning as cli_tuning
 from mlplab.engine import Result
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.knobs import turn
 from mlplab.study import Store, run_study
+from mlplab.study.results import Results
 from mlplab.study.space import Space
 from mlplab.study.tuning import STRATEGIES, tune, tune_by
 from mlplab.study.tuning.halving import promoted
@@ -163,6 +166,48 @@ def test_a_loss_is_searched_downwards(store):
     assert found.optimism().estimate == pytest.approx(
         (found.fresh.values("validation_loss", found.winner.name) - found.search_value).mean()
     )
+    losses = found.fresh.frame.groupby("arm")["test_loss"].mean()
+    gain = found.gain("test_loss")
+    assert gain is not None
+    assert gain.estimate == pytest.approx(losses[BASELINE] - losses[found.winner.name])
+
+
+@pytest.mark.parametrize(("metric", "better"), [("validation_accuracy", 0.1), ("validation_loss", -0.1)])
+def test_optimism_and_gain_are_told_by_what_they_mean(store, metric: str, better: float):
+    """Whether more is better or less, and which way it went."""
+    found = search(store, "random", metric=metric)
+    kept = ["arm", "seed", "status", metric, found.test_metric]
+    for sign, word, saw in ((1, "better", "worse"), (-1, "worse", "better")):
+        frame = found.fresh.frame[kept].copy()
+        is_winner = frame["arm"] == found.winner.name
+        # The baseline is where the search saw the winner; a little spread, so that there is an interval.
+        level = found.search_value + 0.001 * (frame["seed"] % 3) * np.where(is_winner, 1, 2)
+        for name in (metric, found.test_metric):
+            frame[name] = level + is_winner * sign * better
+        result = replace(found, fresh=Results.from_records(frame.to_dict("records")))
+        assert cli_tuning._optimism(result).startswith(
+            f"the search saw the winner {saw} than fresh seeds do, by "
+        )
+        gain = result.gain(result.test_metric)
+        assert cli_tuning._gain(result, gain, "test").startswith(
+            f"{word} on the test part than the setting as given, by "
+        )
+        assert (result.to_dict()["gain"]["estimate"] > 0) == (word == "better")
+
+
+def test_where_all_seeds_agree_it_is_said_in_words(store):
+    found = search(store, "random")
+    frame = found.fresh.frame[["arm", "seed", "status", "validation_accuracy", "test_accuracy"]].copy()
+    frame[["validation_accuracy", "test_accuracy"]] = found.search_value
+    result = replace(found, fresh=Results.from_records(frame.to_dict("records")))
+    assert cli_tuning._level(result, result.value("test_accuracy")).endswith(
+        "% (all seeds agree; no interval can be given)"
+    )
+    assert cli_tuning._optimism(result).startswith("none")
+    for name in ("validation", "test", "optimism", "gain"):
+        of = result.to_dict()[name]
+        assert of["all_seeds_agree"]
+        assert of["ci_low"] is of["ci_high"] is None
 
 
 def test_a_ranking_has_the_winner_first_and_each_setting_once(store):

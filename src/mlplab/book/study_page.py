@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from mlplab.answers import show
+from mlplab.book.directions import amount, better_or_worse
 from mlplab.book.environment import environment
 from mlplab.errors import import_extra
 from mlplab.report import Table, figure, page
+from mlplab.study.agreement import all_seeds_agree
 
 if TYPE_CHECKING:
     from mlplab.study.comparison import Outcome
@@ -29,6 +31,7 @@ RANKING = {
     "p": "p",
     "diverged": "diverged",
 }
+AGREED = "all seeds agree"  # so that no interval can be given
 
 
 def study_page(outcome: Outcome) -> str:
@@ -42,7 +45,8 @@ def study_page(outcome: Outcome) -> str:
         data=outcome.table.dataset,
         ranking=_ranking(outcome),
         error=error_sentence(outcome),
-        sentence=test_sentence(outcome),
+        contradiction=contradiction(outcome),
+        sentence=sentence_on_test(outcome),
         figure=figure(converter.vegalite_to_svg(outcome.plot().to_json())),
         environment=environment(),
     )
@@ -54,7 +58,7 @@ def _ranking(outcome: Outcome) -> Table:
     shown = [name for name in RANKING if name != "diverged" or any(row["diverged"] for row in cells)]
     rows = [
         [
-            Markup('<span class="{}">{}</span>').format(row[name].split(" ")[0], row[name])
+            Markup('<span class="{}">{}</span>').format(_colour(outcome, row), row[name])
             if name == "verdict"
             else row[name]
             for name in shown
@@ -63,6 +67,13 @@ def _ranking(outcome: Outcome) -> Table:
     ]
     headings = [RANKING[name] for name in shown]
     return Table(headings, rows, frozenset(headings) - {RANKING["arm"], RANKING["verdict"]})
+
+
+def _colour(outcome: Outcome, row: dict[str, str]) -> str:
+    """Nothing is green above a test part that says the opposite."""
+    if outcome.is_contradicted:
+        return "worse" if row["arm"] == outcome.best else ""
+    return row["verdict"].split(" ")[0]
 
 
 def ranking_cells(outcome: Outcome) -> list[dict[str, str]]:
@@ -81,9 +92,11 @@ def ranking_cells(outcome: Outcome) -> list[dict[str, str]]:
                 "arm": row["arm"],
                 "seeds": str(row["seeds"]),
                 "mean": level(row["mean"]) if row["mean"] == row["mean"] else "",
-                "interval": _bracket(level, row["low"], row["high"]),
+                "interval": AGREED if row["all_seeds_agree"] else _bracket(level, row["low"], row["high"]),
                 "difference": change(row["difference"]) if is_compared else "",
-                "difference_interval": _bracket(change, row["difference_low"], row["difference_high"]),
+                "difference_interval": AGREED
+                if row["differences_agree"]
+                else _bracket(change, row["difference_low"], row["difference_high"]),
                 "p": show.number(row["p"], 2) if is_compared else "",
                 "verdict": row["verdict"],
                 "diverged": str(row["diverged"]) if row["diverged"] else "",
@@ -103,7 +116,18 @@ def error_sentence(outcome: Outcome) -> str:
     return f"A loss of {show.number(loss)} is a root mean squared error of {shown} in {outcome.plan.roles.target}."
 
 
-def test_sentence(outcome: Outcome) -> str:
+def contradiction(outcome: Outcome) -> str:
+    """That the test part shows the chosen arm to be worse than the baseline: it comes before all else."""
+    if not outcome.is_contradicted or outcome.test is None:
+        return ""
+    return (
+        f"The test part contradicts this choice: {outcome.best}, the best on validation data, is worse than"
+        f" {outcome.baseline} on the test part by {_amount(outcome)}. Do not take it for better:"
+        " what these validation rows show does not hold on other rows."
+    )
+
+
+def sentence_on_test(outcome: Outcome) -> str:
     """What the test part says, in one sentence."""
     if outcome.best is None:
         return "A run of every arm diverged: take a lower learning rate, or clip_norm."
@@ -111,13 +135,21 @@ def test_sentence(outcome: Outcome) -> str:
         return f"The baseline {outcome.baseline} is best on validation data; the test part was not looked at."
     if outcome.test is None:
         return f"{outcome.best} is best on validation data; a run of the baseline diverged, so nothing was compared."
-    share = outcome.metric.endswith("accuracy")
-    change = show.points_interval(outcome.test) + " points" if share else show.number_interval(outcome.test)
-    shown = {"holds": "a difference", "fails": "no difference that matters", "undecided": "nothing decided"}
-    return (
-        f"On the test part, looked at once: {outcome.best} minus {outcome.baseline} is {change} "
-        f"({outcome.test.num_replicates} paired seeds, 95% t): {shown[outcome.test.verdict]}."
-    )
+    word = better_or_worse(outcome.test, sign=outcome.sign)
+    says = f"{outcome.best} is {word} than {outcome.baseline} by {_amount(outcome)}"
+    if not word:
+        says = f"{outcome.best} and {outcome.baseline} come to the same"
+    decided = {"holds": "", "fails": ", no difference that matters", "undecided": ", nothing is decided"}
+    return f"On the test part, looked at once{decided[outcome.test.verdict]}: {says}."
+
+
+def _amount(outcome: Outcome) -> str:
+    assert outcome.test is not None
+    is_share = outcome.metric.endswith("accuracy")
+    of = "of accuracy" if is_share else "of loss"
+    seeds = f"{outcome.test.num_replicates} paired seeds"
+    level = "" if all_seeds_agree(outcome.test) else ", 95% t"
+    return f"{amount(outcome.test, is_share=is_share)} {of} ({seeds}{level})"
 
 
 def _by_width(low: float, high: float, sign: str) -> Callable[[float], str]:

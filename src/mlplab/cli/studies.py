@@ -324,14 +324,15 @@ def _carry_out(
 def _print(outcome: Outcome, name: str) -> None:
     import pandas as pd
 
-    from mlplab.book.study_page import error_sentence, ranking_cells, test_sentence
+    from mlplab.book.study_page import contradiction, error_sentence, ranking_cells, sentence_on_test
     from mlplab.cli.present import print_table
 
+    if warning := contradiction(outcome):
+        typer.echo(f"{warning}\n")
     data = outcome.table.dataset
+    features = "1 feature" if data.in_features == 1 else f"{data.in_features:,} features"
     counts = ", ".join(f"{part.num_examples:,} {name}" for name, part in data.parts.items())
-    typer.echo(
-        f"{data.name}: {data.task} of {outcome.plan.roles.target}; {counts} rows, {data.in_features} features"
-    )
+    typer.echo(f"{data.name}: {data.task} of {outcome.plan.roles.target}; {counts} rows, {features}")
     for note in outcome.table.notes:
         typer.echo(f"Note: {note}")
     typer.echo()
@@ -342,5 +343,5 @@ def _print(outcome: Outcome, name: str) -> None:
     print_table(frame, title=f"{outcome.metric.replace('_', ' ')} {unit}, against {outcome.baseline}")
     if error := error_sentence(outcome):
         typer.echo(f"\n{error}")
-    typer.echo(f"\n{test_sentence(outcome)}")
+    typer.echo(f"\n{sentence_on_test(outcome)}")
     typer.echo(f"\nStudy          {name} (mlplab study resume {name})")

@@ -147,8 +147,6 @@ def read_search(search: list[str] | None) -> dict[str, str]:
 
 
 def _print(found: Tuning) -> None:
-    from mlplab.study.tuning.tuning import BASELINE
-
     typer.echo(
         f"{found.data.name}: {found.data.train.num_examples:,} training examples. Searched by {found.strategy} over"
         f" {found.space}."
@@ -172,19 +170,37 @@ def _print(found: Tuning) -> None:
         )
         return
     typer.echo(f"fresh seeds    {_level(found, found.value(found.metric))}, {seeds} seeds")
-    typer.echo(f"optimism       {_change(found, found.optimism())}: what the search saw, less that")
+    typer.echo(f"optimism       {_optimism(found)}")
     if found.test_metric is not None:
         typer.echo(
             f"test           {_level(found, found.value(found.test_metric))}, looked at now for the first time"
         )
     metric = found.test_metric or found.metric
-    gain = found.gain(metric)
-    if gain is not None:
-        part = metric.partition("_")[0]
-        typer.echo(
-            f"gain           {_change(found, gain)} on the {part} part over the setting {BASELINE}, paired"
-        )
-    typer.echo("Intervals: 95% t over seeds.")
+    if (gain := found.gain(metric)) is not None:
+        typer.echo(f"gain           {_gain(found, gain, metric.partition('_')[0])}")
+    typer.echo("Intervals: 95% t over seeds; a bound below 0 is the other direction.")
+
+
+def _optimism(found: Tuning) -> str:
+    from mlplab.book.directions import amount, better_or_worse
+
+    of = found.optimism()
+    word = better_or_worse(of, sign=1)
+    if not word:
+        return "none: the search saw of the winner what fresh seeds show"
+    return f"the search saw the winner {word} than fresh seeds do, by {amount(of, is_share=_is_share(found))}"
+
+
+def _gain(found: Tuning, gain: Comparison, part: str) -> str:
+    from mlplab.book.directions import amount, better_or_worse
+    from mlplab.study.tuning.tuning import BASELINE
+
+    word = better_or_worse(gain, sign=1)
+    if not word:
+        return f"none on the {part} part: the setting {BASELINE} comes to the same"
+    by = amount(gain, is_share=_is_share(found))
+    undecided = ": nothing decided" if gain.verdict == "undecided" else ""
+    return f"{word} on the {part} part than the setting {BASELINE}, by {by}, paired{undecided}"
 
 
 def _is_share(found: Tuning) -> bool:
@@ -198,12 +214,6 @@ def _value(found: Tuning, value: float) -> str:
 
 
 def _level(found: Tuning, of: Interval) -> str:
-    from mlplab.answers import show
+    from mlplab.book.directions import level
 
-    return f"{show.percent_interval(of)} %" if _is_share(found) else show.number_interval(of)
-
-
-def _change(found: Tuning, of: Interval | Comparison) -> str:
-    from mlplab.answers import show
-
-    return f"{show.points_interval(of)} points" if _is_share(found) else show.number_interval(of)
+    return level(of, is_share=_is_share(found))

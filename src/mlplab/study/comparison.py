@@ -13,6 +13,7 @@ from mlplab.data.own_table import OwnTable
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.study import plots
 from mlplab.study.adaptive import looks, run_until_decided
+from mlplab.study.agreement import all_seeds_agree, plain
 from mlplab.study.design import Arm, Study
 from mlplab.study.plan import Plan
 from mlplab.study.results import Results
@@ -23,6 +24,7 @@ from mlplab.study.store import Store
 if TYPE_CHECKING:
     import altair
 
+CONTRADICTED = "better here, worse on the test part"
 METRICS = {"classification": ("validation_accuracy", "validation_loss"), "regression": ("validation_loss",)}
 
 
@@ -55,30 +57,39 @@ class Outcome:
         """1 where more is better, -1 where less is."""
         return sign_of(self.metric)
 
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether the test part shows the arm that is best on validation data to be worse than the baseline."""
+        return self.test is not None and self.test.verdict == "holds" and self.sign * self.test.estimate < 0
+
     def ranking(self) -> pd.DataFrame:
         """A row for each arm, best first; arms of which a run diverged come last.
 
         Columns: rank, arm, seeds, mean and its 95% t interval (low, high), difference from the baseline with its
-        interval, p (Holm's over arms, or multiplied by arms and looks), verdict, diverged.
+        interval, p (Holm's over arms, or multiplied by arms and looks), verdict, diverged, all_seeds_agree and
+        differences_agree: where they do, there is no interval.
         """
         summary = self.results.summary(self.metric).set_index("arm")
         rows = []
         for arm, row in summary.iterrows():
             name = str(arm)
             found = self.comparisons.get(name)
+            is_flat, is_even = row["ci_method"] == "exact", found is not None and all_seeds_agree(found)
             rows.append(
                 {
                     "arm": name,
                     "seeds": int(row["num_replicates"] + row["num_diverged"]),
                     "mean": row["estimate"],
-                    "low": row["ci_low"],
-                    "high": row["ci_high"],
+                    "low": float("nan") if is_flat else row["ci_low"],
+                    "high": float("nan") if is_flat else row["ci_high"],
                     "difference": found.estimate if found else float("nan"),
-                    "difference_low": _number(found.ci_low if found else None),
-                    "difference_high": _number(found.ci_high if found else None),
+                    "difference_low": _number(found.ci_low if found and not is_even else None),
+                    "difference_high": _number(found.ci_high if found and not is_even else None),
                     "p": self._p(found) if found else float("nan"),
                     "verdict": self._verdict(name),
                     "diverged": int(row["num_diverged"]),
+                    "all_seeds_agree": is_flat,
+                    "differences_agree": is_even,
                 }
             )
         frame = pd.DataFrame(rows)
@@ -103,7 +114,9 @@ class Outcome:
             return "diverged"
         found = self.comparisons[arm]
         if found.verdict == "holds":
-            return "better" if self.sign * found.estimate > 0 else "worse"
+            if self.sign * found.estimate < 0:
+                return "worse"
+            return CONTRADICTED if arm == self.best and self.is_contradicted else "better"
         if found.equivalence and found.equivalence.holds:
             return "equivalent"
         needed = f" ({found.replicates_needed} seeds would do)" if found.replicates_needed else ""
@@ -114,11 +127,12 @@ class Outcome:
         alt = import_extra("altair", what="A figure", extra="book")
         title = self.metric.replace("_", " ")
         format_ = ".1%" if self.sign > 0 else ""
+        good = "above" if self.sign > 0 else "below"
         parts = []
         if self.comparisons:
             chart = plots.difference_plot(
                 self.comparisons,
-                value_title=f"Difference in {title} from {self.baseline}",
+                value_title=f"Difference in {title} from {self.baseline} ({good} 0 is better)",
                 title="Differences, paired by seed",
                 margin=self.plan.margin,
                 value_format=format_,
@@ -150,10 +164,16 @@ class Outcome:
             "metric": self.metric,
             "baseline": self.baseline,
             "ranking": ranking,
-            "comparisons": {arm: found.to_dict() for arm, found in self.comparisons.items()},
+            "comparisons": {arm: self._told(found) for arm, found in self.comparisons.items()},
             "best": self.best,
-            "test": None if self.test is None else self.test.to_dict(),
+            "test": None if self.test is None else self._told(self.test),
+            "is_contradicted": self.is_contradicted,
         }
+
+    def _told(self, found: stats.Comparison) -> dict[str, Any]:
+        """With the direction in words: `better`, `worse`, or None where nothing is decided."""
+        word = "better" if self.sign * found.estimate > 0 else "worse"
+        return plain(found) | {"direction": word if found.verdict == "holds" else None}
 
 
 def compare(

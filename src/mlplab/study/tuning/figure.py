@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mlplab.errors import import_extra
+from mlplab.study.agreement import all_seeds_agree
 from mlplab.study.plots import GREY, INK, PALETTE
 
 if TYPE_CHECKING:
@@ -60,11 +61,11 @@ def search_plot(found: Tuning) -> altair.LayerChart:
         band = pd.DataFrame([{"low": fresh.ci_low, "high": fresh.ci_high, "mean": fresh.estimate}])
         middle_rule = alt.Chart(band).mark_rule(color=INK, strokeDash=[4, 3]).encode(y="mean:Q")
         shade = alt.Chart(band).mark_rect(color=GREY, opacity=0.25).encode(y="low:Q", y2="high:Q")
-        layers = [shade, middle_rule, *layers]
-        subtitle.append(
-            f"Dashed: the winner with fresh seeds, mean and {100 * fresh.ci_prob:.3g}% {fresh.ci_method} interval,"
-            f" n = {fresh.num_replicates}."
-        )
+        layers = [middle_rule, *layers] if all_seeds_agree(fresh) else [shade, middle_rule, *layers]
+        spread = f"mean and {100 * fresh.ci_prob:.3g}% {fresh.ci_method} interval"
+        if all_seeds_agree(fresh):
+            spread = "on which all seeds agree"
+        subtitle.append(f"Dashed: the winner with fresh seeds, {spread}, n = {fresh.num_replicates}.")
     heading = alt.TitleParams(
         f"{found.strategy} on {found.data.name}", subtitle=subtitle, anchor="start", subtitleColor="#555555"
     )

@@ -14,6 +14,7 @@ import pandas as pd
 from mlplab import engine, stats
 from mlplab.data import Dataset
 from mlplab.errors import InvalidInput, UnknownName
+from mlplab.study.agreement import plain
 from mlplab.study.design import Arm, Study, level_text
 from mlplab.study.results import Results
 from mlplab.study.run import CHUNKS_AT_ONCE, Progress, run_study
@@ -92,11 +93,14 @@ class Tuning:
         return stats.mean_interval(self.fresh.values(metric, self.winner.name), ci_prob=ci_prob)
 
     def gain(self, metric: str) -> stats.Comparison | None:
-        """The winner against the setting as given, paired by fresh seed; None where they are the same setting."""
+        """How much better the winner is than the setting as given, paired by fresh seed; negative where it is worse.
+
+        None where they are the same setting, or a run of either diverged.
+        """
         if BASELINE not in self.fresh.arms:
             return None
         differences = self.fresh.differences(metric, self.winner.name, BASELINE)
-        return stats.paired(differences) if np.isfinite(differences).all() else None
+        return stats.paired(self.sign * differences) if np.isfinite(differences).all() else None
 
     @property
     def num_diverged(self) -> int:
@@ -165,9 +169,9 @@ class Tuning:
             "winner": {name: level_text(level) for name, level in self.winner.levels.items()},
             "search_value": self.search_value,
             "validation": _interval(self, self.metric),
-            "optimism": None if not self.is_whole else self.optimism().to_dict(),
+            "optimism": None if not self.is_whole else plain(self.optimism()),
             "test": None if self.test_metric is None else _interval(self, self.test_metric),
-            "gain": None if gain is None else gain.to_dict(),
+            "gain": None if gain is None else plain(gain),
             "fresh": self.fresh.to_records()[0],
             "trials": [
                 {str(k): None if pd.isna(v) else v for k, v in row.items()}
@@ -182,7 +186,7 @@ class Tuning:
 
 
 def _interval(found: Tuning, metric: str) -> dict[str, Any] | None:
-    return found.value(metric).to_dict() if found.is_whole else None
+    return plain(found.value(metric)) if found.is_whole else None
 
 
 def tune(
