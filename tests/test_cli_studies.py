@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mlplab import cli
+from mlplab import cli, engine
 from mlplab.study import comparison
 from mlplab.study.store import Store
 
@@ -143,6 +144,59 @@ def test_a_table_of_ones_own_can_be_searched(mlplab, houses):
     assert "Winner" in out
     assert "name the column to predict" in mlplab(*words)[2]
     assert "goes with a table" in mlplab("tune", "digits", *words[2:], "--target", "price")[2]
+
+
+@pytest.mark.parametrize(
+    ("ended", "says"),
+    [
+        (0, "None of 6 runs had finished: nothing is kept."),
+        (1, "1 of 6 runs had finished and is kept: the same command goes on from there."),
+        (4, "4 of 6 runs had finished and are kept: the same command goes on from there."),
+    ],
+)
+def test_what_is_kept_when_a_study_is_stopped_is_counted(mlplab, houses, monkeypatch, ended: int, says: str):
+    stop_after(monkeypatch, cli.studies, ended)
+    assert mlplab(*COMPARE) == (130, "", f"mlplab: stopped. {says}\n")
+    with Store() as store:
+        assert store.count() == ended
+
+
+def test_what_is_kept_when_a_search_is_stopped_is_counted_over_its_rungs(mlplab, houses, monkeypatch):
+    stop_after(monkeypatch, cli.tuning, 5)
+    words = (
+        "tune",
+        "houses.csv",
+        "--target",
+        "price",
+        "--search",
+        "learning_rate=0.01,0.1,0.02,0.03",
+        *SMALL,
+    )
+    status, out, err = mlplab(*words, "--strategy", "random", "--budget", "4")
+    assert (status, out) == (130, "")
+    assert err.endswith(
+        "mlplab: stopped. 5 runs had finished and are kept: the same command goes on from there.\n"
+    )
+
+
+def stop_after(monkeypatch, commands, count: int) -> None:
+    """As Ctrl-C does, once so many runs have ended."""
+    left = count
+
+    def stopping(runs, data, **options):
+        nonlocal left
+        for record in engine.train(runs, data, **options):
+            if isinstance(record, engine.Result):
+                if not left:
+                    raise KeyboardInterrupt
+                left -= 1
+            yield record
+
+    @contextmanager
+    def trainer(name, address):
+        yield {"train": stopping}
+
+    monkeypatch.setattr(commands, "trainer", trainer)
 
 
 def test_no_study_is_said(mlplab):

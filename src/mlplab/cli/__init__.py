@@ -65,22 +65,19 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started us: nobody wants it
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+    kept = "What had finished is kept: the same command goes on from there"
     try:
         status = app(standalone_mode=False) or 0  # of typer.Exit; typer makes 130 of Ctrl-C
         sys.stdout.flush()  # here, where it can still be said what went wrong
-    except (KeyboardInterrupt, typer.Abort):
-        status = STOPPED
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        status, kept = STOPPED, str(stop) or kept  # a study counts
     except (
         BaseException
     ) as error:  # also what a model's file calls, or a library in another language: no verdict
         _explain(error)
     if status == STOPPED:
         start = "\n" if sys.stderr.isatty() else ""  # past the ^C
-        _end(
-            STOPPED,
-            "stopped. What had finished is kept: the same command goes on from there.",
-            start=start,
-        )
+        _end(STOPPED, f"stopped. {kept[0].upper()}{kept[1:]}.", start=start)
     sys.exit(status)
 
 

@@ -177,6 +177,10 @@ def trainer(name: str, address: str | None) -> Iterator[dict[str, Any]]:
 @contextmanager
 def progress() -> Iterator[Any]:
     from mlplab.book.bars import training_bar
+    from mlplab.study.run import Stopped
 
     with training_bar() as on_progress:
-        yield on_progress
+        try:
+            yield on_progress
+        except Stopped as stop:  # typer makes a bare status of a KeyboardInterrupt
+            raise typer.Abort(str(stop)) from stop

@@ -27,6 +27,24 @@ CHUNKS_AT_ONCE = 16
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 1.0
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C in the middle of a study.
+
+    Arguments:
+      kept: runs whose result is in the store.
+      total: runs of the study; None where more would have been planned as it went on.
+    """
+
+    def __init__(self, kept: int, total: int | None = None) -> None:
+        of = "" if total is None else f" of {total:,}"
+        runs, are = ("run", "is") if kept == 1 and total is None else ("runs", "is" if kept == 1 else "are")
+        text = f"{kept:,}{of} {runs} had finished and {are} kept: the same command goes on from there"
+        if not kept:
+            text = f"{'no run' if total is None else f'none of {total:,} runs'} had finished: nothing is kept"
+        super().__init__(text)
+        self.kept, self.total = kept, total
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a study has come.
@@ -79,8 +97,8 @@ def run_study(
         stored as soon as it is complete.
       log: where curves are written, also of runs that the store held.
 
-    Raises what `train` raises, StoreError, and KeyboardInterrupt. Whatever ends it, finished results are kept
-    and claims are given back.
+    Raises what `train` raises, StoreError, and Stopped for KeyboardInterrupt. Whatever ends it, finished results are
+    kept and claims are given back.
     """
     device = str(train.keywords.get("device", "cpu")) if isinstance(train, partial) else "cpu"
     run_of = dict(zip(study.digests, study.runs, strict=True))
@@ -101,9 +119,11 @@ def run_study(
             if is_idle and missing:
                 time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS) if is_idle else FIRST_WAIT_SECONDS
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(StoreError):  # what went wrong first is what to tell
             store.release()
+            if isinstance(error, KeyboardInterrupt):
+                raise Stopped(len(run_of) - len(_missing(run_of, store)), len(run_of)) from error
         raise
     store.release()
     results = Results.of(study, store)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from mlplab.errors import InvalidInput, UnknownName
 from mlplab.study.agreement import plain
 from mlplab.study.design import Arm, Study, level_text
 from mlplab.study.results import Results
-from mlplab.study.run import CHUNKS_AT_ONCE, Progress, run_study
+from mlplab.study.run import CHUNKS_AT_ONCE, Progress, Stopped, run_study
 from mlplab.study.scalars import ScalarLog
 from mlplab.study.space import Space
 from mlplab.study.store import Store
@@ -220,7 +219,18 @@ def tune(
 
     Raises UnknownName, InvalidInput for a budget too small and for what does not go together, MissingExtra, StoreError.
     """
-    run = partial(run_study, store=store, on_progress=on_progress, chunks_at_once=chunks_at_once, log=log)
+    ended = 0
+
+    def run(study: Study, *, train: StatefulTrain) -> Results:
+        nonlocal ended
+        how = {"on_progress": on_progress, "chunks_at_once": chunks_at_once, "log": log}
+        try:
+            results = run_study(study, store, train=train, **how)
+        except Stopped as stop:
+            raise Stopped(ended + stop.kept) from stop
+        ended += len(study.runs)
+        return results
+
     return tune_by(
         run,
         space,
