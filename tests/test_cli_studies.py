@@ -142,6 +142,9 @@ def test_a_table_of_ones_own_can_be_searched(mlplab, houses):
     status, out, err = mlplab(*words, "--target", "price", "--strategy", "random")
     assert status == 0, err
     assert "Winner" in out
+    pd.concat([houses] * 3).to_csv("houses.csv", index=False)
+    notes = json.loads(mlplab(*words, "--target", "price", "--strategy", "random", "--json")[1])["notes"]
+    assert any("cell for cell" in note for note in notes)
     assert "name the column to predict" in mlplab(*words)[2]
     assert "goes with a table" in mlplab("tune", "digits", *words[2:], "--target", "price")[2]
 

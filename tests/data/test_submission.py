@@ -25,6 +25,8 @@ WRONG = {
     "Id,SalePrice\n1461,1\n1462,1\n1463,inf\n": "house 1463 must have a price above 0",
     "Id,SalePrice\n1461,1\n1462,1\n1463,\n": "house 1463 must have a price above 0",
     "Id,SalePrice\n1461,1\n1462,1\n1463\n": "two cells in each line; got '1463'",
+    "": "nothing",
+    'Id,SalePrice\n"11,200.00\n': "must be a CSV file",
 }
 
 

@@ -91,7 +91,7 @@ def tune(
     from mlplab.study import tuning as tool
 
     asked = read_search(search)
-    dataset = _dataset(data, target)
+    dataset, notes = _dataset(data, target)
     base = Setting() if dataset.task == "classification" else knobs.turn(Setting(), loss="squared_error")
     space = tool.Space(knobs.turn(base, **read_knobs(set_)), **asked)
     with (
@@ -107,14 +107,14 @@ def tune(
     if plot:
         save_plot(found.plot(), plot)
     if as_json:
-        print_json(found.to_dict())
+        print_json(found.to_dict() | {"notes": notes})
         return
     _print(found)
     told(plot)
 
 
-def _dataset(name: str, target: str | None) -> Dataset:
-    """A named data set, or that of a table of one's own, whose notes are told."""
+def _dataset(name: str, target: str | None) -> tuple[Dataset, list[str]]:
+    """A named data set, or that of a table of one's own with notes on it, which are told."""
     from mlplab import data as datasets
     from mlplab.book.bars import stage_bar
     from mlplab.data.own_table import Roles, load_own
@@ -125,12 +125,12 @@ def _dataset(name: str, target: str | None) -> Dataset:
         rule = "must name the column to predict" if is_file else "goes with a table of your own"
         raise InvalidInput("--target", rule, target, "Write --target COLUMN" if is_file else "")
     if target is None:
-        return datasets.load(name)
+        return datasets.load(name), []
     with stage_bar() as on_stage:
         table = load_own(name, Roles(target), on_stage=on_stage)
     for note in table.notes:
         typer.echo(f"Note: {note}", err=True)
-    return table.dataset
+    return table.dataset, list(table.notes)
 
 
 def read_search(search: list[str] | None) -> dict[str, str]:

@@ -36,7 +36,10 @@ def submission_text(ids: Sequence[int], prices: Sequence[float] | np.ndarray) ->
 
 def refuse(text: str, ids: Sequence[int]) -> None:
     """Raises InvalidInput, naming the first mistake, for a text that is no submission for the houses `ids`."""
-    header, *rows = csv.reader(io.StringIO(text))
+    try:
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    except (csv.Error, ValueError) as error:  # ValueError: not even a header
+        raise InvalidInput("a submission", "must be a CSV file", text[:60] or "nothing") from error
     if tuple(header) != HEADER:
         raise InvalidInput("a submission", "must begin with the line Id,SalePrice", ",".join(header))
     wrong = next((row for row in rows if len(row) != len(HEADER)), None)
