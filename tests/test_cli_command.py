@@ -228,7 +228,7 @@ def test_two_outputs_are_two_files(folder, run):
     [
         ("none/w.csv", "must lie in a folder that exists"),
         ("folder.csv", "must be a file"),
-        ("w.txt", "must end in .parquet, .csv"),
+        ("w.txt", "must end in .parquet or .csv"),
         ("dangling.csv", "must lie in a folder that exists"),
     ],
 )

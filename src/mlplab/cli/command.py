@@ -163,7 +163,7 @@ def _check_place(label: str, path: str, output: Output) -> None:
             raise InvalidInput(label, "must be a folder", path, f"{nearest} is a file")
         return
     if output.suffixes and Path(path).suffix.lower() not in output.suffixes:
-        raise InvalidInput(label, f"must end in {', '.join(output.suffixes)}", path)
+        raise InvalidInput(label, f"must end in {' or '.join(output.suffixes)}", path)
     if target.is_dir():
         raise InvalidInput(label, "must be a file", path, "That is a folder")
     if not target.parent.is_dir():

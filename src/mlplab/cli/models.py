@@ -185,7 +185,7 @@ def check_drawing(path: str, suffixes: tuple[str, ...]) -> None:
 
     suffix = Path(path).suffix.lower()
     if suffix not in suffixes:
-        raise InvalidInput("--out", f"must end in {', '.join(suffixes)}", path)
+        raise InvalidInput("--out", f"must end in {' or '.join(suffixes)}", path)
     if suffix in (".svg", ".html"):
         import_extra("pygraphviz", what="A drawing of a graph", extra="graph")
 
