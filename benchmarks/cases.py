@@ -10,10 +10,12 @@ from functools import cache
 import numpy as np
 
 from mlplab import data, engine
-from mlplab.answers.chapter import DROPOUT_SETTING, LINEAR_SETTING
+from mlplab.answers import ours
 from mlplab.data import Dataset, Part
 from mlplab.knobs import turn
 from mlplab.spec import MLP, Run, Setting
+
+chapter = ours().module("chapter")
 
 NUM_IMAGES = 60_000
 # Runs of one seed share their batches, as the arms of a study do. `--arms 1` gives every run a seed of its own.
@@ -110,7 +112,7 @@ CASES: Mapping[str, Case] = {
         Case(
             "a",
             "784-256-256-10, dropout, 60,000 images, float32",
-            DROPOUT_SETTING,
+            chapter.DROPOUT_SETTING,
             models=8,
             epochs=(1, 2),
             targets=Targets(loop=1.6, book=10, products=0.6),
@@ -118,7 +120,7 @@ CASES: Mapping[str, Case] = {
         Case(
             "b",
             "the same in mixed bfloat16",
-            DROPOUT_SETTING,
+            chapter.DROPOUT_SETTING,
             models=8,
             epochs=(1, 2),
             targets=Targets(loop=5, book=35, products=0.4),
@@ -134,7 +136,7 @@ CASES: Mapping[str, Case] = {
         Case(
             "d",
             "linear 200-1, batch 5, 20 examples",
-            turn(LINEAR_SETTING, weight_decay=3.0),
+            turn(chapter.LINEAR_SETTING, weight_decay=3.0),
             models=1_000,
             epochs=(10, 60),
             targets=Targets(loop=300),

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mlplab.answers.chapter import DROPOUT_SETTING, MLP_SETTING
+from mlplab.answers import ours
 from mlplab.book.bars import training_bar
 from mlplab.book.environment import environment
 from mlplab.data import load
@@ -23,10 +23,12 @@ from mlplab.errors import MLPLabError
 from mlplab.stats import Comparison, paired
 from mlplab.study import Store, Study, factorial, run_study
 
+chapter = ours().module("chapter")
+
 SEEDS, MARGIN = 30, 0.002
 MODELS = {
-    "784-256-10, rate 0.1": MLP_SETTING,
-    "784-256-256-10, dropout, rate 0.5": DROPOUT_SETTING,
+    "784-256-10, rate 0.1": chapter.MLP_SETTING,
+    "784-256-256-10, dropout, rate 0.5": chapter.DROPOUT_SETTING,
 }
 RESULT = Path(__file__).parent / "results" / "precision.json"
 

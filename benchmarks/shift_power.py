@@ -135,7 +135,7 @@ def plot() -> Any:
     import altair as alt
     import pandas as pd
 
-    from mlplab.study import plots
+    from mlplab.charts import plots
 
     rows = []
     for cell, found in kept()["cells"].items():

@@ -57,7 +57,7 @@ def draw(
     import altair as alt
     import pandas as pd
 
-    from mlplab.study.plots import DASHES, PALETTE
+    from mlplab.charts.plots import DASHES, PALETTE
 
     rows = pd.DataFrame({"x": source[:400, 0], "y": y[:400], "weight": weights[:400]})
     at = np.array([-1.0, 1.6])

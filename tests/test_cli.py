@@ -12,10 +12,12 @@ import pytest
 
 import mlplab
 from mlplab import cli
-from mlplab.answers import EXERCISES, answered
-from mlplab.book import audit, evidence, inquiry, terminal, verification
+from mlplab.answers import Exercise, ours
+from mlplab.book import audit, inquiry, terminal, verification
 from mlplab.errors import AbsentData, EvidenceError
 from mlplab.study import default_path
+
+EXERCISES = ours().exercises
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,15 @@ def test_all_49_exercises_are_listed(run, language):
     ended = run("list", "--lang", language)
     assert (ended.status, ended.err) == (0, "")
     assert sum(line.strip().startswith("4.") for line in ended.out.splitlines()) == 49
-    assert EXERCISES["4.6.1"].title.of(language)[:6] in ended.out
+    assert EXERCISES["4.6.1"].title(language)[:6] in ended.out
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_list_is_json(run, language):
     rows = json.loads(run("list", "--json", "--lang", language).out)
     assert [row["exercise"] for row in rows] == list(EXERCISES)
-    assert [row["exercise"] for row in rows if row["answered"]] == answered()
-    assert all(row["title"] == EXERCISES[row["exercise"]].title.of(language) for row in rows)
+    assert [row["exercise"] for row in rows if row["answered"]] == [one.number for one in ours().answered]
+    assert all(row["title"] == EXERCISES[row["exercise"]].title(language) for row in rows)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -165,7 +167,7 @@ def test_verification_ends_with_status_1_where_a_verdict_does_not_stand(run, mon
 def test_an_audit_ends_with_status_1_only_where_an_answer_does_not_stand(run, monkeypatch, states, status):
     looked = []
     lines = [audit.Audited("4.1.1", state) for state in states]
-    monkeypatch.setattr(audit, "audit", lambda effort, **_: looked.append(effort) or iter(lines))
+    monkeypatch.setattr(audit, "audit", lambda book, effort, **_: looked.append(effort) or iter(lines))
     told = run("verify", "--all", "--json")
     assert (told.status, [one["state"] for one in json.loads(told.out)]) == (status, states)
     assert run("verify", "--all", "--full").status == status
@@ -174,7 +176,7 @@ def test_an_audit_ends_with_status_1_only_where_an_answer_does_not_stand(run, mo
 
 # Law 6: one line, status 2, nothing on standard output
 
-WITHOUT_ANSWER = next((number for number in EXERCISES if number not in answered()), "")
+WITHOUT_ANSWER = next((number for number, one in EXERCISES.items() if not one.is_answered), "")
 
 BAD = {
     "unknown command": (["anwser"], "No such command 'anwser'"),
@@ -249,7 +251,7 @@ def test_law_6_one_line_for(run, arguments, said):
 @pytest.mark.skipif(not WITHOUT_ANSWER, reason="all exercises have an answer")
 @pytest.mark.parametrize("command", ["answer", "verify", "publish"])
 def test_law_6_one_line_for_an_exercise_without_an_answer(run, command):
-    title = EXERCISES[WITHOUT_ANSWER].title.en
+    title = EXERCISES[WITHOUT_ANSWER].title("zh")
     assert run(command, WITHOUT_ANSWER).line == (
         f"exercise has no answer yet; got {f'{WITHOUT_ANSWER} {title}'!r}. mlplab list shows those that have."
     )
@@ -284,15 +286,20 @@ def test_law_6_one_line_for_a_cache_that_cannot_be_made(run, tmp_path, monkeypat
     assert str(tmp_path) in run("answer", "4.5.1", "--seeds", "1", "--set", "epochs=1").line
 
 
-def test_law_6_one_line_for_damaged_evidence(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(evidence, "folder", lambda: tmp_path)
-    (tmp_path / "4.1.1.json").write_text("{")
+@pytest.fixture
+def evidence_file(tmp_path, monkeypatch) -> Path:
+    """In the place of every exercise's evidence."""
+    monkeypatch.setattr(Exercise, "evidence_file", tmp_path / "evidence.json")
+    return tmp_path / "evidence.json"
+
+
+def test_law_6_one_line_for_damaged_evidence(run, evidence_file):
+    evidence_file.write_text("{")
     for command in ("answer", "verify"):
-        assert "4.1.1.json cannot be read as evidence" in run(command, "4.1.1").line
+        assert "evidence.json cannot be read as evidence" in run(command, "4.1.1").line
 
 
-def test_law_6_one_line_where_there_is_nothing_to_verify(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(evidence, "folder", lambda: tmp_path)
+def test_law_6_one_line_where_there_is_nothing_to_verify(run, evidence_file):
     assert "Nothing was published for 4.1.1" in run("verify", "4.1.1").line
 
 

@@ -481,7 +481,7 @@ def options_of(pattern: str) -> set[str]:
         for parameter in one.parameters
         for option in parameter.options
     }
-    return found | {"--debug", "--help", "--version"} if found else found
+    return found | {"--book", "--debug", "--help", "--version"} if found else found
 
 
 def test_a_message_that_names_no_option_would_be_seen():

@@ -61,11 +61,11 @@ def test_wheel_holds_every_module_text_and_published_result(wheel: Path):
     expected = {f"mlplab/{name}" for name in names_under(package, "*.py") | names_under(package, "*.md")}
     expected |= {
         f"mlplab/{name}"
-        for kind in ("html", "css", "js", "svg")
+        for kind in ("html", "css", "js", "svg", "toml")
         for name in names_under(package, f"*.{kind}")
     }
-    expected |= {f"mlplab/errata/{name}" for name in names_under(ROOT / "errata", "*")}
-    expected |= {f"mlplab/evidence/{name}" for name in names_under(ROOT / "evidence", "*.json")}
+    for pattern in ("*.py", "*.md", "*.toml", "*.json"):
+        expected |= {f"mlplab/books/{name}" for name in names_under(ROOT / "books", pattern)}
     held = set(zipfile.ZipFile(wheel).namelist())
     assert expected <= held, sorted(expected - held)
     assert not [name for name in held if name.startswith(("tests/", "src/"))]

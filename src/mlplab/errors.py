@@ -9,6 +9,7 @@
     ├── ClusterError                a cluster that cannot be reached, or whose workers keep dying
     ├── OutputError                 a file that cannot be written: what was there is left as it was
     ├── MissingExtra                a command that needs an optional part: says which pip command brings it
+    ├── BookError                   a book's folder or file that is not as it should be: says the file and the key
     └── EvidenceError               published evidence that is missing or does not fit the answer
 
 The command line prints the message on one line and exits with status 2. Anything else that escapes is a
@@ -20,6 +21,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 
@@ -94,6 +96,18 @@ class ClusterError(MLPLabError):
 
 class OutputError(MLPLabError):
     """A file that cannot be written. What was there is left as it was."""
+
+
+class BookError(MLPLabError):
+    """A book's folder or file that is not as it should be.
+
+    >>> raise BookError(Path("little-book/book.toml"), "sections[0].number", "is missing")
+    Traceback (most recent call last):
+    mlplab.errors.BookError: little-book/book.toml: sections[0].number is missing.
+    """
+
+    def __init__(self, path: Path, key: str, rule: str) -> None:
+        super().__init__(f"{path}{f': {key}' if key else ''} {rule}.")
 
 
 class EvidenceError(MLPLabError):

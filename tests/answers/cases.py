@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from mlplab.answers import Answer, answer, answered
+from mlplab.answers import Answer, Lab, Observations, ours
 from mlplab.book import evidence
 from mlplab.book.evidence import Evidence
 from mlplab.book.inquiry import Inquiry, conclude
-from mlplab.claims import Lab, Language, Observations
 from mlplab.study import Store
 
-ANSWERED = answered()
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
+EXERCISES = ours().exercises
+ANSWERED = [exercise.number for exercise in ours().answered]
+LANGUAGES = ("en", "zh")
 
 # Knobs that make an answer's own experiment small. Without an entry it is run as it is, with few seeds.
 SMALL = {
@@ -48,15 +48,13 @@ SMALL = {
 
 def the_answer(number: str) -> Answer:
     """The answer, which is there."""
-    found = answer(number)
-    assert found is not None
-    return found
+    return EXERCISES[number].written_answer()
 
 
 @cache
 def published(number: str) -> Evidence | None:
     """What was published, with its claims checked once for all tests."""
-    return evidence.published(number)
+    return evidence.published(EXERCISES[number])
 
 
 @cache
@@ -64,7 +62,7 @@ def inquiry(number: str, folder: Path) -> Inquiry:
     """What was published, or a small experiment with six seeds whose runs are kept in `folder`."""
     if (held := published(number)) is not None:
         return held.inquiry
-    return conclude(number, _observed(number, folder))
+    return conclude(EXERCISES[number], _observed(number, folder))
 
 
 def _observed(number: str, folder: Path) -> Observations:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mlplab.book.texts import HEADINGS
+from mlplab.answers import ours
 
 COMPUTED = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
@@ -40,7 +40,7 @@ def parts(template: str) -> dict[str, str]:
 
 def prose(template: str) -> str:
     """The text without headings, references, code and what is computed."""
-    references = HEADINGS["references"]
+    references = [ours().frame(language)["headings.references"] for language in ("en", "zh")]
     kept = "\n".join(body for heading, body in parts(template).items() if heading not in references)
     return CODE.sub(" ", COMPUTED.sub(" ", kept))
 

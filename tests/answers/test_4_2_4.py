@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from mlplab.answers.s4_2_mlp_from_scratch import q4_best_of_all as q
-from mlplab.claims import Observations
+from mlplab.answers import Observations, ours
 from mlplab.rng import Stream
+
+q = ours().exercise("4.2.4").module
 
 
 def world(gain: float, longer: float, flattery: float, gap: float = 0.0) -> Observations:
@@ -34,7 +35,8 @@ def world(gain: float, longer: float, flattery: float, gap: float = 0.0) -> Obse
     ]
     arms = [{"arm": arm, "setting": arm} for arm in truth]
     return Observations(
-        {"runs": pd.DataFrame(rows), "searches": pd.DataFrame(searches), "arms": pd.DataFrame(arms)}
+        {"runs": pd.DataFrame(rows), "searches": pd.DataFrame(searches), "arms": pd.DataFrame(arms)},
+        settings=({},),
     )
 
 

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlplab.answers import chapter
-from mlplab.answers.s4_2_mlp_from_scratch import q6_smart_strategy as q
-from mlplab.claims import Observations
+from mlplab.answers import Observations, ours
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.study import Results
 from mlplab.study.tuning import Space
+
+q = ours().exercise("4.2.6").module
+chapter = ours().module("chapter")
 
 
 @pytest.mark.parametrize("size", q.GRIDS)

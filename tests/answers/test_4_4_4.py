@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from mlplab.analysis.polynomial_curves import draw_problems
-from mlplab.answers.s4_4_model_selection import q4_zero_generalisation as q
+from mlplab.answers import ours
+
+q = ours().exercise("4.4.4").module
 
 
 @pytest.mark.parametrize("degree", [2, 3])

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from mlplab import data
-from mlplab.answers.s4_5_weight_decay import q1_lambda_curves
-from mlplab.answers.s4_5_weight_decay import q2_best_lambda as q
+from mlplab.answers import ours
 from mlplab.rng import Stream
+
+q1_lambda_curves = ours().exercise("4.5.1").module
+q = ours().exercise("4.5.2").module
 
 
 @pytest.fixture(scope="module")

@@ -15,26 +15,25 @@ from pathlib import Path
 
 import pytest
 
-from mlplab import answers
-from mlplab.answers import chapter
-from mlplab.answers.s4_2_mlp_from_scratch import q4_best_of_all
-from mlplab.answers.s4_6_dropout import q1_swapped_rates
-from mlplab.answers.s4_10_house_prices import q1_submission
-from mlplab.book import evidence, report, terminal
+from mlplab.answers import Finding, Lab, Observations, ours
+from mlplab.answers import lab as lab_module
+from mlplab.book import report, terminal
 from mlplab.book.changes import Changes
 from mlplab.book.evidence import Evidence
 from mlplab.book.inquiry import Inquiry, inquire
 from mlplab.book.texts import render
-from mlplab.claims import Finding, Lab, Observations
-from mlplab.claims import lab as lab_module
 from mlplab.cli import options
 from mlplab.spec import Setting
 from mlplab.stats import Verdict
 from mlplab.study import Store
 
-from .cases import ANSWERED, LANGUAGES, the_answer
+from .cases import ANSWERED, EXERCISES, LANGUAGES, the_answer
 from .prose import parts
 
+chapter = ours().module("chapter")
+WORDS = {
+    (number, language): EXERCISES[number].words(language) for number in ANSWERED for language in LANGUAGES
+}
 either_language = pytest.mark.parametrize("language", LANGUAGES)
 # Each answer with what it tells its reader to type, and some knobs that its sentences quote.
 TURNED = [
@@ -57,7 +56,7 @@ LONG = ("4.5.1", "4.10.2")  # claims that take seconds
 SPEAKING = [
     pytest.param(number, turn, marks=[pytest.mark.slow] if number in LONG else [])
     for number, turn in TURNED
-    if SOURCE.search("".join(list(parts(answers.text(number, "en")).values())[1:-1]))
+    if SOURCE.search("".join(list(parts(EXERCISES[number].text("en")).values())[1:-1]))
 ]
 # What nobody may say of a run in which that knob was turned; '' stands for any knob.
 FALSE_OF = {
@@ -92,7 +91,7 @@ def changes(number: str, turn: str) -> tuple:
 @cache
 def held(number: str) -> Observations:
     """What was published, without a look at its claims, which takes longer than all that is asked here."""
-    content = json.loads((evidence.folder() / f"{number}.json").read_text("utf-8"))
+    content = json.loads(EXERCISES[number].evidence_file.read_text("utf-8"))
     return Observations.from_dict(content["observations"])
 
 
@@ -104,7 +103,7 @@ def findings(number: str) -> dict[str, Finding]:
 def book(number: str) -> Evidence:
     """The published evidence of an answer."""
     controls: dict[str, Verdict] = {claim.name: "fails" for claim in the_answer(number).claims}
-    inquiry = Inquiry(number, the_answer(number), held(number), Findings(number), controls)
+    inquiry = Inquiry(EXERCISES[number], held(number), Findings(number), controls)
     return Evidence(inquiry, {}, {}, Path())
 
 
@@ -143,7 +142,7 @@ def turned(number: str, turn: str) -> Inquiry:
 
 
 def told(inquiry: Inquiry, language) -> dict[str, str]:
-    return render(inquiry.number, inquiry.answer, inquiry.observations, inquiry.findings, language)
+    return render(inquiry, language)
 
 
 def sentences(texts: dict[str, str]) -> list[str]:
@@ -163,7 +162,7 @@ def shown(*renderables, width: int = 100) -> str:
 @either_language
 def test_the_question_is_the_books_and_quotes_no_run(number, language):
     heading = "Question" if language == "en" else "问题"
-    question = parts(answers.text(number, language))[heading]
+    question = parts(EXERCISES[number].text(language))[heading]
     assert "{{" not in question
     assert "{%" not in question
 
@@ -217,7 +216,7 @@ def test_an_answer_for_machines_names_the_turned_knobs_first(language):
 def test_nothing_is_called_changed_where_nothing_was(language):
     held = book("4.6.1")
     assert report.as_dict(held.inquiry, None, "no figure", language)["changed"] == []
-    assert terminal.labels.CHANGED.of(language).split("{")[0] not in shown(
+    assert ours().frame(language)["labels.changed"].split("{")[0] not in shown(
         terminal.header(held.inquiry, held, (), language),
         terminal.full_answer(held.inquiry, held, "no figure", language),
     )
@@ -225,28 +224,31 @@ def test_nothing_is_called_changed_where_nothing_was(language):
 
 @either_language
 def test_an_arm_that_nobody_gave_is_not_called_as_given(language):
-    given = q1_swapped_rates.ROLES["given"].of(language)
+    words = WORDS["4.6.1", language]
+    given, tables = words["roles.given"], the_answer("4.6.1").tables
     run = turned("4.6.1", "dropout=0.1,0.6")
-    rows = {row[0]: row[1] for row in q1_swapped_rates.tables(run.observations, language)[0].rows}
-    assert rows["0.1,0.6"] == q1_swapped_rates.ROLES["turned"].of(language)
+    rows = {row[0]: row[1] for row in tables(run.observations, words)[0].rows}
+    assert rows["0.1,0.6"] == words["roles.turned"]
     assert given not in rows.values()
-    rows = {row[0]: row[1] for row in q1_swapped_rates.tables(held("4.6.1"), language)[0].rows}
+    rows = {row[0]: row[1] for row in tables(held("4.6.1"), words)[0].rows}
     assert rows["0.2,0.5"] == given
 
 
 @either_language
 def test_the_sections_setting_says_where_it_was_trained_otherwise(language):
     run = turned("4.2.4", "batch_size=128")
-    names = [row[0] for row in q4_best_of_all.tables(run.observations, language)[0].rows]
+    names = [row[0] for row in the_answer("4.2.4").tables(run.observations, WORDS["4.2.4", language])[0].rows]
     assert ["batch_size 128" in name for name in names] == [False, True, True]
-    book = [row[0] for row in q4_best_of_all.tables(held("4.2.4"), language)[0].rows]
-    assert book == [words.of(language) for words in q4_best_of_all.ARMS.values()]
+    book = [row[0] for row in the_answer("4.2.4").tables(held("4.2.4"), WORDS["4.2.4", language])[0].rows]
+    assert book == list(WORDS["4.2.4", language].group("arms").values())
 
 
 @either_language
 def test_a_turned_model_is_not_called_the_sections(language):
     run = turned("4.10.1", "hidden_sizes=64")
-    names = "".join(row[0] for row in q1_submission.tables(run.observations, language)[0].rows)
+    names = "".join(
+        row[0] for row in the_answer("4.10.1").tables(run.observations, WORDS["4.10.1", language])[0].rows
+    )
     assert not re.search("section|本节|32", names)
 
 
@@ -268,8 +270,8 @@ def test_published_figures_stand_under_their_own_setting(language):
     lines = text.splitlines()
     heads = [i for i, line in enumerate(lines) if "dropout 0.1,0.6" in line and "dropout 0.2,0.5" in line]
     assert len(heads) == 1  # of the table of claims
-    for label, knobs in ((terminal.labels.THIS_RUN, "0.1,0.6"), (terminal.labels.PUBLISHED, "0.2,0.5")):
-        stands = [line for line in lines if line.startswith(f"{label.of(language)}: ")]
+    for label, knobs in (("this_run", "0.1,0.6"), ("published", "0.2,0.5")):
+        stands = [line for line in lines if line.startswith(f"{ours().frame(language)[f'labels.{label}']}: ")]
         assert len(stands) == 2  # above the short answer, and above the table
         assert all(f"dropout {knobs}" in line for line in stands)
 
@@ -284,13 +286,13 @@ def test_a_run_that_is_really_trained_keeps_the_question_and_names_its_knobs(
     number, knobs, language, tmp_path
 ):
     with Store(tmp_path / "runs.sqlite") as store:
-        run = inquire(number, Lab("quick", seeds=2, knobs=knobs, store=store))
+        run = inquire(EXERCISES[number], Lab("quick", seeds=2, knobs=knobs, store=store))
     written = book(number)
     assert {change.knob: change.value for change in run.observations.changed} == knobs
     assert told(run, language)["question"] == told(written.inquiry, language)["question"]
     text = shown(terminal.full_answer(run, written, "no figure", language), width=160)
-    this_run = text.split(f"{terminal.labels.PUBLISHED.of(language)}: ")[0]
-    assert q1_swapped_rates.ROLES["given"].of(language) not in this_run
+    this_run = text.split(f"{ours().frame(language)['labels.published']}: ")[0]
+    assert WORDS["4.6.1", language]["roles.given"] not in this_run
     first = shown(terminal.header(run, written, (), language), width=400)
     assert all(f"{knob} {value}" in first for knob, value in knobs.items())
 

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlplab.answers import choice
-from mlplab.answers.s4_2_mlp_from_scratch import q1_hidden_units as widths
-from mlplab.answers.s4_2_mlp_from_scratch import q5_many_hyperparameters as many
-from mlplab.claims import Lab
+from mlplab.answers import Lab, ours
+
+widths = ours().exercise("4.2.1").module
+many = ours().exercise("4.2.5").module
+choice = ours().module("choice")
 
 
 def runs() -> pd.DataFrame:

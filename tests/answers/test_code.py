@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import runpy
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-import mlplab.answers
+from mlplab.answers import ours
 
-PROGRAMS = sorted(Path(str(files(mlplab.answers))).glob("s4_*/q*.code.py"))
-every_program = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name.removesuffix(".code.py"))
+PROGRAMS = sorted(ours().folder.glob("*/program.py"))
+every_program = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.parent.name)
 
 
 @every_program
@@ -19,13 +18,12 @@ def test_a_program_fits_a_page_and_stands_beside_its_answer(path: Path):
     lines = path.read_text("utf-8").splitlines()
     assert 5 <= len(lines) <= 30
     assert max(map(len, lines)) <= 80
-    assert path.with_name(path.name.replace(".code.py", ".py")).is_file()
+    assert path.with_name("answer.py").is_file()
 
 
 @every_program
 def test_a_program_is_read_as_it_stands(path: Path):
-    section, name = path.parent.name.split("_")[1], path.name.split("_")[0].removeprefix("q")
-    assert mlplab.answers.code(f"4.{section}.{name}") == path.read_text("utf-8")
+    assert ours().exercise(path.parent.name).program == path.read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -9,26 +9,17 @@ import pandas as pd
 import pytest
 import torch
 
-from mlplab.answers.s4_6_dropout import (
-    q2_more_epochs as q2,
-)
-from mlplab.answers.s4_6_dropout import (
-    q3_activation_variance as q3,
-)
-from mlplab.answers.s4_6_dropout import (
-    q4_at_test_time as q4,
-)
-from mlplab.answers.s4_6_dropout import (
-    q5_with_weight_decay as q5,
-)
-from mlplab.answers.s4_6_dropout import (
-    q7_another_noise as q7,
-)
-from mlplab.claims import Observations
+from mlplab.answers import Observations, ours
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import MLP, Setting
 from mlplab.study import Results, factorial
+
+q2 = ours().exercise("4.6.2").module
+q3 = ours().exercise("4.6.3").module
+q4 = ours().exercise("4.6.4").module
+q5 = ours().exercise("4.6.5").module
+q7 = ours().exercise("4.6.7").module
 
 # 4.6.2
 

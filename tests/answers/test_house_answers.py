@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge
 
-from mlplab.answers import houses as h
-from mlplab.answers.s4_10_house_prices import q3_missing_values as q3
-from mlplab.answers.s4_10_house_prices import q4_kfold_tuning as q4
-from mlplab.answers.s4_10_house_prices import q6_no_standardisation as q6
-from mlplab.claims import Lab
+from mlplab.answers import Lab, ours
 from mlplab.data.drawn_houses import NOISE_STD
+
+q3 = ours().exercise("4.10.3").module
+q4 = ours().exercise("4.10.4").module
+q6 = ours().exercise("4.10.6").module
+h = ours().module("houses")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,4 @@
-"""The small answer of `cases.py` stands for an exercise; evidence lies in the test's own folder.
-
-The real book is built once for all tests that look at it.
-"""
+"""The small book of `cases.py`, in the test's own folder. The real book is built once for all that look at it."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from mlplab.book import evidence, inquiry, texts
+from mlplab.answers import Book, Exercise
 
 from . import cases
 
@@ -21,25 +18,16 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-@pytest.fixture(autouse=True)
-def small_answer(monkeypatch):
-    """`cases.ANSWER` answers `cases.NUMBER`; the others are as they are."""
-    real_answer, real_text = inquiry.answer, texts.text
-    monkeypatch.setattr(inquiry, "answer", lambda n: cases.ANSWER if n == cases.NUMBER else real_answer(n))
-    monkeypatch.setattr(
-        texts,
-        "text",
-        lambda n, language: cases.TEXTS[language] if n == cases.NUMBER else real_text(n, language),
-    )
+@pytest.fixture
+def book(tmp_path) -> Book:
+    """The small book, without evidence."""
+    return cases.copied(tmp_path)
 
 
-@pytest.fixture(autouse=True)
-def checkout(tmp_path, monkeypatch) -> Path:
-    """A checkout with an empty folder of evidence."""
-    root = tmp_path / "checkout"
-    (root / ".git").mkdir(parents=True)
-    monkeypatch.setattr(evidence, "folder", lambda: root / "evidence")
-    return root
+@pytest.fixture
+def exercise(book) -> Exercise:
+    """The answered exercise of the small book."""
+    return book.exercise(cases.NUMBER)
 
 
 @pytest.fixture(scope="session")

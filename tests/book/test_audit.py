@@ -7,8 +7,8 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from mlplab.answers import EXERCISES
-from mlplab.book import audit, evidence, labels, terminal, verification
+from mlplab.answers import ours
+from mlplab.book import audit, evidence, terminal, verification
 from mlplab.book.verification import Verification
 
 from . import cases
@@ -17,14 +17,14 @@ DECAY, ENDS = (claim.name for claim in cases.ANSWER.claims)
 HOLDS = {DECAY: "holds", ENDS: "holds"}
 
 
-def found(effort="full"):
-    return {one.number: one for one in audit.audit(effort)}
+def found(book, effort="full"):
+    return {one.number: one for one in audit.audit(book, effort)}
 
 
-def test_each_exercise_has_its_line_whether_published_or_not():
-    verification.publish(cases.NUMBER)
-    lines = found()
-    assert list(lines) == list(EXERCISES)
+def test_each_exercise_has_its_line_whether_published_or_not(book, exercise):
+    verification.publish(exercise)
+    lines = found(book)
+    assert list(lines) == list(book.exercises)
     assert lines.pop(cases.NUMBER).state == "stands"
     assert {one.state for one in lines.values()} == {"unpublished"}
 
@@ -37,38 +37,38 @@ def test_each_exercise_has_its_line_whether_published_or_not():
         ("unguarded", lambda: cases.verification(HOLDS, HOLDS, controls={DECAY: "holds"})),
     ],
 )
-def test_what_does_not_stand_is_named(name, outcome, monkeypatch):
+def test_what_does_not_stand_is_named(name, outcome, monkeypatch, book, exercise):
     made = outcome()
-    monkeypatch.setattr(evidence, "published_numbers", lambda: {cases.NUMBER})
+    evidence.write(cases.inquiry(exercise), exercise.evidence_file)
     monkeypatch.setattr(verification, "verify", lambda *_, **__: made)
-    one = found()[cases.NUMBER]
+    one = found(book)[cases.NUMBER]
     assert one.state == "does not stand"
     assert list(getattr(one, name)) == [DECAY]
-    assert DECAY in terminal.audited(one, "en").plain
+    assert DECAY in terminal.audited(one, book.frame("en")).plain
 
 
-def test_evidence_that_cannot_be_read_stops_no_other(checkout):
-    (checkout / "evidence").mkdir()
-    (checkout / "evidence/4.1.1.json").write_text("{")
-    verification.publish(cases.NUMBER)
-    lines = found()
-    assert lines["4.1.1"].state == "failed"
-    assert "4.1.1.json" in terminal.audited(lines["4.1.1"], "zh").plain
+def test_evidence_that_cannot_be_read_stops_no_other(book, exercise):
+    book.exercise(cases.UNPUBLISHED).evidence_file.write_text("{")
+    verification.publish(exercise)
+    lines = found(book)
+    broken = lines[cases.UNPUBLISHED]
+    assert broken.state == "failed"
+    assert "evidence.json" in terminal.audited(broken, book.frame("zh")).plain
     assert lines[cases.NUMBER].state == "stands"
-    said = terminal.audit(list(lines.values()), 3.2, "en").plain
-    assert said.startswith("1 of 2 ")
-    assert labels.AUDITED["stands"].en in terminal.audited(lines[cases.NUMBER], "en").plain
+    frame = book.frame("en")
+    assert terminal.audit(list(lines.values()), 3.2, frame).plain.startswith("1 of 2 ")
+    assert frame["audited.stands"] in terminal.audited(lines[cases.NUMBER], frame).plain
 
 
-def test_a_crash_is_no_verdict_and_stops_no_other(monkeypatch):
+def test_a_crash_is_no_verdict_and_stops_no_other(monkeypatch, book, exercise):
     def crash(*_, **__):
         raise KeyError("planted")
 
-    monkeypatch.setattr(evidence, "published_numbers", lambda: {cases.NUMBER})
+    evidence.write(cases.inquiry(exercise), exercise.evidence_file)
     monkeypatch.setattr(verification, "verify", crash)
-    one = found()[cases.NUMBER]
+    one = found(book)[cases.NUMBER]
     assert (one.state, one.problem) == ("crashed", "KeyError: 'planted'")
-    assert "planted" in terminal.audited(one, "en").plain
+    assert "planted" in terminal.audited(one, book.frame("en")).plain
 
 
 def other_data(outcome: Verification) -> Verification:
@@ -99,9 +99,10 @@ def test_the_published_study_must_come_out_the_same_on_its_own_data():
 
 @pytest.mark.slow
 def test_a_quick_audit_spreads_over_processes(monkeypatch):
-    """Real answers, in processes of their own: nothing of this test's stand-in is there."""
-    monkeypatch.undo()
-    monkeypatch.setattr(audit, "EXERCISES", ["4.1.1", "4.5.4", "4.10.99"])
-    lines = list(audit.audit("quick"))
-    assert [one.state for one in lines] == ["stands", "stands", "unpublished"]
-    assert pd.Series([one.seconds for one in lines[:2]]).gt(0).all()
+    """Real answers, in processes of their own: an exercise travels there as its place."""
+    book = ours()
+    chosen = {number: book.exercise(number) for number in ("4.1.1", "4.5.4")}
+    monkeypatch.setitem(vars(book), "exercises", chosen)
+    lines = list(audit.audit(book, "quick"))
+    assert [one.state for one in lines] == ["stands", "stands"]
+    assert pd.Series([one.seconds for one in lines]).gt(0).all()

@@ -11,18 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from mlplab import answers
-from mlplab.answers import EXERCISES, answered
-from mlplab.book import evidence
+from mlplab.answers import ours
 
 pytestmark = pytest.mark.slow
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
-real_folder = evidence.folder()
-PUBLISHED = [number for number in answered() if (real_folder / f"{number}.json").is_file()]
-UNPUBLISHED = [number for number in answered() if number not in PUBLISHED]
-OPEN = [number for number in EXERCISES if number not in answered()]
+EXERCISES = ours().exercises
+PUBLISHED = [number for number, one in EXERCISES.items() if one.is_published]
+UNPUBLISHED = [one.number for one in ours().answered if one.number not in PUBLISHED]
+OPEN = [number for number, one in EXERCISES.items() if not one.is_answered]
 # One page of each kind in both languages, and some answers: each has a figure, tables, formulas, code.
 KINDS = ["index", "notes", "errata", "4.6.1", *PUBLISHED[:2], *UNPUBLISHED[:1], *OPEN[:1]]
 PAGES = [f"{language}/{page}.html" for language in ("zh", "en") for page in dict.fromkeys(KINDS)]
@@ -170,7 +168,7 @@ def test_copy_copies_what_the_page_shows(visit):
     opened.wait_for_function("document.querySelector('.program .copy').textContent === '已复制'")
     copied = opened.evaluate("navigator.clipboard.readText()")
     assert copied == shown
-    assert copied == answers.code("4.6.1").rstrip("\n")
+    assert copied == EXERCISES["4.6.1"].program.rstrip("\n")
 
 
 @every_page
@@ -185,7 +183,7 @@ def test_nothing_overflows_a_phone(visit, page):
 def test_no_words_or_formulas_of_any_answer_overflow_a_phone(visit, language):
     """Figures are not waited for: they are the same for all, and the pages above have them."""
     wide = {}
-    for number in answered():
+    for number in (one.number for one in ours().answered):
         opened = visit(f"{language}/{number}.html", viewport=PHONE)
         width = opened.evaluate("document.documentElement.scrollWidth")
         if width > PHONE["width"]:

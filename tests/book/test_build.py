@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mlplab.book import build, document, evidence, processes
+from mlplab.answers import ours
+from mlplab.book import build, evidence, processes
 from mlplab.book.html import site
 from mlplab.book.making import Made
 from mlplab.book.pdf import printed
@@ -32,7 +33,7 @@ def test_a_claim_that_no_longer_holds_stops_the_build_and_leaves_the_old_book(ol
     made = [Made("4.6.1", broken=[BROKEN]), Made("4.6.2", broken=["4.6.2: a formula"])]
     monkeypatch.setattr(processes, "each", lambda *_, workers: iter(made))
     with pytest.raises(EvidenceError, match="is not built") as stopped:
-        build.build(old_book)
+        build.build(ours(), old_book)
     assert BROKEN in str(stopped.value)
     assert "4.6.2: a formula" in str(stopped.value)
     assert (old_book / "index.html").read_text("utf-8") == "old"
@@ -51,15 +52,15 @@ def test_a_claim_that_no_longer_holds_stops_the_build_and_leaves_the_old_book(ol
     ],
 )
 def test_evidence_that_says_otherwise_fails_the_command_and_names_the_sentence(
-    old_book, monkeypatch, capsys, was, tampered, said
+    old_book, monkeypatch, capsys, was, tampered, said, exercise
 ):
-    monkeypatch.setattr(document, "answer", lambda n: cases.ANSWER)
-    monkeypatch.setattr(build, "EXERCISES", [cases.NUMBER])
     monkeypatch.setattr(processes, "each", lambda work, items, workers: map(work, items))
-    path = evidence.write(cases.inquiry(), evidence.folder())
+    path = evidence.write(cases.inquiry(exercise), exercise.evidence_file)
     observed, claims = path.read_text("utf-8").rsplit('"claims"', 1)
     path.write_text(f'{observed}"claims"{claims.replace(was, tampered, 1)}', "utf-8")
-    monkeypatch.setattr(sys, "argv", ["mlplab", "book", "build", "--out", str(old_book)])
+    monkeypatch.setattr(
+        sys, "argv", ["mlplab", "--book", str(exercise.book.folder), "book", "build", "--out", str(old_book)]
+    )
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
@@ -81,7 +82,7 @@ def test_a_build_that_is_stopped_leaves_the_old_book_and_nothing_half_done(
     monkeypatch.setattr(site, "write", site.write if stage == "_write_pages" else lambda *_, workers: None)
     monkeypatch.setattr(module, stage, stop)
     with pytest.raises(KeyboardInterrupt):
-        build.build(old_book)
+        build.build(ours(), old_book)
     assert (old_book / "index.html").read_text("utf-8") == "old"
     assert [path.name for path in old_book.parent.iterdir()] == ["book"]
 
@@ -89,7 +90,7 @@ def test_a_build_that_is_stopped_leaves_the_old_book_and_nothing_half_done(
 def test_a_folder_that_holds_something_else_is_not_touched(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InvalidInput, match="must be empty, new, or hold a book"):
-        build.build(tmp_path)
+        build.build(ours(), tmp_path)
     assert (tmp_path / "thesis.tex").exists()
 
 
@@ -97,10 +98,10 @@ def test_a_folder_that_holds_something_else_is_not_touched(tmp_path):
 def quick_build(monkeypatch):
     """A build that makes nothing but a folder and two PDFs."""
 
-    def write(into, *_, workers):
+    def write(into, book, *_, workers):
         into.mkdir()
 
-    def write_pdf(into, made, corrections, language):
+    def write_pdf(into, book, made, corrections, language):
         path = into / f"{language}.pdf"
         path.touch()
         return path
@@ -113,7 +114,7 @@ def quick_build(monkeypatch):
 def test_a_link_to_a_book_stays_a_link(old_book, quick_build):
     link = old_book.parent / "link"
     link.symlink_to(old_book)
-    build.build(link)
+    build.build(ours(), link)
     assert link.is_symlink()
     assert not (old_book / "index.html").exists()  # it was the old book's
     assert {path.name for path in old_book.parent.iterdir()} == {"book", "link", "zh.pdf", "en.pdf"}
@@ -122,7 +123,7 @@ def test_a_link_to_a_book_stays_a_link(old_book, quick_build):
 def test_the_folder_where_one_stands_will_do(tmp_path, monkeypatch, quick_build):
     (tmp_path / "book").mkdir()
     monkeypatch.chdir(tmp_path / "book")
-    written = build.build(Path())
+    written = build.build(ours(), Path())
     assert written == [tmp_path / "book" / "index.html", tmp_path / "zh.pdf", tmp_path / "en.pdf"]
     assert written[1].exists()
 
@@ -143,4 +144,4 @@ def test_bad_input_is_told_in_one_line(tmp_path, monkeypatch, capsys):
 def test_without_the_extra_it_says_what_brings_it(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtra, match=r"mlplab\[book\]"):
-        build.build(tmp_path / "book")
+        build.build(ours(), tmp_path / "book")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
+from mlplab.answers import Book, ours
+from mlplab.answers.lab import shared_knobs
 from mlplab.book import conflicts, evidence, terminal
-from mlplab.claims.lab import shared_knobs
 from mlplab.data import load
 from mlplab.knobs import turn
 from mlplab.spec import Setting
@@ -32,19 +34,26 @@ def plant(folder, number: str, rows: dict[int, dict], *, processor="one", base=B
             "tables": {"runs": {"columns": list(table[0]), "rows": [list(row.values()) for row in table]}},
         },
     }
-    folder.mkdir(exist_ok=True)
-    (folder / f"{number}.json").write_text(json.dumps(content))
+    (folder / number).mkdir(exist_ok=True)
+    (folder / number / "evidence.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
-def folder(checkout):
-    return checkout / "evidence"
+def folder(tmp_path):
+    """Of a book like ours, without evidence."""
+    shutil.copy(ours().file, tmp_path)
+    return tmp_path
 
 
-def test_a_run_with_two_results_is_found_and_named(folder):
+@pytest.fixture
+def book(folder) -> Book:
+    return Book.open(folder)
+
+
+def test_a_run_with_two_results_is_found_and_named(folder, book):
     plant(folder, "4.6.1", {6: {"test_accuracy": 0.8}, 7: {"test_accuracy": 0.817}})
     plant(folder, "4.10.2", {7: {"test_accuracy": 0.1}, 8: {"test_accuracy": 0.9}}, processor="another")
-    (common,) = conflicts.conflicts()
+    (common,) = conflicts.conflicts(book)
     assert common.exercises == ("4.6.1", "4.10.2")
     assert common.num_runs == 1
     assert not common.is_one_processor
@@ -55,47 +64,47 @@ def test_a_run_with_two_results_is_found_and_named(folder):
     assert conflict.results == {"4.6.1": 0.817, "4.10.2": 0.1}
     assert common.told("4.10.2")["here"] == 0.1
     for language, words in (("en", "test accuracy"), ("zh", "测试准确率")):
-        head, line = terminal.two_results([common], language)
+        head, line = terminal.two_results([common], book.frame(language))
         assert "4.6.1" in head
         assert "4.10.2" in head
         for part in (words, "0.817", "0.1", conflict.digest[:8], "7"):
             assert part in line
 
 
-def test_equal_results_are_none(folder):
+def test_equal_results_are_none(folder, book):
     rows = {seed: {"test_accuracy": 0.8 + seed / 100} for seed in range(3)}
     plant(folder, "4.6.1", rows)
     plant(folder, "4.6.3", rows)
-    assert conflicts.conflicts() == []
-    assert [(common.exercises, common.num_runs) for common in conflicts.in_common()] == [
+    assert conflicts.conflicts(book) == []
+    assert [(common.exercises, common.num_runs) for common in conflicts.in_common(book)] == [
         (("4.6.1", "4.6.3"), 3)
     ]
 
 
-def test_what_rounding_does_to_a_figure_is_no_other_result(folder):
+def test_what_rounding_does_to_a_figure_is_no_other_result(folder, book):
     """Older evidence has all digits of a float32, newer evidence seven."""
     value = 0.8783800072538853
     plant(folder, "4.6.1", {0: {"test_accuracy": value, "test_loss": 0.39417184056937693}})
     rounded = {"test_accuracy": float(f"{value:.{evidence.DIGITS}g}"), "test_loss": 0.3941718}
     plant(folder, "4.6.3", {0: rounded})
-    assert conflicts.conflicts() == []
+    assert conflicts.conflicts(book) == []
     plant(folder, "4.6.3", {0: rounded | {"test_loss": 0.39418}})
-    assert len(conflicts.conflicts()) == 1
+    assert len(conflicts.conflicts(book)) == 1
 
 
-def test_a_run_that_diverged_in_one_place_has_two_results(folder):
+def test_a_run_that_diverged_in_one_place_has_two_results(folder, book):
     plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
     plant(folder, "4.6.3", {0: {"test_accuracy": None, "status": "diverged"}})
-    ((conflict,),) = [common.conflicts for common in conflicts.conflicts()]
+    ((conflict,),) = [common.conflicts for common in conflicts.conflicts(book)]
     assert (conflict.metric, conflict.size) == ("status", float("inf"))
-    assert "发散" in terminal.two_results(conflicts.conflicts(), "zh")[1]
+    assert "发散" in terminal.two_results(conflicts.conflicts(book), book.frame("zh"))[1]
 
 
-def test_what_only_watches_a_training_makes_no_other_run(folder):
+def test_what_only_watches_a_training_makes_no_other_run(folder, book):
     plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
     watched = turn(BASE, probes=("activations",), evaluate_every=3)
     plant(folder, "4.6.3", {0: {"test_accuracy": 0.7}}, base=watched)
-    assert len(conflicts.conflicts()) == 1
+    assert len(conflicts.conflicts(book)) == 1
 
 
 @pytest.mark.parametrize(
@@ -108,16 +117,16 @@ def test_what_only_watches_a_training_makes_no_other_run(folder):
     ],
     ids=str,
 )
-def test_other_runs_are_not_compared(folder, other):
+def test_other_runs_are_not_compared(folder, book, other):
     plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
     plant(folder, "4.6.3", {0: {"test_accuracy": 0.7}}, **other)
-    assert conflicts.in_common() == []
+    assert conflicts.in_common(book) == []
 
 
-def test_a_file_that_was_written_anew_is_read_anew(folder):
+def test_a_file_that_was_written_anew_is_read_anew(folder, book):
     plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
     plant(folder, "4.6.3", {0: {"test_accuracy": 0.7}})
-    assert conflicts.conflicts("4.6.3")
-    assert conflicts.conflicts("4.6.2") == []
+    assert conflicts.conflicts(book, "4.6.3")
+    assert conflicts.conflicts(book, "4.6.2") == []
     plant(folder, "4.6.3", {0: {"test_accuracy": 0.8}})
-    assert conflicts.conflicts() == []
+    assert conflicts.conflicts(book) == []

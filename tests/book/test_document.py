@@ -8,34 +8,22 @@ import re
 
 import pytest
 
+from mlplab.answers import ours
 from mlplab.book import document, evidence, making, pandoc
 from mlplab.book.evidence import Evidence
 from mlplab.book.html import pages
 from mlplab.book.pdf.contents import contents
-from mlplab.book.words import MEANINGS, WORDS
-from mlplab.claims.words import LANGUAGES
 
 from . import cases
 
-OPEN = "4.10.6"
+LANGUAGES = cases.LANGUAGES
+FRAMES = {language: cases.EXERCISE.book.frame(language) for language in LANGUAGES}
 
 
 @pytest.fixture
-def is_open(monkeypatch):
-    """An exercise that nobody has answered."""
-    real = document.answer
-    monkeypatch.setattr(document, "answer", lambda n: None if n == OPEN else real(n))
-
-
-@pytest.fixture
-def answered(monkeypatch):
-    monkeypatch.setattr(document, "answer", lambda n: cases.ANSWER)
-
-
-@pytest.fixture
-def published(answered, checkout):
-    evidence.write(cases.inquiry(), evidence.folder())
-    (made, other), broken = document.documents(cases.NUMBER, LANGUAGES)
+def published(exercise):
+    evidence.write(cases.inquiry(exercise), exercise.evidence_file)
+    (made, other), broken = document.documents(exercise, LANGUAGES)
     assert not broken
     assert (made.language, other.language) == LANGUAGES
     return {"zh": made, "en": other}
@@ -43,7 +31,7 @@ def published(answered, checkout):
 
 def page_of(made: document.Document) -> str:
     (html,) = pandoc.to_html(made.pandoc_version, [made.sections])
-    return pages.answer_page(made, html, None, made)
+    return pages.answer_page(cases.EXERCISE.book, made, html, None, made, LANGUAGES)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -72,7 +60,7 @@ def test_a_published_answer_has_everything(published, language):
         "provenance",
     ):
         assert f'id="{name}"' in page
-        assert WORDS[name].of(language) in page
+        assert FRAMES[language][f"pages.{name}"] in page
     assert claim.estimate in page
     assert "87.12 [86.98, 87.26]" in page
     assert "mlplab answer 4.2.1 --set epochs=2" in page
@@ -106,26 +94,28 @@ def test_a_spec_cannot_close_its_script(published):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_without_evidence_the_page_says_so_and_gives_no_verdict(answered, language):
-    made = next(d for d in document.documents(cases.NUMBER, LANGUAGES)[0] if d.language == language)
+def test_without_evidence_the_page_says_so_and_gives_no_verdict(language):
+    made = next(d for d in document.documents(cases.EXERCISE, LANGUAGES)[0] if d.language == language)
     assert made.state == "unpublished"
     page = page_of(made)
-    assert WORDS["unpublished_title"].of(language) in page
-    assert WORDS["undecidable"].of(language) in page
+    assert FRAMES[language]["pages.unpublished_title"] in page
+    assert FRAMES[language]["pages.undecidable"] in page
     assert 'class="badge holds"' not in page
     assert 'class="badge wrong"' not in page
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_an_open_exercise_says_so_and_leads_to_its_section(is_open, language):
-    made = next(d for d in document.documents(OPEN, LANGUAGES)[0] if d.language == language)
+def test_an_open_exercise_says_so_and_leads_to_its_section(book, language):
+    made = next(
+        d for d in document.documents(book.exercise(cases.OPEN), LANGUAGES)[0] if d.language == language
+    )
     assert made.state == "open"
     page = page_of(made)
-    assert WORDS["open_title"].of(language) in page
+    assert FRAMES[language]["pages.open_title"] in page
     assert made.link in page
 
 
-def test_a_claim_that_no_longer_holds_stops_the_book_and_names_the_sentence(answered):
+def test_a_claim_that_no_longer_holds_stops_the_book_and_names_the_sentence():
     held = Evidence(cases.inquiry(), {cases.ANSWER.claims[0].name: "fails", "gone": "holds"}, {}, None)
     lines = document.broken(held)
     assert any(
@@ -137,15 +127,15 @@ def test_a_claim_that_no_longer_holds_stops_the_book_and_names_the_sentence(answ
     assert any("“No run diverges.”: its check no longer rejects" in line for line in document.broken(passed))
 
 
-def test_what_a_person_must_mend_comes_back_as_a_line(answered, checkout, monkeypatch):
-    evidence.folder().mkdir(parents=True)
-    (evidence.folder() / f"{cases.NUMBER}.json").write_text("{", "utf-8")
-    (line,) = making.make(cases.NUMBER).broken
+def test_what_a_person_must_mend_comes_back_as_a_line(exercise):
+    exercise.evidence_file.write_text("{", "utf-8")
+    (line,) = making.make(exercise).broken
     assert line.startswith("4.2.1: ")
     assert "cannot be read as evidence" in line
-    evidence.write(cases.inquiry(), evidence.folder())
-    monkeypatch.setitem(cases.TEXTS, "zh", cases.TEXTS["zh"].replace("很小。", "{{ nobody }}"))
-    (line,) = making.make(cases.NUMBER).broken
+    evidence.write(cases.inquiry(exercise), exercise.evidence_file)
+    text = exercise.folder / "text.zh.md"
+    text.write_text(text.read_text("utf-8").replace("很小。", "{{ nobody }}"), "utf-8")
+    (line,) = making.make(exercise).broken
     assert "quotes what nobody found" in line
 
 
@@ -156,9 +146,9 @@ def test_the_index_has_every_exercise_with_its_badge(published):
     others = [
         dataclasses.replace(published["en"], number=f"4.2.{i}", circulated=(), state="open") for i in (2, 3)
     ]
-    page = pages.index_page([published["en"], *others], "en")
+    page = pages.index_page(cases.EXERCISE.book, [published["en"], *others], "en")
     assert page.count('<li class="') == 3
-    assert page.count(WORDS["state_open"].en + "</span>") == 2
+    assert page.count(FRAMES["en"]["pages.state_open"] + "</span>") == 2
     assert "1 of 3 exercises have published evidence." in page
     assert 'class="badge wrong"' in page
 
@@ -166,7 +156,7 @@ def test_the_index_has_every_exercise_with_its_badge(published):
 def test_notes_that_skip_an_exercise_are_counted_as_skipping_it(published):
     skipped = dataclasses.replace(published["en"], circulated=())
     assert skipped.judgements == ["skipped"]
-    page = pages.notes_page([published["en"], skipped], {}, "en")
+    page = pages.notes_page(cases.EXERCISE.book, [published["en"], skipped], {}, "en")
     assert "1 of 1 judged statements do not stand as they are." in page
     assert page.index('id="wrong"') < page.index('id="skipped"')
     assert "Decay costs nothing." in page
@@ -179,21 +169,23 @@ def test_the_index_the_notes_and_the_printed_book_say_one_count_with_its_unit(
     published, language, wrong, skipped
 ):
     """An exercise may hold two statements that are wrong."""
-    one = published[language]
+    book, one = cases.EXERCISE.book, published[language]
     twice = dataclasses.replace(one, number="4.2.2", circulated=[*one.circulated] * 2)
     silent = dataclasses.replace(one, number="4.2.3", circulated=())
     documents = [one, twice, silent]
-    index = pages.index_page(documents, language)
+    index = pages.index_page(book, documents, language)
     assert re.findall(r"<b>(.+?)</b>", index) == [wrong, skipped]
-    page = pages.notes_page(documents, {}, language)
+    page = pages.notes_page(book, documents, {}, language)
     assert re.findall(r'<span class="count">(.+?)</span>', page) == [wrong, skipped]
-    printed = contents(documents, [], language, {"mlplab": "1", "python": "3"}, "Fonts")
+    printed = contents(book, documents, [], language, {"mlplab": "1", "python": "3"}, "Fonts")
     assert {count for _, count in printed["counts"]} > {wrong, skipped}
     assert [count for _, count, _ in printed["notes"]] == [wrong, skipped]
 
 
-def test_every_word_of_the_frame_is_in_both_languages():
-    for words in (*WORDS.values(), *MEANINGS.values()):
-        assert words.en
-        assert words.zh
-        assert words.en.count("{") == words.zh.count("{")
+def test_every_word_of_the_frame_is_in_all_languages_with_the_same_places():
+    en, zh = (ours().frame(language) for language in ("en", "zh"))
+    assert list(en) == list(zh)
+    for key in en:
+        assert en[key]
+        assert zh[key]
+        assert en[key].count("{") == zh[key].count("{")

@@ -6,6 +6,7 @@ import datetime
 
 import pytest
 
+from mlplab.answers import ours
 from mlplab.book import errata
 from mlplab.book.html import pages
 from mlplab.errors import InvalidInput
@@ -28,24 +29,24 @@ def written(tmp_path, text: str):
 
 
 def test_a_correction_is_read_and_shown_with_its_claim(tmp_path):
-    correction = errata.read(written(tmp_path, FILE))
+    correction = errata.read(written(tmp_path, FILE), ours())
     assert correction.date == datetime.date(2027, 1, 31)
-    page = pages.errata_page([correction], {"4.1.1": "pReLU 的导数"}, "zh")
+    page = pages.errata_page(ours(), [correction], "zh")
     assert "漏了导数。" in page
     assert "A. Reader" in page
     assert 'href="4.1.1.html#claim-derivative-in-x"' in page
-    assert "&lt;b&gt;missing" in pages.errata_page([correction], {"4.1.1": "x"}, "en")
+    assert "&lt;b&gt;missing" in pages.errata_page(ours(), [correction], "en")
 
 
 def test_who_does_not_wish_to_be_named_is_not(tmp_path):
-    correction = errata.read(written(tmp_path, FILE.replace('reported_by = "A. Reader"\n', "")))
-    assert "Reported by" not in pages.errata_page([correction], {"4.1.1": "x"}, "en")
+    correction = errata.read(written(tmp_path, FILE.replace('reported_by = "A. Reader"\n', "")), ours())
+    assert "Reported by" not in pages.errata_page(ours(), [correction], "en")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('"4.1.1"', '"4.1.9"', "one of the 49"),
+        ('"4.1.1"', '"4.1.9"', "one of the book's"),
         ("derivative-in-x", "no-such-claim", "derivative-in-x"),
         ("2027-01-31", '"soon"', "must be a date"),
         ("[what]", "[why]", "what"),
@@ -56,18 +57,18 @@ def test_who_does_not_wish_to_be_named_is_not(tmp_path):
 )
 def test_a_file_is_refused_where(tmp_path, old, new, said):
     with pytest.raises(InvalidInput, match=said):
-        errata.read(written(tmp_path, FILE.replace(old, new, 1)))
+        errata.read(written(tmp_path, FILE.replace(old, new, 1)), ours())
 
 
 def test_every_correction_in_the_repository_can_be_read():
-    files = list(errata.folder().glob("*.toml"))
-    assert len(errata.corrections()) == len(files)
+    files = list((ours().folder / "errata").glob("*.toml"))
+    assert len(errata.corrections(ours())) == len(files)
 
 
 def test_the_example_for_readers_is_a_correction(tmp_path):
-    example = (errata.folder() / "README.md").read_text("utf-8").split("```toml\n")[1].split("```")[0]
-    assert errata.read(written(tmp_path, example)).exercise == "4.6.1"
+    example = (ours().folder / "errata/README.md").read_text("utf-8").split("```toml\n")[1].split("```")[0]
+    assert errata.read(written(tmp_path, example), ours()).exercise.number == "4.6.1"
 
 
 def test_an_empty_list_says_so():
-    assert "No correction has been sent yet" in pages.errata_page([], {}, "en")
+    assert "No correction has been sent yet" in pages.errata_page(ours(), [], "en")

@@ -10,41 +10,41 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mlplab.book import evidence, inquiry
+from mlplab.answers import Finding, Observations
+from mlplab.book import evidence
 from mlplab.book.inquiry import conclude
-from mlplab.claims import Finding, Observations
 from mlplab.errors import EvidenceError, OutputError
 
 from . import cases
 
 
 @pytest.fixture
-def written(checkout) -> Path:
-    return evidence.write(cases.inquiry(), evidence.folder())
+def written(exercise) -> Path:
+    return evidence.write(cases.inquiry(exercise), exercise.evidence_file)
 
 
 def held(path: Path) -> dict:
     return json.loads(path.read_text("utf-8"))
 
 
-def test_what_was_never_published_is_none():
-    assert evidence.published(cases.NUMBER) is None
+def test_what_was_never_published_is_none(exercise):
+    assert evidence.published(exercise) is None
 
 
-def test_what_was_written_is_read(written):
-    made, found = cases.inquiry(), evidence.published(cases.NUMBER)
+def test_what_was_written_is_read(written, exercise):
+    made, found = cases.inquiry(exercise), evidence.published(exercise)
     kept = made.observations.rounded(evidence.DIGITS)
     assert found.inquiry.observations.to_dict() == kept.to_dict()
-    assert found.inquiry.to_dict() == conclude(cases.NUMBER, kept).to_dict()
+    assert found.inquiry.to_dict() == conclude(exercise, kept).to_dict()
     assert found.verdicts == {name: finding.verdict for name, finding in made.findings.items()}
     assert found.lapsed == []
-    assert found.path == written == evidence.folder() / "4.2.1.json"
+    assert found.path == written == exercise.folder / "evidence.json"
     assert found.made_with["packages"]["numpy"]
 
 
-def test_writing_again_what_was_read_changes_nothing_but_its_making(written):
+def test_writing_again_what_was_read_changes_nothing_but_its_making(written, exercise):
     first = held(written)
-    evidence.write(evidence.published(cases.NUMBER).inquiry, evidence.folder())
+    evidence.write(evidence.published(exercise).inquiry, exercise.evidence_file)
     again = held(written)
     assert {**again, "made_with": None} == {**first, "made_with": None}
 
@@ -57,8 +57,8 @@ def test_figures_keep_seven_digits_whatever_their_size():
     assert seen.rounded(7).rounded(7).to_dict() == seen.rounded(7).to_dict()
 
 
-def test_a_verdict_that_hangs_on_digits_that_are_not_kept_is_not_written(checkout, monkeypatch):
-    made = cases.inquiry()
+def test_a_verdict_that_hangs_on_digits_that_are_not_kept_is_not_written(exercise, monkeypatch):
+    made = cases.inquiry(exercise)
     seen = dataclasses.replace(
         made.observations, tables={**made.observations.tables, "third": pd.DataFrame({"x": [1 / 3]})}
     )
@@ -69,10 +69,10 @@ def test_a_verdict_that_hangs_on_digits_that_are_not_kept_is_not_written(checkou
         falsehood=lambda o: 0.3,
     )
     answer = dataclasses.replace(made.answer, claims=(made.answer.claims[0], fine))
-    monkeypatch.setattr(inquiry, "answer", lambda number: answer)
+    monkeypatch.setitem(vars(exercise), "answer", answer)
     with pytest.raises(EvidenceError, match="all-runs-end would be judged otherwise by figures of 7 digits"):
-        evidence.write(conclude(cases.NUMBER, seen), evidence.folder())
-    assert not evidence.published_numbers()
+        evidence.write(conclude(exercise, seen), exercise.evidence_file)
+    assert not exercise.is_published
 
 
 def test_a_run_is_a_line(written):
@@ -95,7 +95,7 @@ def test_others_may_read_it(written):
 
 
 @pytest.mark.parametrize("broken", ["fsync", "replace"])
-def test_a_failure_leaves_the_old_file_and_no_other(written, monkeypatch, broken):
+def test_a_failure_leaves_the_old_file_and_no_other(written, monkeypatch, broken, exercise):
     before = written.read_bytes()
 
     def fail(*args):
@@ -103,9 +103,9 @@ def test_a_failure_leaves_the_old_file_and_no_other(written, monkeypatch, broken
 
     monkeypatch.setattr(*((os, "fsync", fail) if broken == "fsync" else (Path, "replace", fail)))
     with pytest.raises(OutputError, match="No space left"):
-        evidence.write(cases.inquiry(), evidence.folder())
+        evidence.write(cases.inquiry(exercise), exercise.evidence_file)
     assert written.read_bytes() == before
-    assert [path.name for path in evidence.folder().iterdir()] == [written.name]
+    assert not [path for path in exercise.folder.iterdir() if path.suffix == ".part"]
 
 
 DAMAGE = {
@@ -128,37 +128,37 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_what_is_no_evidence_is_refused_in_one_line(written, damage):
+def test_what_is_no_evidence_is_refused_in_one_line(written, damage, exercise):
     damaged = damage(written.read_text("utf-8"))
     assert damaged != written.read_text("utf-8")
     written.write_bytes(damaged.encode("utf-8", "surrogateescape"))
     with pytest.raises(EvidenceError, match="publish it again") as raised:
-        evidence.published(cases.NUMBER)
+        evidence.published(exercise)
     assert str(written) in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_a_verdict_that_this_code_does_not_reach_has_lapsed(written):
+def test_a_verdict_that_this_code_does_not_reach_has_lapsed(written, exercise):
     content = held(written)
     content["claims"][0]["verdict"] = "fails"
     written.write_text(json.dumps(content), "utf-8")
-    assert evidence.published(cases.NUMBER).lapsed == ["decay-raises-training-loss"]
+    assert evidence.published(exercise).lapsed == ["decay-raises-training-loss"]
 
 
-def test_a_claim_that_is_new_or_gone_has_lapsed(written):
+def test_a_claim_that_is_new_or_gone_has_lapsed(written, exercise):
     content = held(written)
     content["claims"][1]["name"] = "an-older-claim"
     written.write_text(json.dumps(content), "utf-8")
-    assert evidence.published(cases.NUMBER).lapsed == ["all-runs-end", "an-older-claim"]
+    assert evidence.published(exercise).lapsed == ["all-runs-end", "an-older-claim"]
 
 
-def test_falsehoods_are_rejected_on_what_was_published(written):
-    assert set(evidence.published(cases.NUMBER).inquiry.controls.values()) == {"fails"}
+def test_falsehoods_are_rejected_on_what_was_published(written, exercise):
+    assert set(evidence.published(exercise).inquiry.controls.values()) == {"fails"}
 
 
-def test_an_inquiry_is_the_same_before_and_after_a_trip_through_json():
-    made = conclude(cases.NUMBER, cases.observed())
+def test_an_inquiry_is_the_same_before_and_after_a_trip_through_json(exercise):
+    made = conclude(exercise, cases.observed())
     back = conclude(
-        cases.NUMBER, type(made.observations).from_dict(json.loads(json.dumps(made.observations.to_dict())))
+        exercise, type(made.observations).from_dict(json.loads(json.dumps(made.observations.to_dict())))
     )
     assert back.to_dict() == made.to_dict()

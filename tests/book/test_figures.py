@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from mlplab.answers import Lab, ours
 from mlplab.book import figures, report, typefaces
 from mlplab.book.inquiry import conclude
-from mlplab.claims import Lab
 from mlplab.study import default_path
 
 from . import cases
@@ -48,7 +48,7 @@ def test_a_page_that_asks_the_network_would_be_seen(page):
 @pytest.mark.parametrize("missing", ["altair", "vl_convert"])
 def test_without_the_extra_an_answer_says_what_brings_it(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    made = conclude("4.1.1", Lab().observations())
+    made = conclude(ours().exercise("4.1.1"), Lab().observations())
     drawn = report.draw(made, None, "en")
     assert isinstance(drawn, str)
     assert "pip install 'mlplab[book]'" in drawn

@@ -11,18 +11,29 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from mlplab.answers import Lab, Shelf, ours
 from mlplab.book import labels, report, terminal
-from mlplab.book.evidence import Evidence, published_numbers
+from mlplab.book.evidence import Evidence
 from mlplab.book.inquiry import conclude
 from mlplab.book.terminal_markdown import Markdown
 from mlplab.book.terminal_text import CLOSING, OPENING, Prose, breaks
-from mlplab.claims import Lab, Words
 
 from . import cases
 
+
+class Said:
+    """A note that says the same in all languages."""
+
+    def of(self, words) -> str:
+        return "digits stands in."
+
+
+SAID = Said()
 DECAY, ENDS = (claim.name for claim in cases.ANSWER.claims)
 widths = pytest.mark.parametrize("width", [60, 80, 120])
 languages = pytest.mark.parametrize("language", ["en", "zh"])
+WORDS = {language: cases.EXERCISE.words(language) for language in cases.LANGUAGES}
+FRAMES = {language: words.frame for language, words in WORDS.items()}
 
 
 def shown(*renderables, width: int = 100) -> str:
@@ -47,19 +58,19 @@ def test_an_answer_is_shown_with_its_verdicts(width, language, verdict, is_publi
     now = cases.inquiry(verdicts={DECAY: verdict})
     held = Evidence(cases.inquiry(), {}, {}, Path("x.json")) if is_published else None
     text = shown(
-        terminal.header(now, held, [Words("digits stands in.", "digits stands in.")], language),
+        terminal.header(now, held, [SAID], language),
         terminal.full_answer(now, held, (Path("/cache/a.svg"), Path("/cache/a.html")), language),
         width=width,
     )
     assert max(map(len, text.splitlines())) <= width
     joined = without_spaces(text)
-    assert without_spaces(labels.VERDICTS[verdict].of(language)) in joined
+    assert without_spaces(FRAMES[language][f"verdicts.{verdict}"]) in joined
     assert labels.SHAPES[verdict] in text
     assert "digitsstandsin." in joined
     assert "/cache/a.svg" in text
     # What was published decides about what circulates.
     judged = cases.ANSWER.circulated[0].judgement["holds" if is_published else verdict]
-    assert without_spaces(f"→ {labels.JUDGEMENTS[judged].of(language)}") in joined
+    assert without_spaces(f"→ {FRAMES[language][f'judgements.{judged}']}") in joined
 
 
 @languages
@@ -78,22 +89,24 @@ def test_brackets_are_printed_as_they_are(language):
 
 @languages
 def test_a_proof_is_shown_without_seeds(language):
-    now = conclude("4.1.1", Lab().observations())
+    now = conclude(ours().exercise("4.1.1"), Lab().observations())
     text = shown(terminal.full_answer(now, None, "no figure", language))
-    assert labels.VERDICTS["holds"].of(language) in text
-    assert labels.SEEDS.of(language) not in text
+    assert FRAMES[language]["verdicts.holds"] in text
+    assert FRAMES[language]["labels.seeds"] not in text
 
 
 @languages
 def test_what_needs_neither_data_nor_seeds_stands_on_nothing(language):
-    assert terminal.stands_on(Lab().observations(), language) == ""
-    assert labels.SEEDS.of(language) in terminal.stands_on(cases.inquiry().observations, language)
+    assert terminal.stands_on(Lab().observations(), FRAMES[language]) == ""
+    assert FRAMES[language]["labels.seeds"] in terminal.stands_on(
+        cases.inquiry().observations, FRAMES[language]
+    )
 
 
 @widths
 @languages
 def test_all_exercises_are_listed(width, language):
-    text = shown(terminal.list_of_exercises(language), width=width)
+    text = shown(terminal.list_of_exercises(Shelf.open(), language), width=width)
     assert sum(line.strip().startswith("4.") for line in text.splitlines()) == 49
 
 
@@ -102,21 +115,21 @@ def test_all_exercises_are_listed(width, language):
 def test_a_verification_says_what_does_not_stand(width, language):
     holds = {DECAY: "holds", ENDS: "holds"}
     good = shown(terminal.verification(cases.verification(holds, holds), language), width=width)
-    assert without_spaces(labels.STANDS.of(language)) in without_spaces(good)
+    assert without_spaces(FRAMES[language]["labels.stands"]) in without_spaces(good)
     bad = cases.verification(
         holds | {"older": "holds"}, holds | {DECAY: "fails"}, judged=holds, controls={ENDS: "holds"}
     )
     text = without_spaces(shown(terminal.verification(bad, language), width=width))
-    for words, name in ((labels.CONTRADICTED, DECAY), (labels.LAPSED, "older"), (labels.UNGUARDED, ENDS)):
-        assert without_spaces(words.of(language).format(name)) in text
-    assert without_spaces(labels.STANDS.of(language)) not in text
+    for key, name in (("contradicted", DECAY), ("lapsed", "older"), ("unguarded", ENDS)):
+        assert without_spaces(FRAMES[language][f"labels.{key}"].format(name)) in text
+    assert without_spaces(FRAMES[language]["labels.stands"]) not in text
 
 
 def test_undecided_says_how_many_seeds_are_needed():
     now = cases.inquiry()
     observed = now.observations.tables["runs"].copy()
     observed.loc[observed["arm"] == "weight_decay=5", "train_loss"] -= 0.99 + 0.005 * observed["seed"]
-    later = conclude(cases.NUMBER, type(now.observations)({"runs": observed}, now.observations.data))
+    later = conclude(cases.EXERCISE, type(now.observations)({"runs": observed}, now.observations.data))
     finding = later.findings[DECAY]
     assert finding.verdict == "undecided"
     text = shown(terminal.full_answer(later, None, "no figure", "en"))
@@ -144,7 +157,7 @@ def test_an_answer_for_machines_has_texts_claims_and_judgements(language):
     told = report.as_dict(now, None, "no figure", language)
     assert told["published"] is None
     assert told["circulated"] == [
-        {"says": cases.ANSWER.circulated[0].says.of(language), "judgement": "wrong"}
+        {"says": WORDS[language][cases.ANSWER.circulated[0].key], "judgement": "wrong"}
     ]
     assert [claim["name"] for claim in told["this_run"]["claims"]] == [DECAY, ENDS]
     assert told["figures"] == "no figure"
@@ -152,11 +165,13 @@ def test_an_answer_for_machines_has_texts_claims_and_judgements(language):
 
 @languages
 def test_the_list_for_machines_has_every_exercise(language):
-    rows = report.list_as_dict(language)
+    rows = report.list_as_dict(Shelf.open(), language)
     assert len(rows) == 49
     assert {row["exercise"] for row in rows if row["answered"]} >= {"4.1.1", "4.5.1", "4.6.1"}
     assert len({row["title"] for row in rows}) == 49
-    assert {row["exercise"] for row in rows if row["published"]} == published_numbers()
+    assert {row["exercise"] for row in rows if row["published"]} == {
+        number for number, one in ours().exercises.items() if one.is_published
+    }
 
 
 CHINESE = (

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from mlplab.book.texts import HEADINGS, render, sections
+from mlplab.book.texts import PARTS, render, sections
 from mlplab.errors import InvalidInput
 
 from . import cases
 
+FRAMES = {language: cases.EXERCISE.book.frame(language) for language in cases.LANGUAGES}
+
 
 def markdown(language: str, **bodies: str) -> str:
-    column = ("en", "zh").index(language)
-    return "".join(f"## {heads[column]}\n{bodies.get(name, name)}\n\n" for name, heads in HEADINGS.items())
+    heads = FRAMES[language].group("headings")
+    return "".join(f"## {heads[name]}\n{bodies.get(name, name)}\n\n" for name in PARTS)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_each_section_is_found_under_its_heading(language):
-    assert sections(markdown(language), language) == {name: name for name in HEADINGS}
+    assert sections(markdown(language), FRAMES[language]) == {name: name for name in PARTS}
 
 
 def test_deeper_headings_and_inner_lines_belong_to_their_section():
     body = "one\n\n### Deeper\n#hash ## not a heading"
-    assert sections(markdown("en", why=body), "en")["why"] == body
+    assert sections(markdown("en", why=body), FRAMES["en"])["why"] == body
 
 
 BROKEN = {
@@ -41,7 +43,7 @@ BROKEN = {
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_a_text_is_refused_where(broken):
     with pytest.raises(InvalidInput, match="must have the headings Question, Short answer, Why"):
-        sections(broken(markdown("en")), "en")
+        sections(broken(markdown("en")), FRAMES["en"])
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,6 @@ def test_a_text_is_refused_where(broken):
 )
 def test_the_verdict_chooses_the_sentence(verdict, said):
     made = cases.inquiry(verdicts={"decay-raises-training-loss": verdict})
-    text = render(made.number, made.answer, made.observations, made.findings, "en")
+    text = render(made, "en")
     assert said in text["short"]
     assert "6 seeds" in text["why"]

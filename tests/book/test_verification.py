@@ -7,10 +7,11 @@ import json
 
 import pytest
 
-from mlplab.book import evidence, inquiry, verification
-from mlplab.claims import Lab, Observations
-from mlplab.claims import lab as lab_module
-from mlplab.errors import EvidenceError, InvalidInput, UnknownName
+import mlplab
+from mlplab.answers import Lab, Observations
+from mlplab.answers import lab as lab_module
+from mlplab.book import evidence, verification
+from mlplab.errors import EvidenceError, InvalidInput
 from mlplab.study import Store, default_path, run_study
 
 from . import cases
@@ -81,7 +82,7 @@ def test_law_3_a_check_that_lets_a_falsehood_pass_does_not_stand(effort, control
     assert outcome.stands == (not unguarded)
 
 
-def test_an_outcome_is_json():
+def test_an_outcome_is_json(exercise):
     outcome = cases.verification(HOLDS, HOLDS | {DECAY: "fails"})
     told = json.loads(json.dumps(outcome.to_dict(), allow_nan=False))
     assert (told["exercise"], told["stands"], told["contradicted"]) == (cases.NUMBER, False, [DECAY])
@@ -91,10 +92,10 @@ def test_an_outcome_is_json():
 # Running again
 
 
-def test_what_was_published_is_made_again_from_nothing():
-    verification.publish(cases.NUMBER)
+def test_what_was_published_is_made_again_from_nothing(exercise):
+    verification.publish(exercise)
     told = []
-    outcome = verification.verify(cases.NUMBER, "full", on_progress=told.append)
+    outcome = verification.verify(exercise, "full", on_progress=told.append)
     assert outcome.stands
     assert outcome.again.observations.num_seeds == cases.FULL_SEEDS
     # The user's store holds all of them; not one was taken from there.
@@ -107,35 +108,35 @@ def left_behind() -> set[str]:
 
 
 @pytest.mark.parametrize("effort", ["full", "quick"])
-def test_verification_leaves_the_users_store_and_nothing_else(effort):
-    verification.publish(cases.NUMBER)
+def test_verification_leaves_the_users_store_and_nothing_else(effort, exercise):
+    verification.publish(exercise)
     before = left_behind()
-    verification.verify(cases.NUMBER, effort)
+    verification.verify(exercise, effort)
     assert left_behind() == before
 
 
-def test_a_stopped_verification_goes_on_where_it_was():
+def test_a_stopped_verification_goes_on_where_it_was(exercise):
     """Law 5: nothing is lost."""
-    verification.publish(cases.NUMBER)
+    verification.publish(exercise)
 
     def stop(progress):
         if progress.done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        verification.verify(cases.NUMBER, "full", on_progress=stop)
+        verification.verify(exercise, "full", on_progress=stop)
     told = []
-    assert verification.verify(cases.NUMBER, "full", on_progress=told.append).stands
+    assert verification.verify(exercise, "full", on_progress=told.append).stands
     assert told[0].found > 0
 
 
-def test_verification_trains_as_many_seeds_as_were_published():
+def test_verification_trains_as_many_seeds_as_were_published(exercise):
     """The answer may have grown since: what is repeated is what was published."""
-    evidence.write(cases.inquiry(), evidence.folder())  # with 6 seeds, where full effort has 8
-    assert verification.verify(cases.NUMBER, "full").again.observations.num_seeds == 6
+    evidence.write(cases.inquiry(exercise), exercise.evidence_file)  # with 6 seeds, where full effort has 8
+    assert verification.verify(exercise, "full").again.observations.num_seeds == 6
 
 
-def test_what_is_observed_without_seeds_is_verified_too(monkeypatch):
+def test_what_is_observed_without_seeds_is_verified_too(monkeypatch, exercise):
     without = dataclasses.replace(cases.inquiry().observations, tables={})
 
     def observe(lab: Lab) -> Observations:
@@ -143,13 +144,13 @@ def test_what_is_observed_without_seeds_is_verified_too(monkeypatch):
         return without
 
     answer = dataclasses.replace(cases.ANSWER, claims=(), circulated=(), observe=observe)
-    monkeypatch.setattr(inquiry, "answer", lambda number: answer)
-    verification.publish(cases.NUMBER)
-    assert verification.verify(cases.NUMBER, "full").stands
+    monkeypatch.setitem(vars(exercise), "answer", answer)
+    verification.publish(exercise)
+    assert verification.verify(exercise, "full").stands
 
 
-def test_a_changed_result_does_not_stand():
-    path = verification.publish(cases.NUMBER)
+def test_a_changed_result_does_not_stand(exercise):
+    path = verification.publish(exercise)
     content = json.loads(path.read_text("utf-8"))
     table = content["observations"]["tables"]["runs"]
     column = table["columns"].index("train_loss")
@@ -158,29 +159,27 @@ def test_a_changed_result_does_not_stand():
     for claim in content["claims"]:
         claim["verdict"] = "fails" if claim["name"] == DECAY else "holds"
     path.write_text(json.dumps(content), "utf-8")
-    assert verification.verify(cases.NUMBER, "full").contradicted == [DECAY]
+    assert verification.verify(exercise, "full").contradicted == [DECAY]
 
 
-def test_there_is_nothing_to_verify_where_nothing_was_published():
+def test_there_is_nothing_to_verify_where_nothing_was_published(exercise):
     with pytest.raises(EvidenceError, match=r"Nothing was published for 4\.2\.1"):
-        verification.verify(cases.NUMBER, "full")
+        verification.verify(exercise, "full")
     assert not default_path().parent.exists()
 
 
-def test_an_exercise_without_an_answer_names_itself(monkeypatch):
-    monkeypatch.setattr(inquiry, "answer", lambda number: None)
-    with pytest.raises(InvalidInput, match=r"has no answer yet; got '4\.10\.6 .*mlplab list"):
-        verification.verify("4.10.6", "full")
-    with pytest.raises(UnknownName):
-        verification.publish("4.12")
+def test_an_exercise_without_an_answer_names_itself(book, exercise):
+    for run in (lambda one: verification.verify(one, "full"), verification.publish):
+        with pytest.raises(InvalidInput, match=r"has no answer yet; got '4\.2\.3 .*mlplab list"):
+            run(book.exercise(cases.OPEN))
 
 
 # Publishing
 
 
-def test_published_evidence_is_of_full_effort_and_says_how_it_was_made():
-    path = verification.publish(cases.NUMBER)
-    found = evidence.published(cases.NUMBER)
+def test_published_evidence_is_of_full_effort_and_says_how_it_was_made(exercise):
+    path = verification.publish(exercise)
+    found = evidence.published(exercise)
     assert path == found.path
     assert found.inquiry.observations.num_seeds == cases.FULL_SEEDS
     assert found.verdicts == HOLDS
@@ -188,23 +187,23 @@ def test_published_evidence_is_of_full_effort_and_says_how_it_was_made():
 
 
 @pytest.mark.parametrize("control", ["holds", "undecided"])
-def test_law_3_nothing_is_published_whose_falsehood_is_not_rejected(monkeypatch, control):
+def test_law_3_nothing_is_published_whose_falsehood_is_not_rejected(monkeypatch, control, exercise):
     made = cases.inquiry(controls={DECAY: control})
-    monkeypatch.setattr(verification, "inquire", lambda number, lab: made)
+    monkeypatch.setattr(verification, "inquire", lambda exercise, lab: made)
     with pytest.raises(EvidenceError, match=f"control was not rejected for {DECAY}"):
-        verification.publish(cases.NUMBER)
-    assert not evidence.folder().exists()
+        verification.publish(exercise)
+    assert not exercise.is_published
 
 
-def test_nothing_is_published_outside_a_checkout_nor_trained_for_it(checkout, monkeypatch):
-    (checkout / ".git").rmdir()
+def test_nothing_is_published_into_an_installed_package_nor_trained_for_it(exercise, monkeypatch):
+    monkeypatch.setattr(mlplab, "__file__", str(exercise.folder.parents[1] / "__init__.py"))
     monkeypatch.setattr(lab_module, "run_study", lambda *a, **k: pytest.fail("it trains"))
     with pytest.raises(EvidenceError, match="published from a checkout"):
-        verification.publish(cases.NUMBER)
+        verification.publish(exercise)
 
 
-def test_a_second_look_finds_the_published_runs_in_the_users_store():
-    verification.publish(cases.NUMBER)
+def test_a_second_look_finds_the_published_runs_in_the_users_store(exercise):
+    verification.publish(exercise)
     with Store(default_path()) as store:
         told = []
         run_study(cases.the_study(cases.FULL_SEEDS), store, on_progress=told.append)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlplab.charts.plots import DASHES, PALETTE
 from mlplab.errors import import_extra
-from mlplab.study.plots import DASHES, PALETTE
 
 if TYPE_CHECKING:
     import altair

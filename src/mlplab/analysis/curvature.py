@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from mlplab import stats
 from mlplab.analysis.model_copy import refuse_scripts
 from mlplab.analysis.model_failure import model_failures
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.rng import Stream
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

@@ -26,9 +26,9 @@ from mlplab.analysis.curvature import (
     twice_differentiable,
 )
 from mlplab.analysis.model_failure import model_failures
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.rng import Stream
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

@@ -38,8 +38,8 @@ from torch import Tensor, nn
 from mlplab.analysis.curvature import Batch, Loss, LossOnBatch, gradient, hessian, spectrum_edges
 from mlplab.analysis.model_failure import model_failures
 from mlplab.analysis.module_kinds import CONVOLUTIONS, LAYERS, NORMS, layers_in, seen_output, unit_axis
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, import_extra
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

@@ -20,9 +20,9 @@ from mlplab.analysis.activation_formulas import CONSTANTS, FORMULAS, SYMBOLS, bi
 from mlplab.analysis.elementwise import resolve
 from mlplab.analysis.formula import Formula, applied, scaled, symbol
 from mlplab.analysis.model_copy import copied
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.rng import Stream
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

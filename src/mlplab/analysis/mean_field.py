@@ -28,10 +28,10 @@ from scipy.integrate import cubature
 from scipy.optimize import brentq
 from torch import Tensor
 
+from mlplab.charts.plots import PALETTE
 from mlplab.engine.activations import activation_function
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.spec import Activation
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

@@ -22,8 +22,8 @@ from mlplab.analysis.batch import as_batch
 from mlplab.analysis.model_copy import copied
 from mlplab.analysis.model_failure import model_failures
 from mlplab.analysis.step import Loss, OptimizerFactory, Role, Step, fake_step, loss_value, run_step
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, UnknownName, import_extra
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

@@ -20,8 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from mlplab.analysis.batch import as_batch, batch_size, resized
 from mlplab.analysis.memory import named_optimizer, use_of
 from mlplab.analysis.step import Loss, OptimizerFactory, Step, fake_step
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, import_extra
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

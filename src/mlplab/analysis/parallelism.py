@@ -33,9 +33,9 @@ from mlplab.analysis.partition import (
     state_bytes,
 )
 from mlplab.analysis.schedule import bubble_fraction
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.stats import Interval, mean_interval
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

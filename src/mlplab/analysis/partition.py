@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from mlplab.analysis.model_failure import model_failures, said
 from mlplab.analysis.schedule import ScheduleName, Time, Timeline, peak_microbatches, simulate
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, UnknownName, import_extra
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

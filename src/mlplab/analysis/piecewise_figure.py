@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mlplab.charts.plots import INK, PALETTE
 from mlplab.errors import import_extra
-from mlplab.study.plots import INK, PALETTE
 
 if TYPE_CHECKING:
     import altair

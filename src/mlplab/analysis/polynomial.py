@@ -20,8 +20,8 @@ from sympy import QQ
 from sympy.polys.matrices import DomainMatrix
 
 from mlplab.analysis.polynomial_basis import Basis, Domain, design_matrix, exact, numbers, rank_and_condition
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, UnknownName, import_extra
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from mlplab.analysis.polynomial_basis import BASES, Basis, Domain, design_matrix, numbers, rank_and_condition
+from mlplab.charts.plots import DASHES, PALETTE
 from mlplab.data.synthetic import whole_number
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.rng import Stream
-from mlplab.study.plots import DASHES, PALETTE
 
 if TYPE_CHECKING:
     import altair

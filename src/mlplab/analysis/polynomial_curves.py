@@ -25,9 +25,9 @@ from torch import Tensor
 
 from mlplab import stats
 from mlplab.analysis.polynomial_basis import MAX_DEGREE, design_matrix
+from mlplab.charts.plots import PALETTE
 from mlplab.data.synthetic import CUBIC, POLYNOMIAL, stream, whole_number
 from mlplab.errors import InvalidInput, import_extra
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, UnknownName, import_extra
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

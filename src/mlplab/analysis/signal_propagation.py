@@ -19,8 +19,8 @@ from mlplab.analysis.model_failure import model_failures
 from mlplab.analysis.model_output import tensors_in
 from mlplab.analysis.module_kinds import layers_in, seen_output, without_noise
 from mlplab.analysis.step import fake_output
+from mlplab.charts.plots import PALETTE
 from mlplab.errors import InvalidInput, import_extra
-from mlplab.study.plots import PALETTE
 
 if TYPE_CHECKING:
     import altair

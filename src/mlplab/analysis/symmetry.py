@@ -24,8 +24,8 @@ from mlplab.analysis.model_output import tensors_in
 from mlplab.analysis.symmetry_flow import Flow
 from mlplab.analysis.symmetry_space import Piece, Space
 from mlplab.analysis.symmetry_trace import arguments, traced
+from mlplab.charts.plots import GREY, PALETTE
 from mlplab.errors import InvalidInput, import_extra
-from mlplab.study.plots import GREY, PALETTE
 
 if TYPE_CHECKING:
     import altair

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlplab.claims import Circulated, Claim, Finding, Lab, Language, Observations, Words
+from mlplab.answers.claim import Circulated, Claim, Finding
+from mlplab.answers.lab import OPTIONS, Lab, Option
+from mlplab.answers.observations import Observations
+from mlplab.answers.words import WordList
 from mlplab.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import altair
 
 
@@ -17,8 +22,8 @@ if TYPE_CHECKING:
 class Table:
     """A table for people: a title, column heads, and rows of text."""
 
-    title: Words
-    columns: Sequence[Words]
+    title: str
+    columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
@@ -34,25 +39,29 @@ def no_facts(observations: Observations) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one exercise. A new one is a new file: nothing else lists it.
+    """The answer to one exercise. A new one is a new folder, and a line in `book.toml`.
 
     Arguments:
       claims: in the order in which they are shown.
-      figure: draws the observations in a language, as an Altair chart.
+      figure: draws the observations with the words of a language, as an Altair chart.
       observe: runs the experiment in a laboratory.
-      circulated: what the notes say, judged by the claims; empty where they skip the exercise.
+      takes: what can be turned: another data set, the number of seeds, knobs of the training.
+      circulated: what circulates, judged by the claims; empty where the exercise is skipped.
       tables: what was observed, for people to read.
       facts: numbers that sentences quote and no claim holds.
       vary: arguments of `mlplab answer` that turn a knob, as a suggestion.
+      submit: writes a file for a competition, made with full effort; returns its path.
     """
 
     claims: tuple[Claim, ...]
-    figure: Callable[[Observations, Language], altair.TopLevelMixin]
+    figure: Callable[[Observations, WordList], altair.TopLevelMixin]
     observe: Callable[[Lab], Observations] = no_observations
+    takes: tuple[Option, ...] = OPTIONS
     circulated: tuple[Circulated, ...] = ()
-    tables: Callable[[Observations, Language], Sequence[Table]] = lambda observations, language: ()
+    tables: Callable[[Observations, WordList], Sequence[Table]] = lambda observations, words: ()
     facts: Callable[[Observations], Mapping[str, Any]] = no_facts
     vary: str = ""
+    submit: Callable[[Path, Lab], Path] | None = None
 
     def __post_init__(self) -> None:
         names = [claim.name for claim in self.claims]
@@ -66,6 +75,12 @@ class Answer:
     def trains(self) -> bool:
         """Whether there is an experiment whose data, seeds and knobs can be turned."""
         return self.observe is not no_observations
+
+    def needed_words(self) -> Iterator[str]:
+        """The keys that its words must have in every language, beside what its tables and figures ask for."""
+        yield "title"
+        yield from (claim.key for claim in self.claims)
+        yield from (said.key for said in self.circulated)
 
     def findings(self, observations: Observations) -> dict[str, Finding]:
         """Every claim, checked."""

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mlplab.answers import EXERCISES
-from mlplab.book import evidence, processes, verification
-from mlplab.claims import Effort
+from mlplab.answers import Book, Effort, Exercise
+from mlplab.book import processes, verification
 from mlplab.errors import MLPLabError
 from mlplab.study import Progress
 
@@ -43,8 +42,10 @@ class Audited:
         return asdict(self)
 
 
-def audit(effort: Effort, *, on_progress: Callable[[Progress], None] | None = None) -> Iterator[Audited]:
-    """Every exercise verified, in the order of the book, as each is done.
+def audit(
+    book: Book, effort: Effort, *, on_progress: Callable[[Progress], None] | None = None
+) -> Iterator[Audited]:
+    """Every exercise of a book verified, in its order, as each is done.
 
     A quick look spreads the answers over the cores, one thread each; full effort takes one answer after another, since
     each fills the machine. None stops the others. If it is stopped, full effort goes on where it was.
@@ -53,21 +54,22 @@ def audit(effort: Effort, *, on_progress: Callable[[Progress], None] | None = No
       on_progress: told of training at full effort; answers that run side by side tell nothing.
     """
     if effort == "quick":
-        return processes.each(look, list(EXERCISES))
-    return (_audited(number, effort, on_progress) for number in EXERCISES)
+        return processes.each(look, list(book.exercises.values()))
+    return (_audited(exercise, effort, on_progress) for exercise in book.exercises.values())
 
 
-def look(number: str) -> Audited:
+def look(exercise: Exercise) -> Audited:
     """One exercise at quick effort, in a process of its own."""
-    return _audited(number, "quick", None)
+    return _audited(exercise, "quick", None)
 
 
-def _audited(number: str, effort: Effort, on_progress: Callable[[Progress], None] | None) -> Audited:
-    if number not in evidence.published_numbers():
+def _audited(exercise: Exercise, effort: Effort, on_progress: Callable[[Progress], None] | None) -> Audited:
+    number = exercise.number
+    if not exercise.is_published:
         return Audited(number, "unpublished")
     start = time.perf_counter()
     try:
-        outcome = verification.verify(number, effort, on_progress=on_progress)
+        outcome = verification.verify(exercise, effort, on_progress=on_progress)
     except MLPLabError as error:  # errors do not travel between processes
         return Audited(number, "failed", problem=str(error), seconds=time.perf_counter() - start)
     except Exception as error:  # the others are still worth a look, and a crash says nothing of the answer

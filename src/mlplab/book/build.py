@@ -6,13 +6,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from mlplab.answers import EXERCISES
+from mlplab.answers import Book
 from mlplab.book import errata, processes, typefaces
 from mlplab.book.html import fonts, site
 from mlplab.book.making import Made, make
 from mlplab.book.pdf import fonts as pdf_fonts
 from mlplab.book.pdf import printed
-from mlplab.claims.words import LANGUAGES
 from mlplab.errors import EvidenceError, InvalidInput, import_extra
 from mlplab.outputs import whole
 
@@ -23,9 +22,9 @@ BEGINS = {"pages": 0.84, "fonts": 0.87, "PDF": 0.95}
 
 
 def build(
-    into: Path, *, workers: int | None = None, on_progress: Progress = lambda words, share: None
+    book: Book, into: Path, *, workers: int | None = None, on_progress: Progress = lambda words, share: None
 ) -> list[Path]:
-    """Write the book's pages, and beside their folder the PDFs; returns the first page and the PDFs.
+    """Write a book's pages, and beside their folder the PDFs; returns the first page and the PDFs.
 
     Every claim of published evidence is checked again. Raises EvidenceError that names each sentence that no longer
     holds, MissingExtra without the extra `book`, InvalidInput for a folder that holds something else.
@@ -45,20 +44,23 @@ def build(
     ):
         raise InvalidInput("the book's folder", "must be empty, new, or hold a book", str(into))
     into = into.resolve()  # the folder where one stands has a name too, and a link is not what is replaced
-    corrections = errata.corrections()
+    corrections = errata.corrections(book)
     made: list[Made] = []
-    for one in processes.each(make, list(EXERCISES), workers=workers):
+    exercises = list(book.exercises.values())
+    for one in processes.each(make, exercises, workers=workers):
         made.append(one)
-        on_progress(f"answers {len(made)}/{len(EXERCISES)}", BEGINS["pages"] * len(made) / len(EXERCISES))
+        on_progress(f"answers {len(made)}/{len(exercises)}", BEGINS["pages"] * len(made) / len(exercises))
     if broken := [line for one in made for line in one.broken]:
         raise EvidenceError(f"The book is not built. {'. '.join(broken)}.")
     part, old = into.with_name(f".{into.name}.part"), into.with_name(f".{into.name}.old")
     for left in (part, old):  # by a build that was stopped
         shutil.rmtree(left, ignore_errors=True)
     try:
-        site.write(part, made, corrections, lambda stage: on_progress(stage, BEGINS[stage]), workers=workers)
+        site.write(
+            part, book, made, corrections, lambda stage: on_progress(stage, BEGINS[stage]), workers=workers
+        )
         on_progress("PDF", BEGINS["PDF"])
-        pdfs = [printed.write(part, made, corrections, language) for language in LANGUAGES]
+        pdfs = [printed.write(part, book, made, corrections, language) for language in book.languages]
         if into.exists():  # moved aside: to remove a folder takes longer than to be stopped does
             into.rename(old)
         part.rename(into)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlplab.book import labels
+from mlplab.answers import WordList
+from mlplab.answers.observations import Change
 from mlplab.book.evidence import Evidence
 from mlplab.book.inquiry import Inquiry
-from mlplab.claims import Language
-from mlplab.claims.observations import Change
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,12 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self.turned)
 
-    def line(self, language: Language) -> str:
+    def line(self, frame: WordList) -> str:
         """`changed: dropout 0.1,0.6 (published: 0.2,0.5)`; empty where nothing was."""
         if not self:
             return ""
-        return labels.CHANGED.of(language).format(
-            labels.AND.of(language).join(_told(*turned, language) for turned in self.turned)
-        )
+        told = (_told(*turned, frame) for turned in self.turned)
+        return frame["labels.changed"].format(frame["labels.and"].join(told))
 
     @property
     def here(self) -> str:
@@ -60,12 +58,10 @@ def _published(change: Change, evidence: Evidence | None) -> str | None:
     return held.pop() if len(held) == 1 and "" not in held else change.own
 
 
-def _told(change: Change, published: str | None, language: Language) -> str:
-    words = labels.CHANGED_TO
+def _told(change: Change, published: str | None, frame: WordList) -> str:
+    key = "labels.changed_to"
     if published is None:
-        words = labels.CHANGED_FROM
+        key = "labels.changed_from"
     elif published == change.value:
-        words = labels.CHANGED_BACK
-    return words.of(language).format(
-        knob=change.knob, value=change.value, published=published, own=change.own
-    )
+        key = "labels.changed_back"
+    return frame[key].format(knob=change.knob, value=change.value, published=published, own=change.own)

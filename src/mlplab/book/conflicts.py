@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mlplab.answers import Book
 from mlplab.book import evidence
 from mlplab.errors import EvidenceError, MLPLabError
 from mlplab.knobs import KNOBS, turn
@@ -100,33 +101,34 @@ class Common:
         }
 
 
-def in_common(folder: Path | None = None) -> list[Common]:
+def in_common(book: Book) -> list[Common]:
     """Each two exercises that publish the same run, whether or not with the same result, in the order of the book.
 
     A run is known by its digest with nothing watched; what an exercise keeps of its runs must tell the setting. Where
     it keeps only what it worked out from them, they cannot be compared.
     Raises EvidenceError for a file that is damaged.
     """
-    paths = sorted((folder or evidence.folder()).glob("*.json"), key=_order)
-    return list(_in_common(tuple((path, path.stat().st_mtime_ns) for path in paths)))
+    published = [exercise for exercise in book.exercises.values() if exercise.is_published]
+    files = ((one.number, one.evidence_file, one.evidence_file.stat().st_mtime_ns) for one in published)
+    return list(_in_common(tuple(files)))
 
 
-def conflicts(number: str | None = None, folder: Path | None = None) -> list[Common]:
+def conflicts(book: Book, number: str | None = None) -> list[Common]:
     """Exercises that publish the same run with two results: all, or those of which `number` is one."""
     return [
         common
-        for common in in_common(folder)
+        for common in in_common(book)
         if common.conflicts and (number is None or number in common.exercises)
     ]
 
 
 @cache  # a book asks for the same evidence again and again; a file that is written anew has another time
-def _in_common(files: tuple[tuple[Path, int], ...]) -> tuple[Common, ...]:
+def _in_common(files: tuple[tuple[str, Path, int], ...]) -> tuple[Common, ...]:
     held, processors = {}, {}
-    for path, _ in files:
+    for number, path, _ in files:
         content = _content(path)
-        processors[path.stem] = content.get("made_with", {}).get("processor")
-        held[path.stem] = {run.digest: row for run, row in _runs(content, path)}
+        processors[number] = content.get("made_with", {}).get("processor")
+        held[number] = {run.digest: row for run, row in _runs(content, path)}
     found = []
     for one, other in itertools.combinations(held, 2):
         if shared := [digest for digest in held[one] if digest in held[other]]:
@@ -212,7 +214,3 @@ def _turned(knobs: tuple[tuple[str, str], ...]) -> Setting | None:
         return turn(Setting(), **dict(knobs))
     except MLPLabError:  # a level that is no knob's: a name of its own
         return None
-
-
-def _order(path: Path) -> list[int]:
-    return [int(part) if part.isdigit() else 0 for part in path.stem.split(".")]

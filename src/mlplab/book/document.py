@@ -11,12 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mlplab.answers import EXERCISES, Answer, answer, code, exercise, show
-from mlplab.book import evidence, figures, labels, pandoc
+from mlplab.answers import (
+    Claim,
+    ClaimKind,
+    DataUsed,
+    Exercise,
+    Finding,
+    Judgement,
+    Language,
+    WordList,
+)
+from mlplab.answers.shelf import NUMBER
+from mlplab.book import evidence, figures, pandoc
 from mlplab.book.evidence import Evidence
+from mlplab.book.inquiry import Inquiry
 from mlplab.book.texts import render
-from mlplab.claims import Claim, ClaimKind, Finding, Judgement, Language, Observations
-from mlplab.claims.observations import DataUsed
+from mlplab.charts import show
 from mlplab.stats import Verdict
 
 # `open`: nobody has answered it. `unpublished`: answered, and its evidence is yet to be published.
@@ -81,11 +91,12 @@ class Document:
     """One exercise in one language.
 
     Arguments:
-      sections: name of a section of the text (`texts.HEADINGS`) -> pandoc's blocks; empty unless published.
+      sections: name of a section of the text (`texts.PARTS`) -> pandoc's blocks; empty unless published.
       pandoc_version: of those blocks.
       circulated: what the notes say, and what it is worth; None for the worth where evidence is yet to decide.
       code: the program that answers it.
       vary: arguments of `mlplab answer` that turn a knob.
+      evidence_file: its place below the folder of books.
       made_with: versions, processor, revision of what made the evidence.
     """
 
@@ -108,6 +119,7 @@ class Document:
     data: Sequence[DataUsed] = ()
     num_seeds: int = 0
     studies: Sequence[str] = ()
+    evidence_file: str = ""
     made_with: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -118,14 +130,17 @@ class Document:
         return list(dict.fromkeys(judgement for _, judgement in self.circulated))
 
 
-def documents(number: str, languages: Sequence[Language]) -> tuple[list[Document], list[str]]:
-    """An exercise in each language, and the sentences that no longer hold: published verdicts that are not reached.
+def documents(exercise: Exercise, languages: Sequence[Language]) -> tuple[list[Document], list[str]]:
+    """An exercise in each language that it can be read in, and the sentences that no longer hold: published verdicts
+    that are not reached.
 
     Checks every claim and every known-false control again, on the published observations.
     """
-    found = answer(number)
-    held = evidence.published(number) if found else None
-    return [_document(number, found, held, language) for language in languages], broken(held)
+    exercise.check()
+    held = evidence.published(exercise) if exercise.is_answered else None
+    # Whoever has not answered an exercise has not translated it either: its place says so in every language.
+    spoken = [one for one in languages if one in exercise.languages or not exercise.is_answered]
+    return [_document(exercise, held, language) for language in spoken], broken(held)
 
 
 def broken(held: Evidence | None) -> list[str]:
@@ -133,7 +148,8 @@ def broken(held: Evidence | None) -> list[str]:
     if held is None:
         return []
     lines, inquiry = [], held.inquiry
-    statements = {claim.name: claim.statement.en for claim in inquiry.answer.claims}
+    words = inquiry.exercise.words(inquiry.exercise.languages[-1])
+    statements = {claim.name: claim.statement(words) for claim in inquiry.answer.claims}
     for name in held.lapsed:
         now = inquiry.findings[name].verdict if name in inquiry.findings else "no claim any more"
         was = held.verdicts.get(name, "no claim then")
@@ -156,87 +172,93 @@ def estimate_text(claim: Claim, finding: Finding) -> str:
     return form(finding.comparison)
 
 
-def _document(number: str, found: Answer | None, held: Evidence | None, language: Language) -> Document:
-    asked = exercise(number)
+def _document(exercise: Exercise, held: Evidence | None, language: Language) -> Document:
+    section, found = exercise.section, exercise.answer
     frame: dict[str, Any] = {
-        "number": number,
+        "number": exercise.number,
         "language": language,
-        "title": asked.title.of(language),
-        "section": asked.section.number,
-        "section_title": asked.section.title.of(language),
-        "link": asked.section.link(language),
+        "title": exercise.title(language),
+        "section": section.number,
+        "section_title": spoken(section.title, language),
+        "link": spoken(section.link, language),
     }
     if found is None:
         return Document(**frame, state="open")
-    frame |= {"code": code(number), "vary": found.vary, "trains": found.trains}
+    words = exercise.words(language)
+    frame |= {"code": exercise.program, "vary": found.vary, "trains": found.trains}
     if held is None:
         return Document(
             **frame,
             state="unpublished",
-            claims=[ShownClaim(c.name, c.statement.of(language), c.kind) for c in found.claims],
+            claims=[ShownClaim(c.name, c.statement(words), c.kind) for c in found.claims],
             circulated=[
-                (said.says.of(language), said.judgement if isinstance(said.judgement, str) else None)
+                (words[said.key], said.judgement if isinstance(said.judgement, str) else None)
                 for said in found.circulated
             ],
         )
     inquiry, seen = held.inquiry, held.inquiry.observations
-    written = render(number, found, seen, inquiry.findings, language)
-    text = {name: _with_links(part, number) for name, part in written.items()}
+    text = {
+        name: _with_links(part, exercise, words.frame["labels.exercise"])
+        for name, part in render(inquiry, language).items()
+    }
     version, sections = pandoc.parse(text, language)
-    shown_tables = [
-        ShownTable(
-            table.title.of(language),
-            [head.of(language) for head in table.columns],
-            [list(row) for row in table.rows],
-        )
-        for table in found.tables(seen, language)
-    ]
     return Document(
         **frame,
         state="published",
         sections=sections,
         pandoc_version=version,
         claims=[
-            _shown(claim, inquiry.findings[claim.name], inquiry.controls[claim.name], language)
+            _shown(claim, inquiry.findings[claim.name], inquiry.controls[claim.name], words)
             for claim in found.claims
         ],
-        circulated=[(said.says.of(language), said.judge(inquiry.findings)) for said in found.circulated],
-        tables=shown_tables,
-        figure=_drawn(found, seen, language),
+        circulated=[(words[said.key], said.judge(inquiry.findings)) for said in found.circulated],
+        tables=[
+            ShownTable(table.title, table.columns, [list(row) for row in table.rows])
+            for table in found.tables(seen, words)
+        ],
+        figure=_drawn(inquiry, words),
         data=seen.data,
         num_seeds=seen.num_seeds,
         studies=seen.studies,
+        evidence_file=f"{exercise.book.base.folder.name}/{exercise.number}/{held.path.name}",
         made_with=held.made_with,
     )
 
 
-def _drawn(found: Answer, seen: Observations, language: Language) -> Figure:
-    spec, svg, words = figures.drawn(found.figure(seen, language))
-    return Figure(spec, svg, words, figures.on_paper(spec, svg))
+def spoken(texts: Mapping[Language, str], language: Language) -> str:
+    """A text that stands in several languages, in this one; else in the first that there is, or nothing."""
+    return texts.get(language) or next(iter(texts.values()), "")
 
 
-def _with_links(markdown: str, own: str) -> str:
-    """Where a text names another exercise, a link to its page."""
+def _drawn(inquiry: Inquiry, words: WordList) -> Figure:
+    spec, svg, described = figures.drawn(inquiry.answer.figure(inquiry.observations, words))
+    return Figure(spec, svg, described, figures.on_paper(spec, svg))
+
+
+def _with_links(markdown: str, own: Exercise, noun: str) -> str:
+    """Where a text names another exercise of its book, a link to its page."""
 
     def linked(named: re.Match[str]) -> str:
-        return f"[{named[0]}]({named[1]}.html)" if named[1] in EXERCISES and named[1] != own else named[0]
+        is_other = named[1] in own.book.exercises and named[1] != own.number
+        return f"[{named[0]}]({named[1]}.html)" if is_other else named[0]
 
-    return re.sub(r"(?:exercise|练习) (\d+\.\d+\.\d+)", linked, markdown)
+    return re.sub(rf"{re.escape(noun)} ({NUMBER})", linked, markdown)
 
 
-def _shown(claim: Claim, finding: Finding, control: Verdict, language: Language) -> ShownClaim:
+def _shown(claim: Claim, finding: Finding, control: Verdict, words: WordList) -> ShownClaim:
     compared = finding.comparison
     interval, estimate = "", estimate_text(claim, finding)
     if compared is not None:
-        interval = labels.INTERVAL.of(language).format(
+        interval = words.frame(
+            "labels.interval",
             prob=f"{compared.ci_prob:.0%}",
-            method=labels.METHODS[compared.ci_method].of(language),
+            method=words.frame[f"methods.{compared.ci_method}"],
             n=compared.num_replicates,
         )
         if claim.unit == "points":
-            estimate += f" {labels.POINTS.of(language)}"
+            estimate += f" {words.frame['labels.points']}"
     needed = compared.replicates_needed if compared is not None and finding.verdict == "undecided" else None
     return ShownClaim(
-        claim.name, claim.statement.of(language), claim.kind, finding.verdict, estimate, interval, needed,
+        claim.name, claim.statement(words), claim.kind, finding.verdict, estimate, interval, needed,
         finding.detail, control == "fails",
     )  # fmt: skip

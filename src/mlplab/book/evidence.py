@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlplab
+from mlplab.answers import Exercise, Observations
 from mlplab.book.environment import environment
 from mlplab.book.inquiry import Inquiry, conclude
-from mlplab.claims import Observations
 from mlplab.errors import EvidenceError
 from mlplab.outputs import write_whole
 from mlplab.stats import Verdict
@@ -44,20 +43,9 @@ class Evidence:
         return [name for name in {**now, **self.verdicts} if now.get(name) != self.verdicts.get(name)]
 
 
-def folder() -> Path:
-    """Where evidence lies: inside an installed package, or at the root of a checkout."""
-    inside = Path(mlplab.__file__).parent / "evidence"
-    return inside if inside.is_dir() else Path(mlplab.__file__).parents[2] / "evidence"
-
-
-def published_numbers() -> set[str]:
-    """The exercises that have evidence, which is not read."""
-    return {path.stem for path in folder().glob("*.json")}
-
-
-def published(number: str) -> Evidence | None:
+def published(exercise: Exercise) -> Evidence | None:
     """The evidence of an exercise; None where none was published. Raises EvidenceError for a damaged file."""
-    path = folder() / f"{number}.json"
+    path, number = exercise.evidence_file, exercise.number
     if not path.is_file():
         return None
     try:
@@ -67,7 +55,7 @@ def published(number: str) -> Evidence | None:
         observations = Observations.from_dict(held["observations"])
         verdicts = {claim["name"]: claim["verdict"] for claim in held["claims"]}
         made_with = dict(held["made_with"])
-        inquiry = conclude(number, observations)
+        inquiry = conclude(exercise, observations)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise EvidenceError(
             f"{path} cannot be read as evidence: {error}. Restore it or publish it again."
@@ -75,21 +63,20 @@ def published(number: str) -> Evidence | None:
     return Evidence(inquiry, verdicts, made_with, path)
 
 
-def write(inquiry: Inquiry, into: Path) -> Path:
-    """Write evidence beside that of other exercises; the old file stays until the new one is whole.
+def write(inquiry: Inquiry, path: Path) -> Path:
+    """Write evidence; the old file stays until the new one is whole.
 
     Numbers in tables keep DIGITS significant digits, and the claims are judged by these: by what a reader can see.
     Raises EvidenceError where a verdict hangs on more.
     """
-    kept = conclude(inquiry.number, inquiry.observations.rounded(DIGITS))
+    kept = conclude(inquiry.exercise, inquiry.observations.rounded(DIGITS))
     changed = [name for name, f in kept.findings.items() if f.verdict != inquiry.findings[name].verdict]
     if changed:
         raise EvidenceError(
             f"Not published: {', '.join(changed)} would be judged otherwise by figures of {DIGITS} digits."
         )
     content = {"format": FORMAT, "made_with": environment()} | kept.to_dict()
-    into.mkdir(parents=True, exist_ok=True)
-    path = into / f"{inquiry.number}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Rows on lines of their own: a change of one run is a change of one line.
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     write_whole(path, _compact(text) + "\n")

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlplab.answers import Answer, answer, exercise
-from mlplab.claims import Finding, Lab, Observations
-from mlplab.errors import InvalidInput
+from mlplab.answers import Answer, Exercise, Finding, Lab, Observations
 from mlplab.stats import Verdict
 
 
@@ -16,18 +14,32 @@ from mlplab.stats import Verdict
 class Inquiry:
     """What was observed for one exercise, and what its claims came to."""
 
-    number: str
-    answer: Answer
+    exercise: Exercise
     observations: Observations
     findings: Mapping[str, Finding]
     controls: Mapping[str, Verdict]
 
+    @property
+    def number(self) -> str:
+        """Of the exercise."""
+        return self.exercise.number
+
+    @property
+    def answer(self) -> Answer:
+        """Whose claims these are."""
+        return self.exercise.written_answer()
+
     def to_dict(self) -> dict[str, Any]:
         """JSON: the observations, and each claim with what it rests on and what became of its falsehood."""
+        words = {language: self.exercise.words(language) for language in sorted(self.exercise.languages)}
         return {
             "exercise": self.number,
             "claims": [
-                {"name": claim.name, "kind": claim.kind, "statement": claim.statement._asdict()}
+                {
+                    "name": claim.name,
+                    "kind": claim.kind,
+                    "statement": {language: claim.statement(spoken) for language, spoken in words.items()},
+                }
                 | self.findings[claim.name].to_dict()
                 | {"control": self.controls[claim.name]}
                 for claim in self.answer.claims
@@ -36,28 +48,20 @@ class Inquiry:
         }
 
 
-def written_answer(number: str) -> Answer:
-    """The answer to an exercise. Raises UnknownName for no exercise, InvalidInput for one without an answer yet."""
-    asked = exercise(number)
-    found = answer(number)
-    if found is None:
-        title = asked.title.en
-        raise InvalidInput(
-            "exercise", "has no answer yet", f"{number} {title}", "mlplab list shows those that have"
-        )
-    return found
+def conclude(exercise: Exercise, observations: Observations) -> Inquiry:
+    """Check all claims of an answer, and all falsehoods, on what was observed.
+
+    Raises InvalidInput for an exercise that nobody has answered yet.
+    """
+    answer = exercise.written_answer()
+    controls: dict[str, Verdict] = {
+        claim.name: claim.control(observations).verdict for claim in answer.claims
+    }
+    return Inquiry(exercise, observations, answer.findings(observations), controls)
 
 
-def conclude(number: str, observations: Observations) -> Inquiry:
-    """Check all claims of an answer, and all falsehoods, on what was observed."""
-    found = written_answer(number)
-    controls: dict[str, Verdict] = {claim.name: claim.control(observations).verdict for claim in found.claims}
-    return Inquiry(number, found, observations, found.findings(observations), controls)
-
-
-def inquire(number: str, lab: Lab) -> Inquiry:
-    """Observe in a laboratory, and conclude. Raises InvalidInput for knobs that the answer does not have."""
-    found = written_answer(number)
-    if not found.trains:
-        lab.refuse_knobs(number)
-    return conclude(number, found.observe(lab))
+def inquire(exercise: Exercise, lab: Lab) -> Inquiry:
+    """Observe in a laboratory, and conclude. Raises InvalidInput for what the answer does not take."""
+    answer = exercise.written_answer()
+    lab.refuse(exercise.number, answer.takes, trains=answer.trains)
+    return conclude(exercise, answer.observe(lab))

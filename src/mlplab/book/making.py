@@ -7,10 +7,19 @@ from dataclasses import dataclass
 
 import jinja2
 
+from mlplab.answers import Exercise, Language
 from mlplab.book import pandoc
 from mlplab.book.document import Document, documents
-from mlplab.claims.words import LANGUAGES
 from mlplab.errors import MLPLabError
+
+
+@dataclass(frozen=True)
+class InLanguage:
+    """One exercise in one language, with the sections of its text as HTML and as Typst."""
+
+    document: Document
+    html: Mapping[str, str]
+    typst: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -28,11 +37,19 @@ class Made:
     typst: Sequence[Mapping[str, str]] = ()
     broken: Sequence[str] = ()
 
+    def of(self, language: Language) -> InLanguage | None:
+        """It in one language; None where nobody has translated it."""
+        for document, html, typst in zip(self.documents, self.html, self.typst, strict=True):
+            if document.language == language:
+                return InLanguage(document, html, typst)
+        return None
 
-def make(number: str) -> Made:
+
+def make(exercise: Exercise) -> Made:
     """One exercise. What a person must mend comes back as lines: errors do not travel between processes."""
+    number = exercise.number
     try:
-        found, broken = documents(number, LANGUAGES)
+        found, broken = documents(exercise, exercise.book.languages)
         texts = [d.sections for d in found]
         version = found[0].pandoc_version
         html, typst = (pandoc.to_html(version, texts), pandoc.to_typst(version, texts))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
+from mlplab.answers import Judgement, WordList
 from mlplab.book.document import Document
-from mlplab.claims import Judgement, Language
 
 ORDER: tuple[Judgement, ...] = ("wrong", "misread", "unsupported", "incomplete", "skipped", "right")
 
 assert set(ORDER) == set(get_args(Judgement))
-
-UNITS = {"exercise": "道练习", "statement": "条说法"}
 
 Entry = tuple[Document, Sequence[str]]
 
@@ -32,11 +30,11 @@ def count(documents: Sequence[Document], judgement: Judgement) -> int:
     return sum(len(said) or 1 for _, said in entries(documents, judgement))
 
 
-def counted(documents: Sequence[Document], judgement: Judgement, language: Language) -> str:
+def counted(documents: Sequence[Document], judgement: Judgement, frame: WordList) -> str:
     """The same with its unit, as pages and the printed book say it."""
     num = count(documents, judgement)
     unit = "exercise" if judgement == "skipped" else "statement"
-    return f"{num} {unit}{'' if num == 1 else 's'}" if language == "en" else f"{num} {UNITS[unit]}"
+    return frame[f"units.{unit if num == 1 else f'{unit}s'}"].format(num)
 
 
 def judged(documents: Sequence[Document]) -> tuple[int, int]:

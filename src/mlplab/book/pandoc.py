@@ -13,9 +13,9 @@ from functools import cache
 from html import unescape
 from typing import Any
 
+from mlplab.answers import Language
 from mlplab.book import latex, mathml
 from mlplab.book.unicode_math import to_unicode
-from mlplab.claims import Language
 from mlplab.errors import InvalidInput, import_extra
 
 Blocks = list[Any]
@@ -23,7 +23,7 @@ Blocks = list[Any]
 # Texts are prose, lists, tables, code and formulas. What else pandoc would read into them is turned off. A list may
 # follow a line at once: a template takes the line between them away where a condition ends.
 READER = "markdown-raw_html-raw_tex-citations-auto_identifiers-latex_macros+lists_without_preceding_blankline"
-READERS: dict[Language, str] = {"en": READER, "zh": f"{READER}-smart+east_asian_line_breaks"}
+EAST_ASIAN = ("zh", "ja", "ko")  # a line's end is no space, and quotes are as they are written
 # Names of symbols that pandoc writes and Typst has no more.
 RENAMED = {
     "dot.circle": "dot.o",
@@ -36,7 +36,7 @@ RENAMED = {
 }
 BETWEEN: dict[str, str] = {"html": "<!-- next part -->", "typst": "/* next part */"}
 LONG = 25  # letters of a formula that may not fit a phone
-EXERCISE_LINK = re.compile(r"(\d+\.\d+\.\d+)\.html")
+EXERCISE_LINK = re.compile(r"(\d[0-9A-Za-z]*(?:\.[0-9A-Za-z]+)*)\.html")
 
 
 def parse(parts: Mapping[str, str], language: Language) -> tuple[list[int], dict[str, Blocks]]:
@@ -46,7 +46,8 @@ def parse(parts: Mapping[str, str], language: Language) -> tuple[list[int], dict
     formula with a bar that nothing closes.
     """
     markdown = "\n\n".join(f"# {name}\n\n{text}" for name, text in parts.items())
-    read = json.loads(_run(markdown, "-f", READERS[language], "-t", "json"))
+    reader = READER + ("-smart+east_asian_line_breaks" if language[:2] in EAST_ASIAN else "")
+    read = json.loads(_run(markdown, "-f", reader, "-t", "json"))
     found: dict[str, Blocks] = {}
     for block in read["blocks"]:
         if block["t"] == "Header" and block["c"][0] == 1:

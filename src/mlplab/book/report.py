@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlplab.answers import EXERCISES, answered, code
+from mlplab.answers import Exercise, Language, Shelf
 from mlplab.book import figures
 from mlplab.book.changes import Changes
-from mlplab.book.evidence import Evidence, published_numbers
+from mlplab.book.document import spoken
+from mlplab.book.evidence import Evidence
 from mlplab.book.inquiry import Inquiry
 from mlplab.book.texts import render
-from mlplab.claims import Language
-from mlplab.errors import MissingExtra
+from mlplab.errors import BookError, MissingExtra
 
 
 def draw(now: Inquiry, evidence: Evidence | None, language: Language) -> tuple[Path, Path] | str:
@@ -23,8 +23,9 @@ def draw(now: Inquiry, evidence: Evidence | None, language: Language) -> tuple[P
     changes = Changes.of(now, evidence)
     name = f"{now.number}-{language}" + ("-changed" if changes else "")
     try:
-        chart = now.answer.figure(now.observations, language)
-        return figures.save(figures.titled(chart, changes.line(language)), name)
+        words = now.exercise.words(language)
+        chart = now.answer.figure(now.observations, words)
+        return figures.save(figures.titled(chart, changes.line(words.frame)), name)
     except MissingExtra as error:
         return str(error)
 
@@ -34,34 +35,45 @@ def as_dict(
 ) -> dict[str, Any]:
     """The answer as JSON: texts, this run, the published claims, what circulates, figures."""
     judge = now if evidence is None else evidence.inquiry
+    words = now.exercise.words(language)
     return {
         "exercise": now.number,
         "language": language,
         "changed": Changes.of(now, evidence).to_list(),
-        "text": render(now.number, now.answer, now.observations, now.findings, language),
+        "text": render(now, language),
         "this_run": now.to_dict(),
         "published": None
         if evidence is None
         else evidence.inquiry.to_dict() | {"made_with": dict(evidence.made_with)},
         "circulated": [
-            {"says": said.says.of(language), "judgement": said.judge(judge.findings)}
+            {"says": words[said.key], "judgement": said.judge(judge.findings)}
             for said in judge.answer.circulated
         ],
-        "code": code(now.number),
+        "code": now.exercise.program,
         "figures": drawn if isinstance(drawn, str) else [str(path) for path in drawn],
     }
 
 
-def list_as_dict(language: Language) -> list[dict[str, Any]]:
-    """All exercises with their state."""
-    done, published = set(answered()), published_numbers()
+def list_as_dict(shelf: Shelf, language: Language) -> list[dict[str, Any]]:
+    """All exercises with their state; `problem` says why one cannot be opened."""
     return [
         {
             "exercise": number,
-            "title": asked.title.of(language),
-            "link": asked.section.link(language),
-            "answered": number in done,
-            "published": number in done and number in published,
+            "title": exercise.title(language),
+            "link": spoken(exercise.section.link, language),
+            "answered": exercise.is_answered,
+            "published": exercise.is_answered and exercise.is_published,
         }
-        for number, asked in EXERCISES.items()
+        | ({"book": exercise.book.name} if len(shelf.books) > 1 else {})
+        | ({"problem": problem} if (problem := problem_of(exercise)) else {})
+        for number, exercise in shelf.exercises.items()
     ]
+
+
+def problem_of(exercise: Exercise) -> str:
+    """Why an exercise cannot be opened; nothing where it can."""
+    try:
+        exercise.check()
+    except BookError as error:
+        return str(error)
+    return ""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from mlplab.answers import show
 from mlplab.book.directions import amount, better_or_worse
 from mlplab.book.environment import environment
+from mlplab.charts import show
 from mlplab.errors import import_extra
 from mlplab.report import Table, figure, page
 from mlplab.study.agreement import all_seeds_agree

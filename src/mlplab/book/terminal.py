@@ -13,20 +13,22 @@ from rich.syntax import Syntax
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mlplab.answers import EXERCISES, Table, answered, code, exercise, show
+from mlplab.answers import Book, Claim, Exercise, Finding, Language, Observations, Shelf, Table, WordList
+from mlplab.answers.words import Note
 from mlplab.book import labels
 from mlplab.book.audit import Audited
 from mlplab.book.changes import Changes
 from mlplab.book.conflicts import Common, Conflict
 from mlplab.book.datasets import source_words
-from mlplab.book.document import estimate_text
-from mlplab.book.evidence import DIGITS, Evidence, published_numbers
+from mlplab.book.document import estimate_text, spoken
+from mlplab.book.evidence import DIGITS, Evidence
 from mlplab.book.inquiry import Inquiry
+from mlplab.book.report import problem_of
 from mlplab.book.terminal_markdown import CODE_THEME, Markdown
 from mlplab.book.terminal_text import Prose
-from mlplab.book.texts import HEADINGS, render
+from mlplab.book.texts import render
 from mlplab.book.verification import Verification
-from mlplab.claims import Claim, Finding, Language, Observations, Words
+from mlplab.charts import show
 
 COLOURS: dict[str, str] = {
     "holds": "green", "fails": "red", "undecided": "yellow",
@@ -35,34 +37,36 @@ COLOURS: dict[str, str] = {
 }  # fmt: skip
 
 # Why a published verdict does not stand.
-FAULTS = (labels.CONTRADICTED, labels.LAPSED, labels.UNGUARDED)
+FAULTS = ("labels.contradicted", "labels.lapsed", "labels.unguarded")
 
 
 def header(
-    now: Inquiry, evidence: Evidence | None, notes: Sequence[Words], language: Language
+    now: Inquiry, evidence: Evidence | None, notes: Sequence[Note], language: Language
 ) -> RenderableType:
     """Number, title and link; then what it stands on, with every stand-in and every turned knob named."""
-    asked = exercise(now.number)
+    exercise = now.exercise
+    words = exercise.words(language)
+    frame = words.frame
     lines: list[RenderableType] = [
-        *(Prose(f"! {note.of(language)}", style="yellow") for note in notes),
-        Rule(Text(f"{now.number}  {asked.title.of(language)}", style="bold")),
-        Text(f"{labels.SECTION.of(language)} {asked.section.link(language)}", style="dim"),
+        *(Prose(f"! {note.of(words)}", style="yellow") for note in notes),
+        Rule(Text(f"{exercise.number}  {exercise.title(language)}", style="bold")),
+        Text(f"{frame['labels.section']} {spoken(exercise.section.link, language)}", style="dim"),
     ]
     if now.observations.data:
-        stands = stands_on(now.observations, language)
-        lines.append(Text(f"{labels.THIS_RUN.of(language)}: {stands}", style="dim"))
-    if changed := Changes.of(now, evidence).line(language):
+        stands = stands_on(now.observations, frame)
+        lines.append(Text(f"{frame['labels.this_run']}: {stands}", style="dim"))
+    if changed := Changes.of(now, evidence).line(frame):
         lines.append(Prose(changed, style="yellow"))
     return Group(*lines)
 
 
-def stands_on(observations: Observations, language: Language) -> str:
+def stands_on(observations: Observations, frame: WordList) -> str:
     """Data, their source, and the number of seeds; nothing for what needs neither."""
     data = ", ".join(
-        f"{used.name} ({source})" if (source := source_words(used.source).of(language)) else used.name
+        f"{used.name} ({source})" if (source := source_words(used.source, frame)) else used.name
         for used in observations.data
     )
-    seeds = f"{observations.num_seeds} {labels.SEEDS.of(language)}" if observations.num_seeds else ""
+    seeds = f"{observations.num_seeds} {frame['labels.seeds']}" if observations.num_seeds else ""
     return _joined(data, seeds)
 
 
@@ -70,141 +74,151 @@ def full_answer(
     now: Inquiry, evidence: Evidence | None, figures: tuple[Path, Path] | str, language: Language
 ) -> RenderableType:
     """The whole answer. `figures` are the paths of what was drawn, or why nothing was."""
-    text = render(now.number, now.answer, now.observations, now.findings, language)
-    parts: list[RenderableType] = [_heading("question", language), Markdown(text["question"])]
+    text = render(now, language)
+    words = now.exercise.words(language)
+    frame = words.frame
+    parts: list[RenderableType] = [_heading("question", frame), Markdown(text["question"])]
     parts += _short_answers(now, text["short"], evidence, language)
-    parts += [_heading("why", language), Markdown(text["why"])]
-    parts.append(_title(labels.EVIDENCE.of(language)))
-    for inquiry, label, stands in _both(now, evidence, language):
-        tables = inquiry.answer.tables(inquiry.observations, language)
+    parts += [_heading("why", frame), Markdown(text["why"])]
+    parts.append(_title(frame["labels.evidence"]))
+    for inquiry, label, stands in _both(now, evidence, frame):
+        tables = inquiry.answer.tables(inquiry.observations, words)
         where = ": ".join(part for part in (label, stands) if part) if now.answer.trains else ""
-        parts += [_table(table, where, language) for table in tables]
+        parts += [_table(table, where) for table in tables]
         if not now.answer.trains:
             break  # nothing was sampled: the published table is the same
-    parts += [_claims(now, evidence, language), *_circulates(now, evidence, text, language)]
-    parts += [_heading("limits", language), Markdown(text["limits"])]
+    parts += [_claims(now, evidence, words), *_circulates(now, evidence, text, language)]
+    parts += [_heading("limits", frame), Markdown(text["limits"])]
     if changes := Changes.of(now, evidence):
-        parts.append(Prose(labels.CHANGED_LIMITS.of(language).format(changes.here), style="yellow"))
+        parts.append(Prose(frame["labels.changed_limits"].format(changes.here), style="yellow"))
     parts += [
-        *_code(now.number, language),
-        *_ways_on(now, evidence, figures, language),
+        *_code(now.exercise, frame),
+        *_ways_on(now, evidence, figures, frame),
     ]
     return Group(*parts)
 
 
-def list_of_exercises(language: Language) -> RenderableType:
-    """All 49 exercises with their state."""
-    done, published = answered(), published_numbers()
-    table = RichTable(
-        box=box.SIMPLE_HEAD, title=f"{len(done)} / {len(EXERCISES)} {labels.ANSWERED.of(language)}"
-    )
-    table.add_column(labels.EXERCISE.of(language), no_wrap=True)
-    table.add_column(labels.TITLE.of(language))
-    table.add_column(labels.STATE.of(language), no_wrap=True)
-    for number, asked in EXERCISES.items():
-        state, style = labels.OPEN, "dim"
-        if number in done:
+def list_of_exercises(shelf: Shelf, language: Language) -> RenderableType:
+    """All exercises of all books with their state, and why one of them cannot be opened."""
+    return Group(*(_list_of(book, language) for book in shelf.books))
+
+
+def _list_of(book: Book, language: Language) -> RenderableType:
+    frame = book.frame(language if language in book.languages else book.languages[0])
+    count = f"{len(book.answered)} / {len(book.exercises)} {frame['labels.answered']}"
+    table = RichTable(box=box.SIMPLE_HEAD, title=count)
+    table.add_column(frame["labels.exercise"], no_wrap=True)
+    table.add_column(frame["labels.title"])
+    table.add_column(frame["labels.state"], no_wrap=True)
+    for number, exercise in book.exercises.items():
+        state, style = "labels.open", "dim"
+        if exercise.is_answered:
             state, style = (
-                (labels.ANSWERED, "green") if number in published else (labels.UNPUBLISHED, "yellow")
+                ("labels.answered", "green") if exercise.is_published else ("labels.unpublished", "yellow")
             )
-        table.add_row(number, asked.title.of(language), Text(state.of(language), style=style))
+        shown = Text(frame[state], style=style)
+        title: RenderableType = exercise.title(language)
+        if problem := problem_of(exercise):
+            title, shown = Text(problem, style="red"), Text(frame["labels.broken"], style="red")
+        table.add_row(number, title, shown)
     return table
 
 
-def verdict_text(finding: Finding, language: Language) -> Text:
+def verdict_text(finding: Finding, frame: WordList) -> Text:
     """A verdict in words, shape and colour."""
     verdict = finding.verdict
-    words = f"{labels.SHAPES[verdict]} {labels.VERDICTS[verdict].of(language)}"
+    words = f"{labels.SHAPES[verdict]} {frame[f'verdicts.{verdict}']}"
     return Prose(words, style=COLOURS[verdict])
 
 
 def verification(outcome: Verification, language: Language) -> RenderableType:
     """Each claim as it was published and as it is now, then whether the published verdicts stand."""
+    words = outcome.again.exercise.words(language)
     parts: list[RenderableType] = [
         header(outcome.again, outcome.published, (), language),
-        _claims(outcome.again, outcome.published, language),
+        _claims(outcome.again, outcome.published, words),
     ]
     found = outcome.contradicted, outcome.published.lapsed, outcome.unguarded
-    parts += [Text(line, style="red") for line in _named(FAULTS, found, language)]
+    parts += [Text(line, style="red") for line in _named(FAULTS, found, words.frame)]
     parts += [
-        Text(line, style="yellow") for line in _named([labels.DIFFERING], [outcome.differing], language)
+        Text(line, style="yellow") for line in _named(["labels.differing"], [outcome.differing], words.frame)
     ]
-    parts += [Text(line, style="yellow") for line in two_results(outcome.conflicts, language)]
+    parts += [Text(line, style="yellow") for line in two_results(outcome.conflicts, words.frame)]
     if outcome.stands:
-        parts.append(Text(labels.STANDS.of(language), style="green"))
+        parts.append(Text(words.frame["labels.stands"], style="green"))
     return Group(*parts)
 
 
-def two_results(found: Sequence[Common], language: Language) -> list[str]:
+def two_results(found: Sequence[Common], frame: WordList) -> list[str]:
     """A line for each two exercises that publish the same runs with two results, and below it one for each run."""
     lines = []
     for common in found:
         one, other = common.exercises
-        lines.append(
-            labels.TWO_RESULTS.of(language).format(
-                different=len(common.conflicts), shared=common.num_runs, one=one, other=other
-            )
-        )
-        lines += [f"  {_one_run(conflict, language)}" for conflict in common.conflicts]
+        different, shared = len(common.conflicts), common.num_runs
+        lines.append(frame("labels.two_results", different=different, shared=shared, one=one, other=other))
+        lines += [f"  {_one_run(conflict, frame)}" for conflict in common.conflicts]
     return lines
 
 
-def _one_run(conflict: Conflict, language: Language) -> str:
+def _one_run(conflict: Conflict, frame: WordList) -> str:
     here, there = (
-        (labels.STATUS[value].of(language) if isinstance(value, str) else show.number(value, DIGITS))
-        + labels.OF_KIND.of(language).format(number)
+        (frame[f"status.{value}"] if isinstance(value, str) else show.number(value, DIGITS))
+        + frame["labels.of_kind"].format(number)
         for number, value in conflict.results.items()
     )
-    return labels.ONE_RUN.of(language).format(
+    return frame(
+        "labels.one_run",
         digest=conflict.digest[:8],
         seed=conflict.seed,
-        metric=labels.METRICS[conflict.metric].of(language),
+        metric=frame[f"metrics.{conflict.metric}"],
         here=here,
         there=there,
     )
 
 
-def audited(one: Audited, language: Language) -> Text:
+def audited(one: Audited, frame: WordList) -> Text:
     """A line for an exercise that was verified among all, and what does not stand in it below."""
     style, shape = {"stands": ("green", labels.SHAPES["holds"]), "unpublished": ("dim", " ")}.get(
         one.state, ("red", labels.SHAPES["fails"])
     )
-    line = Text(f"{one.number:<7}{shape} {labels.AUDITED[one.state].of(language)}", style=style)
+    line = Text(f"{one.number:<7}{shape} {frame[f'audited.{one.state}']}", style=style)
     if one.num_claims:
-        line.append(f"  {labels.CHECKED.of(language).format(one.num_claims)}, {one.seconds:.0f} s", "dim")
+        line.append(f"  {frame['labels.checked'].format(one.num_claims)}, {one.seconds:.0f} s", "dim")
     if one.problem:
         line.append(f": {one.problem}")
     found = one.contradicted, one.lapsed, one.unguarded, one.differing
-    for said in _named([*FAULTS, labels.DIFFERING], found, language):
+    for said in _named([*FAULTS, "labels.differing"], found, frame):
         line.append(f"\n         {said}", "default")
     return line
 
 
-def _named(words: Sequence[labels.Words], found: Sequence[Sequence[str]], language: Language) -> list[str]:
+def _named(keys: Sequence[str], found: Sequence[Sequence[str]], frame: WordList) -> list[str]:
     """What is said of claims, with their names, where there are any."""
-    return [
-        said.of(language).format(", ".join(names)) for said, names in zip(words, found, strict=True) if names
-    ]
+    return [frame[key].format(", ".join(names)) for key, names in zip(keys, found, strict=True) if names]
 
 
-def audit(all_: Sequence[Audited], seconds: float, language: Language) -> Text:
+def audit(all_: Sequence[Audited], seconds: float, frame: WordList) -> Text:
     """How many stand of all that is published, and what it took."""
     states = [one.state for one in all_]
     stood, unpublished = states.count("stands"), states.count("unpublished")
-    words = labels.AUDIT.of(language).format(
-        stood=stood, published=len(all_) - unpublished, unpublished=unpublished, seconds=round(seconds)
+    words = frame(
+        "labels.audit",
+        stood=stood,
+        published=len(all_) - unpublished,
+        unpublished=unpublished,
+        seconds=round(seconds),
     )
     return Text(words, style="green" if stood == len(all_) - unpublished else "red")
 
 
-def _both(now: Inquiry, evidence: Evidence | None, language: Language) -> list[tuple[Inquiry, str, str]]:
+def _both(now: Inquiry, evidence: Evidence | None, frame: WordList) -> list[tuple[Inquiry, str, str]]:
     """This run and the published one: each with its name and what it stands on, its turned knobs too."""
     changes = Changes.of(now, evidence)
-    both = [(now, labels.THIS_RUN, changes.here)]
+    both = [(now, "labels.this_run", changes.here)]
     if evidence is not None:
-        both.append((evidence.inquiry, labels.PUBLISHED, changes.there))
+        both.append((evidence.inquiry, "labels.published", changes.there))
     return [
-        (inquiry, label.of(language), _joined(stands_on(inquiry.observations, language), knobs))
+        (inquiry, frame[label], _joined(stands_on(inquiry.observations, frame), knobs))
         for inquiry, label, knobs in both
     ]
 
@@ -216,13 +230,14 @@ def _joined(*parts: str) -> str:
 def _short_answers(
     now: Inquiry, text: str, evidence: Evidence | None, language: Language
 ) -> list[RenderableType]:
+    frame = now.exercise.book.frame(language)
     if evidence is None or not now.answer.trains:
-        return [_heading("short", language), Markdown(text)]
+        return [_heading("short", frame), Markdown(text)]
     held = evidence.inquiry
-    said = render(held.number, held.answer, held.observations, held.findings, language)["short"]
-    (_, run, run_stands), (_, published, published_stands) = _both(now, evidence, language)
+    said = render(held, language)["short"]
+    (_, run, run_stands), (_, published, published_stands) = _both(now, evidence, frame)
     return [
-        _heading("short", language),
+        _heading("short", frame),
         Text(f"{published}: {published_stands}", style="italic"),
         Markdown(said),
         Text(f"{run}: {run_stands}", style="italic"),
@@ -230,29 +245,28 @@ def _short_answers(
     ]
 
 
-def _claims(now: Inquiry, evidence: Evidence | None, language: Language) -> RenderableType:
+def _claims(now: Inquiry, evidence: Evidence | None, words: WordList) -> RenderableType:
+    frame = words.frame
     table = RichTable(box=box.SIMPLE_HEAD, show_lines=False, expand=True)
-    table.add_column(labels.CLAIM.of(language), ratio=3)
+    table.add_column(frame["labels.claim"], ratio=3)
     changes = Changes.of(now, evidence)
-    both = _both(now, evidence, language)
+    both = _both(now, evidence, frame)
     for (_, label, _), knobs in zip(both, (changes.here, changes.there), strict=False):
         # Two columns under different settings are no repetition: each says under which it stands.
         table.add_column(Prose(f"{label}\n{knobs}") if knobs else label, ratio=2)
     for claim in now.answer.claims:
-        kind = labels.OF_KIND.of(language).format(labels.KINDS[claim.kind].of(language))
-        cells = [_finding(claim, inquiry.findings[claim.name], language) for inquiry, _, _ in both]
-        table.add_row(Prose.assemble(claim.statement.of(language), (kind, "dim")), *cells)
+        kind = frame["labels.of_kind"].format(frame[f"kinds.{claim.kind}"])
+        cells = [_finding(claim, inquiry.findings[claim.name], frame) for inquiry, _, _ in both]
+        table.add_row(Prose.assemble(claim.statement(words), (kind, "dim")), *cells)
     return table
 
 
-def _finding(claim: Claim, finding: Finding, language: Language) -> Text:
-    cell = verdict_text(finding, language)
+def _finding(claim: Claim, finding: Finding, frame: WordList) -> Text:
+    cell = verdict_text(finding, frame)
     if estimate := estimate_text(claim, finding):
         cell.append(f"\n{estimate}", style="default")
     if finding.verdict == "undecided" and finding.comparison and finding.comparison.replicates_needed:
-        cell.append(
-            "\n" + labels.NEEDS.of(language).format(finding.comparison.replicates_needed), style="dim"
-        )
+        cell.append("\n" + frame["labels.needs"].format(finding.comparison.replicates_needed), style="dim")
     return cell
 
 
@@ -261,59 +275,56 @@ def _circulates(
 ) -> list[RenderableType]:
     # What is published decides about what circulates; a quick run of fewer seeds could only say that it does not know.
     judge = now if evidence is None else evidence.inquiry
-    said = (
-        text
-        if evidence is None
-        else render(judge.number, judge.answer, judge.observations, judge.findings, language)
-    )
-    lines: list[RenderableType] = [_heading("circulates", language)]
+    said = text if evidence is None else render(judge, language)
+    words = now.exercise.words(language)
+    lines: list[RenderableType] = [_heading("circulates", words.frame)]
     for claim in judge.answer.circulated:
         judgement = claim.judge(judge.findings)
-        word = labels.JUDGEMENTS[judgement].of(language)
-        lines.append(Prose.assemble(f"“{claim.says.of(language)}” ", (f"→ {word}", COLOURS[judgement])))
+        word = words.frame[f"judgements.{judgement}"]
+        lines.append(Prose.assemble(f"“{words[claim.key]}” ", (f"→ {word}", COLOURS[judgement])))
     return [*lines, Markdown(said["circulates"])]
 
 
-def _code(number: str, language: Language) -> list[RenderableType]:
-    program = code(number)
+def _code(exercise: Exercise, frame: WordList) -> list[RenderableType]:
+    program = exercise.program
     if program is None:
         return []
     highlighted = Syntax(program.rstrip(), "python", theme=CODE_THEME, background_color="default")
-    return [_title(labels.CODE.of(language)), highlighted]
+    return [_title(frame["labels.code"]), highlighted]
 
 
 def _ways_on(
-    now: Inquiry, evidence: Evidence | None, figures: tuple[Path, Path] | str, language: Language
+    now: Inquiry, evidence: Evidence | None, figures: tuple[Path, Path] | str, frame: WordList
 ) -> list[RenderableType]:
     grid = RichTable.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
     if isinstance(figures, str):
-        grid.add_row(labels.FIGURE.of(language), figures)
+        grid.add_row(frame["labels.figure"], figures)
     else:
         for path in figures:
-            grid.add_row(labels.FIGURE.of(language), str(path))
+            grid.add_row(frame["labels.figure"], str(path))
     if now.answer.vary:
-        grid.add_row(labels.VARY.of(language), f"mlplab answer {now.number} {now.answer.vary}")
+        grid.add_row(frame["labels.vary"], f"mlplab answer {now.number} {now.answer.vary}")
     if evidence is not None:
-        grid.add_row(labels.AGAIN.of(language), f"mlplab verify {now.number}")
+        grid.add_row(frame["labels.again"], f"mlplab verify {now.number}")
         if evidence.lapsed:
-            grid.add_row("", Text(labels.LAPSED.of(language).format(", ".join(evidence.lapsed)), style="red"))
+            grid.add_row("", Text(frame["labels.lapsed"].format(", ".join(evidence.lapsed)), style="red"))
     return [Padding(grid, (1, 0, 0, 0))]
 
 
-def _table(table: Table, where: str, language: Language) -> RenderableType:
-    title = f"{table.title.of(language)}\n{where}" if where else table.title.of(language)
+def _table(table: Table, where: str) -> RenderableType:
+    title = f"{table.title}\n{where}" if where else table.title
     drawn = RichTable(title=Prose(title), title_justify="left", box=box.SIMPLE_HEAD)
     for index, head in enumerate(table.columns):
-        drawn.add_column(head.of(language), justify="left" if index == 0 else "right")
+        drawn.add_column(head, justify="left" if index == 0 else "right")
     for row in table.rows:
         drawn.add_row(*row)
     return drawn
 
 
-def _heading(section: str, language: Language) -> RenderableType:
-    return _title(HEADINGS[section][1 if language == "zh" else 0])
+def _heading(section: str, frame: WordList) -> RenderableType:
+    return _title(frame[f"headings.{section}"])
 
 
 def _title(words: str) -> RenderableType:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import jinja2
 
-from mlplab.answers import Answer, show, text
+from mlplab.answers import Language, WordList
 from mlplab.book import conflicts
-from mlplab.claims import Finding, Language, Observations
+from mlplab.book.inquiry import Inquiry
+from mlplab.charts import show
 from mlplab.errors import InvalidInput
 
-# Section -> its heading in either language. Every text has all of them, in this order.
-HEADINGS: dict[str, tuple[str, str]] = {
-    "question": ("Question", "问题"),
-    "short": ("Short answer", "简答"),
-    "why": ("Why", "为什么"),
-    "circulates": ("What circulates", "流传的说法"),
-    "limits": ("Limits", "局限"),
-    "references": ("References", "参考"),
-}
+# Parts of every text, in this order. What a language calls them stands in its file of the frame's words.
+PARTS = ("question", "short", "why", "circulates", "limits", "references")
 
 
 def _percent(value: float) -> str:
@@ -42,27 +35,23 @@ FILTERS = {
 }
 
 
-def render(
-    number: str,
-    answer: Answer,
-    observations: Observations,
-    findings: Mapping[str, Finding],
-    language: Language,
-) -> dict[str, str]:
+def render(inquiry: Inquiry, language: Language) -> dict[str, str]:
     """The sections of an answer's text in Markdown, with every number and every verdict's sentence in place.
 
     Raises jinja2.UndefinedError for a sentence that quotes what nobody found, and as `sections` does.
     """
-    found: dict[str, Any] = {name.replace("-", "_"): finding for name, finding in findings.items()}
+    found: dict[str, Any] = {name.replace("-", "_"): finding for name, finding in inquiry.findings.items()}
+    observations, exercise = inquiry.observations, inquiry.exercise
     seen: dict[str, Any] = {
         "num_seeds": observations.num_seeds,
         "changed": {change.knob for change in observations.changed},
     }
-    seen |= answer.facts(observations)
-    source = text(number, language)
+    seen |= inquiry.answer.facts(observations)
+    source = exercise.text(language)
     if "two_results" in source:  # all evidence is read for it
-        seen["two_results"] = [common.told(number) for common in conflicts.conflicts(number)]
-    return sections(_template(source).render(**seen, **found), language)
+        common = conflicts.conflicts(exercise.book, exercise.number)
+        seen["two_results"] = [one.told(exercise.number) for one in common]
+    return sections(_template(source).render(**seen, **found), exercise.book.frame(language))
 
 
 @cache
@@ -74,7 +63,7 @@ def _template(source: str) -> jinja2.Template:
     return environment.from_string(source)
 
 
-def sections(markdown: str, language: Language) -> dict[str, str]:
+def sections(markdown: str, frame: WordList) -> dict[str, str]:
     """Parts a text at its second-level headings: section name -> Markdown.
 
     Raises InvalidInput for a text that does not have all headings in their order, each once, and nothing before.
@@ -83,10 +72,10 @@ def sections(markdown: str, language: Language) -> dict[str, str]:
     parts = [
         (heading.strip(), body.strip()) for heading, _, body in (block.partition("\n") for block in blocks)
     ]
-    expected = [heading[1 if language == "zh" else 0] for heading in HEADINGS.values()]
+    expected = [frame[f"headings.{name}"] for name in PARTS]
     if before.strip() or [heading for heading, _ in parts] != expected:
         found = [
             line for line in (before.strip().partition("\n")[0], *(heading for heading, _ in parts)) if line
         ]
         raise InvalidInput("the text of an answer", f"must have the headings {', '.join(expected)}", found)
-    return dict(zip(HEADINGS, (body for _, body in parts), strict=True))
+    return dict(zip(PARTS, (body for _, body in parts), strict=True))

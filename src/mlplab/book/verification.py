@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mlplab
+from mlplab.answers import Effort, Exercise, Lab
 from mlplab.book import conflicts, evidence
 from mlplab.book.conflicts import Common
 from mlplab.book.evidence import Evidence
-from mlplab.book.inquiry import Inquiry, inquire, written_answer
-from mlplab.claims import Effort, Lab
+from mlplab.book.inquiry import Inquiry, inquire
 from mlplab.errors import EvidenceError
 from mlplab.study import Progress, Store, default_path
 
@@ -73,7 +74,7 @@ class Verification:
     @property
     def conflicts(self) -> list[Common]:
         """Other exercises that publish the same runs with other results; this alone contradicts nothing yet."""
-        return conflicts.conflicts(self.again.number)
+        return conflicts.conflicts(self.again.exercise.book, self.again.number)
 
     @property
     def stands(self) -> bool:
@@ -97,42 +98,41 @@ class Verification:
 
 
 def verify(
-    number: str, effort: Effort, *, on_progress: Callable[[Progress], None] | None = None
+    exercise: Exercise, effort: Effort, *, on_progress: Callable[[Progress], None] | None = None
 ) -> Verification:
     """Run an answer from nothing, beside what was published. Raises EvidenceError where nothing was published.
 
     Runs go into a store of their own: the user's holds the very results that are to be checked. If it is stopped,
     the same command goes on; when it has ended, that store is gone.
     """
-    answer = written_answer(number)
-    held = evidence.published(number)
+    answer = exercise.written_answer()
+    held = evidence.published(exercise)
     if held is None:
-        raise EvidenceError(f"Nothing was published for {number}: there is nothing to verify.")
-    path = default_path().with_name(f"verify-{number}-{effort}.sqlite")
+        raise EvidenceError(f"Nothing was published for {exercise.number}: there is nothing to verify.")
+    path = default_path().with_name(f"verify-{exercise.number}-{effort}.sqlite")
     # What is observed without replicates has no seeds to repeat.
     seeds = (held.inquiry.observations.num_seeds or None) if answer.trains and effort == "full" else None
     with Store(path) if answer.trains else nullcontext() as store:
         lab = Lab(effort, seeds=seeds, store=store, strict=True, on_progress=on_progress)
-        outcome = Verification(held, inquire(number, lab), effort)
+        outcome = Verification(held, inquire(exercise, lab), effort)
     for file in path.parent.glob(f"{path.name}*"):
         if file.is_file():
             file.unlink()
     return outcome
 
 
-def publish(number: str, *, on_progress: Callable[[Progress], None] | None = None) -> Path:
+def publish(exercise: Exercise, *, on_progress: Callable[[Progress], None] | None = None) -> Path:
     """Run an answer with full effort and write its evidence; returns the file.
 
     Raises EvidenceError outside a checkout, and where a falsehood was not rejected.
     """
-    written_answer(number)
-    into = evidence.folder()
-    if not (into.parent / ".git").exists():
+    exercise.written_answer()  # before anything is trained
+    if Path(mlplab.__file__).parent in exercise.folder.parents:
         raise EvidenceError("Evidence is published from a checkout: this is an installed package.")
-    made = inquire(number, Lab("full", strict=True, on_progress=on_progress))
+    made = inquire(exercise, Lab("full", strict=True, on_progress=on_progress))
     passed = [name for name, verdict in made.controls.items() if verdict != "fails"]
     if passed:
         raise EvidenceError(
             f"Not published: the known-false control was not rejected for {', '.join(passed)}."
         )
-    return evidence.write(made, into)
+    return evidence.write(made, exercise.evidence_file)

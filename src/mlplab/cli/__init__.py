@@ -21,6 +21,7 @@ from mlplab.cli import (
     data,
     functions,
     models,
+    options,
     shift,
     studies,
     tuning,
@@ -53,7 +54,14 @@ app.add_typer(studies.study_commands, name="study", help="Comparisons on your ow
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Debug = False,
+    books: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--book", help="Open another book beside ours. A book is code: it is run.", metavar="FOLDER"
+        ),
+    ] = None,
 ) -> None:
+    options.named_books[:] = books or []
     if version:
         typer.echo(f"mlplab {mlplab.__version__}")
         raise typer.Exit

@@ -16,6 +16,7 @@ from mlplab.cli.options import (
     Number,
     Seeds,
     Sets,
+    open_shelf,
     print_json,
     progress,
     read_effort,
@@ -25,8 +26,7 @@ from mlplab.cli.options import (
 from mlplab.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from mlplab.claims import Effort
-    from mlplab.claims.words import Language
+    from mlplab.answers import Effort, Language, Shelf
 
 OptionalNumber = Annotated[
     str | None, typer.Argument(help="Number of an exercise, e.g. 4.6.1.", metavar="[ID]", show_default=False)
@@ -58,22 +58,25 @@ def answer(
     as_json: Json = False,
 ) -> None:
     """Answer an exercise: run its experiment or proof now, and show it beside the published one."""
+    from mlplab.answers import Lab
     from mlplab.book import evidence, terminal
-    from mlplab.book.inquiry import inquire, written_answer
+    from mlplab.book.inquiry import inquire
     from mlplab.book.report import as_dict, draw
-    from mlplab.claims import Lab
 
-    language = read_language(lang)
-    written_answer(number)  # before anything is trained
+    shelf = open_shelf()
+    language = read_language(lang, shelf)
+    exercise = shelf.exercise(number)
+    exercise.check_language(language)
+    exercise.written_answer()  # before anything is trained
     with progress() as on_progress:
         lab = Lab(
             read_effort(effort), seeds=seeds, data_name=data, knobs=read_knobs(set_), on_progress=on_progress
         )
-        now = inquire(number, lab)
-    held = evidence.published(number)
+        now = inquire(exercise, lab)
+    held = evidence.published(exercise)
     figures = draw(now, held, language)
     if as_json:
-        notes = [note.of(language) for note in lab.notes]
+        notes = [note.of(exercise.words(language)) for note in lab.notes]
         print_json(as_dict(now, held, figures, language) | {"notes": notes})
         return
     console = terminal.console()
@@ -83,13 +86,15 @@ def answer(
 
 @commands.command("list")
 def list_(lang: Lang = "en", as_json: Json = False) -> None:
-    """List all 49 exercises with their state."""
+    """List all exercises with their state."""
     from mlplab.book import report, terminal
 
+    shelf = open_shelf()
+    language = read_language(lang, shelf)
     if as_json:
-        print_json(report.list_as_dict(read_language(lang)))
+        print_json(report.list_as_dict(shelf, language))
     else:
-        terminal.console().print(terminal.list_of_exercises(read_language(lang)))
+        terminal.console().print(terminal.list_of_exercises(shelf, language))
 
 
 @commands.command()
@@ -109,7 +114,8 @@ def verify(
     """
     from mlplab.book import terminal, verification
 
-    language = read_language(lang)
+    shelf = open_shelf()
+    language = read_language(lang, shelf)
     if (number is None) != all_:
         raise InvalidInput(
             "verify",
@@ -121,10 +127,12 @@ def verify(
         raise InvalidInput("verify", "takes --full or --effort", f"both, --effort {effort}", "Leave one out")
     how = read_effort(effort or ("full" if full or not all_ else "quick"))
     if number is None:
-        _verify_all(how, language, as_json)
+        _verify_all(shelf, how, language, as_json)
         return
+    exercise = shelf.exercise(number)
+    exercise.check_language(language)
     with progress() as on_progress:
-        outcome = verification.verify(number, how, on_progress=on_progress)
+        outcome = verification.verify(exercise, how, on_progress=on_progress)
     if as_json:
         print_json(outcome.to_dict())
     else:
@@ -133,24 +141,25 @@ def verify(
         raise typer.Exit(1)
 
 
-def _verify_all(effort: Effort, language: Language, as_json: bool) -> None:
+def _verify_all(shelf: Shelf, effort: Effort, language: Language, as_json: bool) -> None:
     import time
 
     from mlplab.book import audit, conflicts, terminal
 
     console = terminal.console()
+    frame = shelf.first.frame(language)
     start, found = time.perf_counter(), []
     with progress() as on_progress:
-        for one in audit.audit(effort, on_progress=on_progress):
+        for one in audit.audit(shelf.first, effort, on_progress=on_progress):
             found.append(one)
             if not as_json:
-                console.print(terminal.audited(one, language))
+                console.print(terminal.audited(one, frame))
     if as_json:
         print_json([one.to_dict() for one in found])
     else:
-        for line in terminal.two_results(conflicts.conflicts(), language):
+        for line in terminal.two_results(conflicts.conflicts(shelf.first), frame):
             console.print(line, style="yellow")
-        console.print(terminal.audit(found, time.perf_counter() - start, language))
+        console.print(terminal.audit(found, time.perf_counter() - start, frame))
     states = {one.state for one in found}
     for state, status in (("does not stand", 1), ("crashed", UNFORESEEN), ("failed", 2)):
         if state in states:
@@ -162,21 +171,23 @@ def publish(number: Number) -> None:
     """Run an answer with full effort and write its evidence into the checkout. For authors."""
     from mlplab.book import verification
 
+    exercise = open_shelf().exercise(number)
     with progress() as on_progress:
-        path = verification.publish(number, on_progress=on_progress)
+        path = verification.publish(exercise, on_progress=on_progress)
     typer.echo(path)
 
 
 @commands.command()
 def submit(file: Annotated[Path, typer.Argument(), Output()]) -> None:
     """Write a submission for the house-price competition (exercise 4.10.1): a price for each of its houses."""
-    from mlplab.answers.s4_10_house_prices import q1_submission
-    from mlplab.claims import Lab
+    from mlplab.answers import Lab, ours
     from mlplab.data import files
     from mlplab.study import default_path
 
     read = [("a file of house-prices", path) for path in files("house-prices")]
     refuse_inputs({"FILE": str(file)}, [*read, ("the results store", default_path())])
+    write = ours().exercise(ours().content["submission"]).written_answer().submit
+    assert write is not None
     with progress() as on_progress:
-        path = q1_submission.submit(file, Lab("full", strict=True, on_progress=on_progress))
+        path = write(file, Lab("full", strict=True, on_progress=on_progress))
     typer.echo(path)

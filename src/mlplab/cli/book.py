@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlplab.cli.command import Commands, Output
+from mlplab.cli.options import open_shelf
 
 commands = Commands(help="The book: all answers with their evidence.", no_args_is_help=True)
 Out = Annotated[
@@ -50,8 +51,10 @@ def _built(out: Path) -> list[Path]:
     from mlplab.book.bars import stage_bar
     from mlplab.book.build import build as build_book
 
+    book = open_shelf().first
     with stage_bar() as on_progress:
-        paths = build_book(out, on_progress=on_progress)
-    for line in terminal.two_results(conflicts.conflicts(), "en"):
+        paths = build_book(book, out, on_progress=on_progress)
+    frame = book.frame("en" if "en" in book.languages else book.languages[0])
+    for line in terminal.two_results(conflicts.conflicts(book), frame):
         typer.echo(line, err=True)
     return paths

@@ -16,11 +16,15 @@ from mlplab.cli.command import Output, Source
 from mlplab.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
-    from mlplab.claims import Effort
-    from mlplab.claims.words import Language
+    from mlplab.answers import Effort, Language, Shelf
     from mlplab.study import ScalarLog
 
-Lang = Annotated[str, typer.Option("--lang", help="Language of the answer: zh or en.", metavar="zh|en")]
+Lang = Annotated[
+    str,
+    typer.Option(
+        "--lang", help="Language of the answer: zh, en, or another that the book has.", metavar="CODE"
+    ),
+]
 EffortOption = Annotated[
     str, typer.Option("--effort", help="A quick look, or what is published.", metavar="quick|full")
 ]
@@ -114,14 +118,22 @@ OptionalInputs = Annotated[
 ]
 
 
-def read_language(text: str) -> Language:
-    from mlplab.claims.words import LANGUAGES
-    from mlplab.errors import UnknownName
+# What `mlplab --book` named, of this command alone.
+named_books: list[Path] = []
 
-    for language in LANGUAGES:
-        if language == text:
-            return language
-    raise UnknownName("--lang", text, LANGUAGES)
+
+def open_shelf() -> Shelf:
+    """The books that `mlplab --book FOLDER` names, those of MLPLAB_BOOKS, and ours. Raises as `Shelf.open` does."""
+    from mlplab.answers import Shelf
+
+    return Shelf.open(*named_books)
+
+
+def read_language(text: str, shelf: Shelf) -> Language:
+    """Raises UnknownName for a language that no book on the shelf has."""
+    if text not in shelf.languages:
+        raise UnknownName("--lang", text, shelf.languages)
+    return text
 
 
 def read_effort(text: str) -> Effort:

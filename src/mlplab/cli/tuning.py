@@ -208,7 +208,7 @@ def _is_share(found: Tuning) -> bool:
 
 
 def _value(found: Tuning, value: float) -> str:
-    from mlplab.answers import show
+    from mlplab.charts import show
 
     return f"{show.percent(value)}%" if _is_share(found) else show.number(value)
 

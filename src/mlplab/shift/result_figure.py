@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mlplab.charts.plots import GREY, PALETTE
 from mlplab.errors import import_extra
 from mlplab.shift.result import POWER, Distribution, Power, ShiftResult
-from mlplab.study.plots import GREY, PALETTE
 
 if TYPE_CHECKING:
     import altair

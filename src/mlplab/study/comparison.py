@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mlplab import engine, stats
+from mlplab.charts import plots
 from mlplab.data.own_table import OwnTable
 from mlplab.errors import InvalidInput, UnknownName, import_extra
-from mlplab.study import plots
 from mlplab.study.adaptive import looks, run_until_decided
 from mlplab.study.agreement import all_seeds_agree, plain
 from mlplab.study.design import Arm, Study

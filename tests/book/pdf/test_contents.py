@@ -7,46 +7,39 @@ import json
 
 import pytest
 
-from mlplab.book import document, evidence, inquiry, making, texts
+from mlplab.answers import ours
+from mlplab.book import evidence, making
 from mlplab.book.environment import environment
 from mlplab.book.errata import Correction
 from mlplab.book.pdf import printed
 from mlplab.book.pdf.contents import contents, size
-from mlplab.book.pdf.words import PRINTED
-from mlplab.claims import Words
-from mlplab.claims.words import LANGUAGES
 
 from .. import cases
 
-OPEN, UNPUBLISHED = "4.10.6", "4.2.2"
+LANGUAGES = cases.LANGUAGES
+BOOK = cases.EXERCISE.book
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """An exercise in each state."""
-    folder = tmp_path_factory.mktemp("evidence")
-    real = document.answer, inquiry.answer
-    answers = {cases.NUMBER: cases.ANSWER, UNPUBLISHED: cases.ANSWER, OPEN: None}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(document, "answer", lambda n: answers.get(n, real[0](n)))
-        patch.setattr(inquiry, "answer", lambda n: answers.get(n, real[1](n)))
-        patch.setattr(texts, "text", lambda n, language: cases.TEXTS[language])
-        patch.setattr(evidence, "folder", lambda: folder)
-        evidence.write(cases.inquiry(), folder)
-        found = [making.make(number) for number in (cases.NUMBER, UNPUBLISHED, OPEN)]
+    book = cases.copied(tmp_path_factory.mktemp("book"))
+    exercise = book.exercise(cases.NUMBER)
+    evidence.write(cases.inquiry(exercise), exercise.evidence_file)
+    found = [making.make(one) for one in book.exercises.values()]
     assert not [line for one in found for line in one.broken]
     return found
 
 
 def data(made, language: str, corrections=()) -> dict:
     documents = [d for one in made for d in one.documents if d.language == language]
-    held = contents(documents, corrections, language, environment(), "Fonts")
+    held = contents(BOOK, documents, corrections, language, environment(), "Fonts")
     return json.loads(json.dumps(held))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_an_exercise_holds_what_its_document_holds(made, language):
-    published, unpublished = data(made, language)["sections"][0]["exercises"]
+    published, unpublished, _ = data(made, language)["sections"][0]["exercises"]
     claim = published["claims"][0]
     assert claim["verdict"] == "holds"
     assert any("[" in fact for fact in claim["facts"])
@@ -76,9 +69,9 @@ def test_what_the_notes_say_is_counted_as_on_the_pages(made):
 
 def test_a_correction_is_shown_with_its_claim_and_who_sent_it(made):
     sent = Correction(
-        "4.1.1",
+        ours().exercise("4.1.1"),
         datetime.date(2027, 1, 31),
-        Words("It was missing.", "漏了。"),
+        {"en": "It was missing.", "zh": "漏了。"},
         "derivative-in-x",
         "A. Reader",
     )
@@ -90,15 +83,8 @@ def test_a_correction_is_shown_with_its_claim_and_who_sent_it(made):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_book_in_which_exercises_are_in_every_state_can_be_set(made, tmp_path, language):
-    printed.lay_out(tmp_path, made, [], language)
+    printed.lay_out(tmp_path, BOOK, made, [], language)
     assert printed.compile_book(tmp_path).startswith(b"%PDF")
-
-
-def test_every_word_of_the_printed_frame_is_in_both_languages():
-    for words in PRINTED.values():
-        assert words.en
-        assert words.zh
-        assert words.en.count("{") == words.zh.count("{")
 
 
 def test_the_size_of_a_drawing_is_what_it_says():

@@ -9,17 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from mlplab.answers import EXERCISES, answered, code
-from mlplab.book import labels
+from mlplab.answers import ours
 from mlplab.book.pdf import printed
-from mlplab.book.pdf.words import PRINTED
-from mlplab.book.words import WORDS
-from mlplab.claims.words import LANGUAGES
 
 playa = pytest.importorskip("playa", reason="needs playa: pip install 'mlplab[test]'")
 pytest.importorskip("typst", reason="needs the extra: pip install 'mlplab[book]'")
 pytestmark = pytest.mark.slow
 
+EXERCISES, LANGUAGES = ours().exercises, ours().languages
 A4 = (595, 842)
 # The book's own, less half a letter: a full stop may hang into it.
 MARGIN = 27 / 25.4 * 72 - 6
@@ -28,7 +25,7 @@ MARGIN = 27 / 25.4 * 72 - 6
 @pytest.fixture(scope="module", params=LANGUAGES)
 def book(request, built_book):
     """A PDF of the whole book, and its language."""
-    with playa.open(built_book.with_name(labels.PDF_NAME.format(request.param))) as opened:
+    with playa.open(built_book.with_name(ours().pdf_name(request.param))) as opened:
         yield opened, request.param
 
 
@@ -94,7 +91,7 @@ def test_it_says_what_it_is_and_how_to_read_it_aloud(book):
     assert opened.catalog["Lang"].decode() == {"zh": "zh-CN", "en": "en-GB"}[language]
     metadata = playa.resolve(opened.catalog["Metadata"]).buffer.decode()
     assert "mlplab developers" in metadata
-    assert PRINTED["full_title"].of(language) in metadata
+    assert ours().say("full_title", language) in metadata
 
 
 def test_it_names_the_typst_that_set_it(book, pages):
@@ -117,12 +114,12 @@ def test_every_exercise_is_in_the_outline_on_the_page_that_it_is_on(book, pages)
     walk(opened.outline)
     for number, exercise in EXERCISES.items():
         (found,) = (title for title in titles if title.startswith(f"{number} "))
-        assert found == f"{number} {exercise.title.of(language)}"
+        assert found == f"{number} {exercise.title(language)}"
         assert number in text_of(pages[titles[found]])
     for name in ("glance", "colophon"):
-        assert PRINTED[name].of(language) in titles
+        assert ours().frame(language)[f"printed.{name}"] in titles
     for name in ("notes", "errata"):
-        assert WORDS[name].of(language) in titles
+        assert ours().frame(language)[f"pages.{name}"] in titles
 
 
 def test_every_link_within_the_book_leads_to_a_page(book):
@@ -142,9 +139,9 @@ def test_every_program_is_attached_byte_for_byte(book):
     held = {
         flat[i].decode(): playa.resolve(playa.resolve(flat[i + 1])["EF"])["F"] for i in range(0, len(flat), 2)
     }
-    assert set(held) == {f"mlplab-{number}.py" for number in answered()}
-    for number in answered():
-        assert playa.resolve(held[f"mlplab-{number}.py"]).buffer == (code(number) or "").encode()
+    assert set(held) == {f"mlplab-{number}.py" for number in (one.number for one in ours().answered)}
+    for number in (one.number for one in ours().answered):
+        assert playa.resolve(held[f"mlplab-{number}.py"]).buffer == (EXERCISES[number].program or "").encode()
 
 
 def test_words_are_found_in_it(pages, book):

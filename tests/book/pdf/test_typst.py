@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from mlplab.answers import answered, text
+from mlplab.answers import ours
 from mlplab.book import pandoc, typefaces
 from mlplab.book.pdf import printed
-from mlplab.claims.words import LANGUAGES
 from mlplab.errors import EvidenceError
 
 pytest.importorskip("typst", reason="needs the extra: pip install 'mlplab[book]'")
 
+LANGUAGES = ours().languages
 SVG = "http://www.w3.org/2000/svg"
 
 
@@ -69,7 +69,10 @@ def as_set(folder, texts: dict[str, str]) -> None:
 
 def formulas(language: str) -> dict[str, list[str]]:
     """Of all texts, whose numbers are not yet in place; a number within a formula is stood in for by 1."""
-    bare = {n: re.sub(r"\{\{.*?\}\}", "1", re.sub(r"\{%.*?%\}", "", text(n, language))) for n in answered()}
+    bare = {
+        n: re.sub(r"\{\{.*?\}\}", "1", re.sub(r"\{%.*?%\}", "", one.text(language)))
+        for n, one in ours().exercises.items()
+    }
     _, parts = pandoc.parse(bare, language)
     return {number: pandoc.formulas(blocks) for number, blocks in parts.items()}
 

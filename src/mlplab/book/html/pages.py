@@ -14,14 +14,11 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from mlplab.answers import Book, Language
 from mlplab.book import labels, notes
-from mlplab.book.document import Document
+from mlplab.book.document import Document, spoken
 from mlplab.book.errata import Correction
-from mlplab.book.words import MEANINGS, WORDS
-from mlplab.claims import Language
 
-HTML_LANG: dict[Language, str] = {"zh": "zh-CN", "en": "en"}
-BOOK_LINK: dict[Language, str] = {"zh": "https://zh.d2l.ai", "en": "https://d2l.ai"}
 SECTIONS = "question short why evidence circulates limits code again references provenance".split()
 SHOWN_ROWS = 60  # of a figure's data; the rest are in the evidence
 
@@ -46,17 +43,24 @@ ENVIRONMENT.globals["shapes"] = labels.SHAPES
 
 
 def answer_page(
-    document: Document, html: Mapping[str, str], before: Document | None, after: Document | None
+    book: Book,
+    document: Document,
+    html: Mapping[str, str],
+    before: Document | None,
+    after: Document | None,
+    others: Sequence[Language],
 ) -> str:
-    """The page of one exercise. `html` holds the sections of its text."""
+    """The page of one exercise. `html` holds the sections of its text; `others` are the languages that have it too."""
     figure = document.figure
     heads, rows, left_out = _data(figure.spec) if figure else ([], [], 0)
     present = {"question", "short", "why", "again", "references", "provenance", "limits"} if html else set()
     present |= {"evidence", "circulates"} | ({"code"} if document.code else set())
     return _page(
         "answer.html",
+        book,
         document.language,
         f"{document.number}.html",
+        others,
         kind="answer",
         description=document.title,
         d=document,
@@ -73,24 +77,25 @@ def answer_page(
     )
 
 
-def index_page(documents: Sequence[Document], language: Language) -> str:
+def index_page(book: Book, documents: Sequence[Document], language: Language) -> str:
     """All exercises, and at a glance what the circulated answers are worth."""
     counts = [
-        (name, count, notes.counted(documents, name, language))
+        (name, count, notes.counted(documents, name, book.frame(language)))
         for name in notes.ORDER
         if (count := notes.count(documents, name))
     ]
     return _page(
         "index.html",
+        book,
         language,
         "index.html",
         kind="index",
-        description=WORDS["book"].of(language),
-        pdf=labels.PDF_NAME.format(language),
+        description=book.say("title", language),
+        pdf=book.pdf_name(language),
         documents=documents,
         num_published=sum(document.state == "published" for document in documents),
         counts=counts,
-        meanings=[(name, MEANINGS[name].of(language)) for name in notes.ORDER],
+        meanings=[(name, book.frame(language)[f"meanings.{name}"]) for name in notes.ORDER],
         sections=[
             SimpleNamespace(number=number, title=(held := list(group))[0].section_title, documents=held)
             for number, group in groupby(documents, key=lambda document: document.section)
@@ -99,56 +104,67 @@ def index_page(documents: Sequence[Document], language: Language) -> str:
 
 
 def notes_page(
-    documents: Sequence[Document], html: Mapping[str, Mapping[str, str]], language: Language
+    book: Book, documents: Sequence[Document], html: Mapping[str, Mapping[str, str]], language: Language
 ) -> str:
     """What the notes got wrong, with the reasons; `html` holds the sections of each exercise's text."""
     groups = [
-        (name, held, notes.counted(documents, name, language))
+        (name, held, notes.counted(documents, name, book.frame(language)))
         for name in notes.ORDER
         if (held := notes.entries(documents, name))
     ]
     wrong, total = notes.judged(documents)
     return _page(
         "notes.html",
+        book,
         language,
         "notes.html",
         kind="plain",
-        description=WORDS["notes"].of(language),
+        description=book.frame(language)["pages.notes"],
         groups=groups,
         reasons={number: Markup(sections.get("circulates", "")) for number, sections in html.items()},
-        meanings={name: MEANINGS[name].of(language) for name in notes.ORDER},
+        meanings=book.frame(language).group("meanings"),
         total=total,
         wrong=wrong,
     )
 
 
-def errata_page(corrections: Sequence[Correction], titles: Mapping[str, str], language: Language) -> str:
+def errata_page(book: Book, corrections: Sequence[Correction], language: Language) -> str:
     """Readers' corrections."""
     shown = [
         {
-            "exercise": correction.exercise,
-            "title": titles[correction.exercise],
+            "exercise": correction.exercise.number,
+            "title": correction.exercise.title(language),
             "date": correction.date.isoformat(),
-            "what": correction.what.of(language),
+            "what": spoken(correction.what, language),
             "claim": correction.claim,
-            "statement": correction.statement.of(language),
+            "statement": correction.statement(language),
             "reported_by": correction.reported_by,
         }
         for correction in corrections
     ]
     return _page(
         "errata.html",
+        book,
         language,
         "errata.html",
         kind="plain",
-        description=WORDS["errata"].of(language),
+        description=book.frame(language)["pages.errata"],
         corrections=shown,
     )
 
 
-def landing_page() -> str:
-    """The way into the book's two languages."""
-    return ENVIRONMENT.get_template("landing.html").render()
+def landing_page(book: Book) -> str:
+    """The way into the book's languages."""
+    ways = [
+        SimpleNamespace(
+            code=language,
+            tag=frame["tag"],
+            words=frame("pages.landing_link", title=book.say("title", language), name=frame["name"]),
+        )
+        for language in book.languages
+        for frame in [book.frame(language)]
+    ]
+    return ENVIRONMENT.get_template("landing.html").render(ways=ways)
 
 
 def highlighted(program: str) -> str:
@@ -156,19 +172,35 @@ def highlighted(program: str) -> str:
     return highlight(program.rstrip("\n"), PythonLexer(), HtmlFormatter(nowrap=True)).rstrip("\n")
 
 
-def _page(template: str, language: Language, page: str, **content: Any) -> str:
-    other: Language = "en" if language == "zh" else "zh"
+def _page(
+    template: str,
+    book: Book,
+    language: Language,
+    page: str,
+    others: Sequence[Language] | None = None,
+    **content: Any,
+) -> str:
+    frame = book.frame(language)
+    words = {
+        name: book.say(name, language)
+        for name in ("title", "subtitle", "textbook", "textbook_link", "closing")
+    }
     return ENVIRONMENT.get_template(template).render(
-        w=SimpleNamespace(**{name: words.of(language) for name, words in WORDS.items()}),
+        w=SimpleNamespace(**frame.group("pages")),
+        book=SimpleNamespace(**words),
         labels=SimpleNamespace(
-            verdicts={name: words.of(language) for name, words in labels.VERDICTS.items()},
-            judgements={name: words.of(language) for name, words in labels.JUDGEMENTS.items()},
-            kinds={name: words.of(language) for name, words in labels.KINDS.items()},
+            verdicts=frame.group("verdicts"),
+            judgements=frame.group("judgements"),
+            kinds=frame.group("kinds"),
         ),
-        html_lang=HTML_LANG[language],
-        other_lang=HTML_LANG[other],
-        other_page=f"../{other}/{page}",
-        book_link=BOOK_LINK[language],
+        html_lang=frame["tag"],
+        others=[
+            SimpleNamespace(
+                tag=book.frame(other)["tag"], name=book.frame(other)["name"], page=f"../{other}/{page}"
+            )
+            for other in (book.languages if others is None else others)
+            if other != language
+        ],
         page=page,
         root="../",
         **content,

@@ -11,32 +11,22 @@ import json
 from collections.abc import Mapping
 from html.parser import HTMLParser
 
-from mlplab.claims import Language
+from mlplab.answers import Language
 
 # Elements that stand within a word or a formula; all others part words.
 WITHIN = frozenset("a b code em i mark math q strong sub sup time".split())
 VOID = frozenset("br hr img input link meta".split())
 UNREAD = frozenset(("script", "style", "svg"))
 
-# Exercise here -> in the English edition 1.0, where a chapter more stands before this one.
-EDITION = {
-    "4.1.1": "5.1.2", "4.1.2": "5.1.4", "4.1.3": "5.1.5", "4.1.4": "5.1.6",
-    "4.2.1": "5.2.1", "4.2.2": "5.2.2", "4.2.3": "5.2.4", "4.2.4": "5.2.5.1", "4.2.5": "5.2.5.2", "4.2.6": "5.2.5.3",
-    "4.3.1": "5.2.2", "4.3.2": "5.2.8", "4.3.3": "5.2.9",
-    "4.4.1": "3.6.1", "4.4.4": "3.6.3",
-    **{f"4.5.{n}": f"3.7.{n}" for n in range(1, 7)},
-    **{f"4.6.{n}": f"5.6.{n}" for n in range(1, 8)},
-    **{f"4.7.{n}": f"5.3.{n}" for n in range(1, 6)},
-    **{f"4.8.{n}": f"5.4.{n}" for n in range(1, 5)},
-    **{f"4.9.{n}": f"4.7.{n}" for n in range(1, 5)},
-    "4.10.1": "5.7.1", "4.10.3": "5.7.2", "4.10.4": "5.7.3", "4.10.5": "5.7.4", "4.10.6": "5.7.5",
-}  # fmt: skip
 
+def script(contents: Mapping[str, str], language: Language, elsewhere: Mapping[str, str]) -> str:
+    """The texts of the pages that may be searched, from name -> HTML, as a script that `search.js` reads.
 
-def script(contents: Mapping[str, str], language: Language) -> str:
-    """The texts of the pages that may be searched, from name -> HTML, as a script that `search.js` reads."""
+    Arguments:
+      elsewhere: exercise -> its number in another edition, by which it is found too.
+    """
     held = [
-        {"url": name, "also": EDITION.get(name.removesuffix(".html"), "")} | read
+        {"url": name, "also": elsewhere.get(name.removesuffix(".html"), "")} | read
         for name, page in contents.items()
         if (read := words(page)) is not None
     ]

@@ -8,11 +8,10 @@ from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from mlplab.answers import Book, Language
 from mlplab.book import errata, processes
 from mlplab.book.html import fonts, pages, search
 from mlplab.book.making import Made
-from mlplab.claims import Language
-from mlplab.claims.words import LANGUAGES
 from mlplab.errors import import_extra
 
 ASSETS = ("book.css", "book.js", "search.js", "theme.js", "icon.svg")
@@ -20,6 +19,7 @@ ASSETS = ("book.css", "book.js", "search.js", "theme.js", "icon.svg")
 
 def write(
     into: Path,
+    book: Book,
     made: Sequence[Made],
     corrections: Sequence[errata.Correction],
     on_progress: Callable[[str], None],
@@ -29,33 +29,37 @@ def write(
     """Write the pages into an empty folder. `on_progress` is told what is being done."""
     on_progress("pages")
     (into / "assets/fonts").mkdir(parents=True)
-    landing = pages.landing_page()
+    landing = pages.landing_page(book)
     (into / "index.html").write_text(landing, "utf-8")
-    written = _write_pages(into, made, corrections)
-    _write_search(into, written)
+    written = _write_pages(into, book, made, corrections)
+    _write_search(into, book, written)
     on_progress("fonts")
     shown = [page for contents in written.values() for page in contents.values()]
     _write_assets(into, [*shown, landing], workers)
 
 
 def _write_pages(
-    into: Path, made: Sequence[Made], corrections: Sequence[errata.Correction]
+    into: Path, book: Book, made: Sequence[Made], corrections: Sequence[errata.Correction]
 ) -> dict[Language, dict[str, str]]:
     """Language -> name of a page -> what is written there."""
     written: dict[Language, dict[str, str]] = {}
-    for index, language in enumerate(LANGUAGES):
-        chapter = [one.documents[index] for one in made]
-        html = {one.number: one.html[index] for one in made}
-        titles = {document.number: document.title for document in chapter}
+    for language in book.languages:
+        # A language that a translation adds may lack exercises.
+        pairs = [pair for one in made if (pair := one.of(language))]
+        chapter = [pair.document for pair in pairs]
+        html = {pair.document.number: pair.html for pair in pairs}
+        languages = {one.number: [document.language for document in one.documents] for one in made}
         folder = into / language
         folder.mkdir()
         contents = {
-            f"{document.number}.html": pages.answer_page(document, html[document.number], before, after)
+            f"{document.number}.html": pages.answer_page(
+                book, document, html[document.number], before, after, languages[document.number]
+            )
             for before, document, after in zip([None, *chapter], chapter, [*chapter[1:], None], strict=False)
         }
-        contents["index.html"] = pages.index_page(chapter, language)
-        contents["notes.html"] = pages.notes_page(chapter, html, language)
-        contents["errata.html"] = pages.errata_page(corrections, titles, language)
+        contents["index.html"] = pages.index_page(book, chapter, language)
+        contents["notes.html"] = pages.notes_page(book, chapter, html, language)
+        contents["errata.html"] = pages.errata_page(book, corrections, language)
         for name, page in contents.items():
             (folder / name).write_text(page, "utf-8")
         written[language] = contents
@@ -76,6 +80,7 @@ def _write_assets(into: Path, written: list[str], workers: int | None) -> None:
     (into / "assets/fonts.css").write_text("".join(rules), "utf-8")
 
 
-def _write_search(into: Path, written: Mapping[Language, Mapping[str, str]]) -> None:
+def _write_search(into: Path, book: Book, written: Mapping[Language, Mapping[str, str]]) -> None:
     for language, contents in written.items():
-        (into / f"assets/search-{language}.js").write_text(search.script(contents, language), "utf-8")
+        script = search.script(contents, language, book.elsewhere)
+        (into / f"assets/search-{language}.js").write_text(script, "utf-8")

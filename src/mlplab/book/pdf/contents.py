@@ -7,18 +7,16 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from mlplab.answers import EXERCISES
+from mlplab.answers import Book, Language, WordList
 from mlplab.book import labels, notes
-from mlplab.book.document import Document, ShownClaim, ShownTable
+from mlplab.book.document import Document, ShownClaim, ShownTable, spoken
 from mlplab.book.errata import Correction
-from mlplab.book.pdf.words import PRINTED
-from mlplab.book.words import MEANINGS, WORDS
-from mlplab.claims import Language
 
 Pair = tuple[str, str]
 
 
 def contents(
+    book: Book,
     documents: Sequence[Document],
     corrections: Sequence[Correction],
     language: Language,
@@ -26,7 +24,10 @@ def contents(
     families: str,
 ) -> dict[str, Any]:
     """All of it but texts, figures and programs, which lie in files of their own."""
-    words = {name: held.of(language) for name, held in (WORDS | PRINTED).items()}
+    frame = book.frame(language)
+    words = {**frame.group("pages"), **frame.group("printed")}
+    words |= {"book": book.say("title", language), "subtitle": book.say("subtitle", language)}
+    words |= {"cover_above": book.say("subject", language), "authors": book.base.content.get("authors", "")}
     wrong, total = notes.judged(documents)
     published = sum(document.state == "published" for document in documents)
     words["notes_count"] = words["notes_count"].format(count=wrong, total=total)
@@ -39,27 +40,29 @@ def contents(
             python=made_with["python"],
             typst="{typst}",  # Typst says which one it is, here and in the file's properties
             fonts=families,
+            closing=book.say("closing", language),
         )
         for name in ("colophon_made", "colophon_set", "colophon_again", "colophon_license")
     ]
     return {
         "language": language,
-        "title": words["full_title"],
-        "keywords": words["keywords"].split(", "),
+        "tag": frame["tag"],
+        "title": book.say("full_title", language) or book.say("title", language),
+        "keywords": book.say("keywords", language).split(", "),
         "version": made_with["mlplab"],
         "words": words,
         "shapes": labels.SHAPES,
         "labels": {
-            "verdicts": {name: held.of(language) for name, held in labels.VERDICTS.items()},
-            "judgements": {name: held.of(language) for name, held in labels.JUDGEMENTS.items()},
+            "verdicts": dict(frame.group("verdicts")),
+            "judgements": dict(frame.group("judgements")),
         },
-        "meanings": {name: held.of(language) for name, held in MEANINGS.items()},
-        "counts": [(name, notes.counted(documents, name, language)) for name in notes.ORDER],
+        "meanings": dict(frame.group("meanings")),
+        "counts": [(name, notes.counted(documents, name, frame)) for name in notes.ORDER],
         "sections": [
             {
                 "number": number,
                 "title": (held := list(group))[0].section_title,
-                "exercises": [_exercise(document, words) for document in held],
+                "exercises": [_exercise(document, words, frame) for document in held],
             }
             for number, group in groupby(documents, key=lambda document: document.section)
         ],
@@ -67,7 +70,7 @@ def contents(
         "notes": [
             (
                 name,
-                notes.counted(documents, name, language),
+                notes.counted(documents, name, frame),
                 [
                     {"number": d.number, "title": d.title, "says": said, "has-reason": d.state == "published"}
                     for d, said in held
@@ -81,7 +84,7 @@ def contents(
     }
 
 
-def _exercise(document: Document, words: Mapping[str, str]) -> dict[str, Any]:
+def _exercise(document: Document, words: Mapping[str, str], frame: WordList) -> dict[str, Any]:
     figure = document.figure
     width, height = size(figure.paper_svg) if figure else (0.0, 0.0)
     number = document.number
@@ -95,7 +98,7 @@ def _exercise(document: Document, words: Mapping[str, str]) -> dict[str, Any]:
             {
                 "statement": claim.statement,
                 "verdict": claim.verdict,
-                "facts": _facts(claim, document.language, words),
+                "facts": _facts(claim, words, frame),
                 "detail": claim.detail,
             }
             for claim in document.claims
@@ -129,8 +132,8 @@ def size(svg: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def _facts(claim: ShownClaim, language: Language, words: Mapping[str, str]) -> list[str]:
-    facts = [labels.KINDS[claim.kind].of(language)]
+def _facts(claim: ShownClaim, words: Mapping[str, str], frame: WordList) -> list[str]:
+    facts = [frame[f"kinds.{claim.kind}"]]
     if claim.estimate:
         facts += [claim.estimate, claim.interval]
     if claim.needed:
@@ -184,16 +187,16 @@ def _provenance(document: Document, words: Mapping[str, str]) -> list[Pair]:
         (words["revision"], made.get("revision") or "–"),
         (words["versions"], ", ".join([f"Python {made.get('python')}", *packages])),
         (words["processor"], f"{made.get('processor')}, {made.get('system')}"),
-        (words["evidence_file"], f"evidence/{document.number}.json"),
+        (words["evidence_file"], document.evidence_file),
     ]
 
 
 def _correction(correction: Correction, language: Language, words: Mapping[str, str]) -> dict[str, str]:
     return {
-        "number": correction.exercise,
-        "title": EXERCISES[correction.exercise].title.of(language),
+        "number": correction.exercise.number,
+        "title": correction.exercise.title(language),
         "date": correction.date.isoformat(),
-        "what": correction.what.of(language),
-        "statement": correction.statement.of(language),
+        "what": spoken(correction.what, language),
+        "statement": correction.statement(language),
         "by": words["errata_by"].format(correction.reported_by) if correction.reported_by else "",
     }

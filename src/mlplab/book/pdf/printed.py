@@ -11,13 +11,13 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from mlplab.book import labels, typefaces
+from mlplab.answers import Book, Language
+from mlplab.book import typefaces
 from mlplab.book.environment import environment
 from mlplab.book.errata import Correction
 from mlplab.book.making import Made
 from mlplab.book.pdf import fonts
 from mlplab.book.pdf.contents import contents, program_name
-from mlplab.claims import Language
 from mlplab.errors import EvidenceError, import_extra
 
 TEMPLATE = ("book.typ", "style.typ", "front.typ", "exercise.typ", "back.typ", "program.tmTheme")
@@ -25,17 +25,29 @@ TEMPLATE = ("book.typ", "style.typ", "front.typ", "exercise.typ", "back.typ", "p
 STANDARDS = ["a-3a", "ua-1"]
 
 
-def write(into: Path, made: Sequence[Made], corrections: Sequence[Correction], language: Language) -> Path:
+def write(
+    into: Path,
+    book: Book,
+    made: Sequence[Made],
+    corrections: Sequence[Correction],
+    language: Language,
+) -> Path:
     """Write the book; returns its path. Raises EvidenceError that names the exercise and line that cannot be set."""
-    path = into / labels.PDF_NAME.format(language)
+    path = into / book.pdf_name(language)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        lay_out(root, made, corrections, language)
+        lay_out(root, book, made, corrections, language)
         path.write_bytes(compile_book(root))
     return path
 
 
-def lay_out(root: Path, made: Sequence[Made], corrections: Sequence[Correction], language: Language) -> None:
+def lay_out(
+    root: Path,
+    book: Book,
+    made: Sequence[Made],
+    corrections: Sequence[Correction],
+    language: Language,
+) -> None:
     """Write all that Typst reads: template, data, texts, figures, programs, fonts."""
     for name in TEMPLATE:
         with as_file(files("mlplab.book.pdf") / "template" / name) as path:
@@ -44,18 +56,17 @@ def lay_out(root: Path, made: Sequence[Made], corrections: Sequence[Correction],
         (root / name).mkdir()
     documents, drawings = [], {}
     for one in made:
-        ((document, sections),) = (
-            (document, sections)
-            for document, sections in zip(one.documents, one.typst, strict=True)
-            if document.language == language
-        )
+        spoken = one.of(language)
+        if spoken is None:
+            continue  # nobody has translated it
+        document = spoken.document
         documents.append(document)
-        _write_texts(root / "texts" / one.number, sections)
+        _write_texts(root / "texts" / one.number, spoken.typst)
         if document.figure:
             drawings[one.number] = document.figure.paper_svg
         if document.code is not None:
             (root / "programs" / program_name(one.number)).write_text(document.code, "utf-8")
-    held = contents(documents, corrections, language, environment(), fonts.FAMILIES)
+    held = contents(book, documents, corrections, language, environment(), fonts.FAMILIES)
     (root / "book.json").write_text(json.dumps(held, ensure_ascii=False), "utf-8")
     for number, drawing in drawings.items():
         (root / "figures" / f"{number}.svg").write_text(drawing, "utf-8")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mlplab.charts.plots import GREY, INK, PALETTE
 from mlplab.errors import import_extra
 from mlplab.study.agreement import all_seeds_agree
-from mlplab.study.plots import GREY, INK, PALETTE
 
 if TYPE_CHECKING:
     import altair

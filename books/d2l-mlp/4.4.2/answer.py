@@ -1,0 +1,286 @@
+"""4.4.2 How do training and test error depend on the degree of the polynomial and on the amount of data?
+
+All degrees are fitted exactly, in a basis in which float64 can tell them apart, on many draws of the section's problem.
+Draws are paired: every degree sees the same examples, and a smaller number of them is the beginning of a larger one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mlplab import data
+from mlplab.analysis.polynomial_curves import ErrorCurves, error_curves
+from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.charts import plots, show
+from mlplab.data.synthetic import CUBIC
+from mlplab.errors import import_extra
+from mlplab.stats import paired
+
+if TYPE_CHECKING:
+    import altair
+
+NOISE_STD = 0.1
+TRUE_DEGREE, LARGEST = len(CUBIC) - 1, 12
+DEGREES = tuple(range(LARGEST + 1))
+SIZES = (10, 15, 20, 30, 50, 100, 200)
+DRAWN_SIZES = (10, 20, 50, 200)  # a line each; more would hide each other
+DRAWN_DEGREES = (2, TRUE_DEGREE, LARGEST)
+FEW, MANY = 20, 100  # where claims are decided
+ARMS = ((FEW, TRUE_DEGREE - 1), (FEW, TRUE_DEGREE), (FEW, LARGEST), (MANY, LARGEST))
+MARGIN = 0.05  # of the ratio of a training error to the formula
+ROUNDING = (
+    1e-18  # squares of errors of 1e-10 and less: targets reach 100, and interpolation loses some digits
+)
+PARTS = (
+    "train",
+    "test",
+)
+
+
+def observe(lab: Lab) -> Observations:
+    """Fit every degree on every number of examples, over many draws."""
+    lab.use(data.load("polynomial"))
+    seeds = lab.seeds(quick=200, full=500)
+    found = curves(len(seeds))
+    rows = []
+    for size, degree in ARMS:
+        i, j = SIZES.index(size), DEGREES.index(degree)
+        for seed in seeds:
+            errors = {part: _rounded(getattr(found, part)[seed, i, j]) for part in PARTS}
+            rows.append({"arm": arm(size, degree), "seed": seed, "status": "finished"} | errors)
+    means = found.table().drop(columns=["std_error"])
+    ratios = {name: ratio(found, count) for name, count in (("ratio", 1), ("ratio_without_constant", 0))}
+    return lab.observations(
+        runs=pd.DataFrame(rows), curves=means, ratios=pd.DataFrame({"seed": list(seeds), **ratios})
+    )
+
+
+def curves(num_draws: int) -> ErrorCurves:
+    """Errors (draw, size, degree) of the section's problem. At least two draws: one has no spread."""
+    return error_curves(DEGREES, SIZES, num_draws=max(num_draws, 2), noise_std=NOISE_STD)
+
+
+def arm(size: int, degree: int) -> str:
+    """The name of a number of examples with a degree."""
+    return f"n={size} degree={degree}"
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")  # a thousandth of the spread between draws; evidence stays small
+
+
+def ratio(found: ErrorCurves, constant: int) -> np.ndarray:
+    """Training error with FEW examples over σ²(1 - (d + constant)/n), meant over the degrees from the true one up."""
+    degrees = np.arange(TRUE_DEGREE, LARGEST + 1)
+    errors = found.train[:, SIZES.index(FEW), TRUE_DEGREE:]
+    expected = NOISE_STD**2 * (1 - (degrees + constant) / FEW)
+    return np.array([_rounded(value) for value in (errors / expected).mean(1)])
+
+
+# Laws of every draw
+
+
+def never_rises(part: str) -> Finding:
+    """In every draw and at every number of examples: does one degree more never raise this error?"""
+    found = curves(100)
+    errors = getattr(found, part)
+    rises = np.diff(errors, axis=2) > ROUNDING
+    return Finding.true_if(
+        not rises.any(), f"{int(rises.sum())} of {rises.size} steps rise", steps=int(rises.size)
+    )
+
+
+def is_zero_from(least_degree: Callable[[int], int]) -> Finding:
+    """In every draw: is the training error 0 to rounding from this degree on, and not below it?"""
+    sizes = (4, 6, 8, 10)
+    found = error_curves(range(12), sizes, num_draws=50, noise_std=NOISE_STD)
+    zero = found.train < ROUNDING
+    said = np.array([[degree >= least_degree(size) for degree in found.degrees] for size in sizes])
+    wrong = int((zero != said).sum())
+    return Finding.true_if(wrong == 0, f"{wrong} of {zero.size} fits disagree", tries=int(zero.size))
+
+
+# Comparisons of draws
+
+
+def log_ratio(
+    observations: Observations, part: str, one: tuple[int, int], other: tuple[int, int]
+) -> np.ndarray:
+    """The logarithm of one error over another, for each draw: test errors have too long a tail to be averaged."""
+    return np.log(observations.runs.values(part, arm(*one)) / observations.runs.values(part, arm(*other)))
+
+
+def is_positive(values: np.ndarray) -> Finding:
+    """Is the mean over draws greater than zero? `factor`: the geometric mean ratio of the two errors."""
+    return Finding.of(paired(values, claim="greater"), factor=float(np.exp(values.mean())))
+
+
+def is_one(ratios: np.ndarray) -> Finding:
+    """Is the mean ratio equivalent to 1?"""
+    return Finding.of(paired(ratios, claim="equivalent", threshold=1.0, margin=MARGIN), margin=MARGIN)
+
+
+def geometric(observations: Observations, part: str) -> pd.DataFrame:
+    """Geometric means with their intervals, where there is one."""
+    table = observations["curves"]
+    return table[(table["part"] == part) & (table["statistic"] == "geometric mean")]
+
+
+def facts(observations: Observations) -> dict[str, Any]:
+    """What sentences quote."""
+    test = geometric(observations, "test")
+    few = test[test["size"] == FEW].set_index("degree")["estimate"]
+    return {
+        "num_draws": observations.num_seeds,
+        "few": FEW,
+        "many": MANY,
+        "true_degree": TRUE_DEGREE,
+        "largest": LARGEST,
+        "best_degree": DEGREES[int(few.to_numpy(dtype=float).argmin())],
+        "noise_variance": NOISE_STD**2,
+        "best_error": float(few.min()),
+    }
+
+
+def tables(observations: Observations, words: WordList) -> list[Table]:
+    """Training and test error by degree, with FEW and with MANY examples."""
+    return [_table(observations, size, words) for size in (FEW, MANY)]
+
+
+def _table(observations: Observations, size: int, words: WordList) -> Table:
+    rows = []
+    held = observations["curves"]
+    for degree in DEGREES:
+        at = held[(held["size"] == size) & (held["degree"] == degree)]
+        mean: Any = at[(at["part"] == "train") & (at["statistic"] == "mean")].iloc[0]
+        test: Any = at[(at["part"] == "test") & (at["statistic"] == "geometric mean")].iloc[0]
+        expected = "" if pd.isna(mean["expected"]) else show.number(float(mean["expected"]))
+        rows.append([str(degree), show.number_interval(mean), expected, show.number_interval(test)])
+    return Table(
+        words("titles.examples-mean-squared-error-with", size=size),
+        (
+            words["heads.degree"],
+            words["heads.training-error"],
+            words["heads.1-d-1-n"],
+            words["heads.test-error"],
+        ),
+        rows,
+    )
+
+
+def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
+    """Training and test error against the degree, and against the number of examples."""
+    train, test = (_by_degree(observations, part, words) for part in PARTS)
+    rows = (train | test) & _by_size(observations, words)
+    return rows.resolve_scale(color="independent", strokeDash="independent")
+
+
+def _by_degree(observations: Observations, part: str, words: WordList) -> altair.LayerChart:
+    rows = geometric(observations, part)
+    rows = rows[rows["size"].isin(DRAWN_SIZES) & (rows["estimate"] > ROUNDING)]
+    rows = rows.assign(group=[f"n = {size}" for size in rows["size"]], level=rows["degree"].astype(str))
+    return _panel(rows, words["labels.degree"], words.group("parts")[part], words)
+
+
+def _by_size(observations: Observations, words: WordList) -> altair.LayerChart:
+    parts = []
+    for degree in DRAWN_DEGREES:
+        for part in PARTS:
+            rows = geometric(observations, part)
+            rows = rows[(rows["degree"] == degree) & (rows["estimate"] > ROUNDING)]
+            name = words("labels.degree-2", degree=degree, part=words.group("parts")[part])
+            parts.append(rows.assign(group=name, level=rows["size"].astype(str)))
+    return _panel(
+        pd.concat(parts),
+        words["labels.training-examples-n"],
+        words["labels.both-errors"],
+        words,
+    )
+
+
+def _panel(rows: pd.DataFrame, x: str, title: str, words: WordList) -> altair.LayerChart:
+    alt = import_extra("altair", what="A figure", extra="book")
+    note: str = words["labels.geometric-mean-over-draws-with"].format(int(rows["num_replicates"].max()))  # fmt: skip
+    head = title
+    chart = plots.level_plot(
+        rows,
+        level_title=x,
+        value_title=words["titles.mean-squared-error"],
+        log_scale=True,
+        notes=words.notes,
+        width=270,
+        height=260,
+    )
+    title = alt.TitleParams(head[0].upper() + head[1:], subtitle=note, anchor="start", subtitleFontSize=11)
+    return chart.properties(title=title)
+
+
+ANSWER = Answer(
+    observe=observe,
+    takes=("seeds",),
+    claims=(
+        Claim(
+            name="training-error-never-rises",
+            kind="property",
+            check=never_rises,
+            subject=lambda o: "train",
+            falsehood=lambda o: "test",
+        ),
+        Claim(
+            name="zero-from-n-minus-1",
+            kind="property",
+            check=is_zero_from,
+            subject=lambda o: lambda size: size - 1,
+            falsehood=lambda o: lambda size: size - 2,
+        ),
+        Claim(
+            name="expected-training-error",
+            kind="experiment",
+            check=is_one,
+            subject=lambda o: o["ratios"]["ratio"].to_numpy(dtype=float),
+            # Only d of the d + 1 weights counted.
+            falsehood=lambda o: o["ratios"]["ratio_without_constant"].to_numpy(dtype=float),
+        ),
+        Claim(
+            name="too-low-a-degree-underfits",
+            kind="experiment",
+            figures={"few": FEW, "true_degree": TRUE_DEGREE - 1, "true_degree_2": TRUE_DEGREE},
+            check=is_positive,
+            subject=lambda o: log_ratio(o, "test", (FEW, TRUE_DEGREE - 1), (FEW, TRUE_DEGREE)),
+            falsehood=lambda o: log_ratio(o, "test", (FEW, TRUE_DEGREE), (FEW, TRUE_DEGREE - 1)),
+        ),
+        Claim(
+            name="too-high-a-degree-overfits",
+            kind="experiment",
+            figures={"few": FEW, "largest": LARGEST, "true_degree": TRUE_DEGREE},
+            check=is_positive,
+            subject=lambda o: log_ratio(o, "test", (FEW, LARGEST), (FEW, TRUE_DEGREE)),
+            falsehood=lambda o: log_ratio(o, "test", (FEW, TRUE_DEGREE), (FEW, LARGEST)),
+        ),
+        Claim(
+            name="more-data-lower-the-test-error",
+            kind="experiment",
+            figures={"largest": LARGEST, "many": MANY, "few": FEW},
+            check=is_positive,
+            subject=lambda o: log_ratio(o, "test", (FEW, LARGEST), (MANY, LARGEST)),
+            falsehood=lambda o: log_ratio(o, "test", (MANY, LARGEST), (FEW, LARGEST)),
+        ),
+        Claim(
+            name="more-data-raise-the-training-error",
+            kind="experiment",
+            figures={"largest": LARGEST, "many": MANY, "few": FEW},
+            check=is_positive,
+            subject=lambda o: log_ratio(o, "train", (MANY, LARGEST), (FEW, LARGEST)),
+            falsehood=lambda o: log_ratio(o, "train", (FEW, LARGEST), (MANY, LARGEST)),
+        ),
+    ),
+    circulated=(Circulated("question-left-out", "skipped"),),
+    tables=tables,
+    figure=figure,
+    facts=facts,
+    vary="--seeds 500",
+)

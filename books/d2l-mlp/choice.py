@@ -1,0 +1,62 @@
+"""Choosing on validation data with a few seeds, so that fresh seeds can judge what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from mlplab.answers import Finding, Lab
+from mlplab.stats import Verdict, proportion_interval
+
+CHANCE = 0.1  # ten classes
+LOST = 2 * CHANCE  # accuracy below which a run has learned nothing, or forgotten all
+FIRST_SEED = 1000  # the judges are seeds 0, 1, ...
+
+
+def choosing_seeds(lab: Lab, *, quick: int, full: int) -> range:
+    """Seeds that choose and never judge: as many as the effort says, and no more than the judges."""
+    number = min(lab.choose(quick=quick, full=full), len(lab.seeds(quick=quick, full=full)))
+    return range(FIRST_SEED, FIRST_SEED + number)
+
+
+def scored(accuracies: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
+    """Accuracies in which a run that diverged counts as one that guesses among ten classes."""
+    return np.nan_to_num(np.asarray(accuracies, dtype=np.float64), nan=CHANCE)
+
+
+def means(runs: pd.DataFrame, factors: Sequence[str], metric: str = "validation_accuracy") -> pd.DataFrame:
+    """A row for each combination of the factors: the mean score and the number of seeds, in the runs' order."""
+    rows = runs.assign(score=scored(runs[metric]))
+    grouped = rows.groupby(list(factors), sort=False)
+    return grouped.agg(score=("score", "mean"), num_seeds=("seed", "nunique")).reset_index()
+
+
+def best(runs: pd.DataFrame, factor: str, within: str | None = None) -> dict[str, str]:
+    """For each level of `within` the level of `factor` with the best mean score; a single '' without it."""
+    table = means(runs, [factor] if within is None else [within, factor])
+    groups = [("", table)] if within is None else table.groupby(within)
+    return {str(level): str(rows[factor].iloc[int(rows["score"].argmax())]) for level, rows in groups}
+
+
+def more_are_lost(runs: tuple[np.ndarray, np.ndarray]) -> Finding:
+    """Are runs of the first kind lost more often than not, and those of the second less often than not?
+
+    Exact binomial intervals of the two shares, each read against one half.
+    """
+    high, low = (proportion_interval(int(lost.sum()), len(lost)) for lost in runs)
+    bounds = [bound for share in (high, low) for bound in (share.ci_low, share.ci_high)]
+    assert all(bound is not None for bound in bounds)
+    high_low, high_high, low_low, low_high = (float(bound or 0.0) for bound in bounds)
+    verdict: Verdict = "undecided"
+    if high_low > 0.5 > low_high:
+        verdict = "holds"
+    elif high_high < 0.5 or low_low > 0.5:
+        verdict = "fails"
+    return Finding(verdict, None, {"share_high": high.estimate, "share_low": low.estimate})
+
+
+def is_at_edge(chosen: float, tried: Sequence[float] | pd.Series) -> bool:
+    """Whether the least or the greatest of what was tried was chosen: a better one may lie beyond."""
+    return chosen in (min(tried), max(tried))

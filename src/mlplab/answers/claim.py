@@ -1,0 +1,138 @@
+"""A claim: a statement, the check that decides it, and a falsehood that the same check must reject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from mlplab.answers.observations import Observations, plain
+from mlplab.answers.words import WordList
+from mlplab.stats import Comparison, Verdict
+
+ClaimKind = Literal["proof", "property", "experiment", "calculation"]
+Judgement = Literal["right", "wrong", "incomplete", "misread", "unsupported", "skipped"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Arguments:
+      verdict: `holds`, `fails` or `undecided`.
+      comparison: estimate, interval and tests, where the verdict rests on replicates.
+      numbers: what else was measured, by name; sentences quote them.
+      detail: one line: the step that was checked, or the counterexample.
+    """
+
+    verdict: Verdict
+    comparison: Comparison | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    detail: str = ""
+
+    @classmethod
+    def of(cls, comparison: Comparison, **numbers: float) -> Finding:
+        """The finding of a statistical comparison: its verdict is the claim's."""
+        return cls(comparison.verdict, comparison, numbers)
+
+    @classmethod
+    def true_if(cls, truth: bool, detail: str = "", **numbers: float) -> Finding:
+        """The finding of a check that always decides."""
+        return cls("holds" if truth else "fails", None, numbers, detail)
+
+    def __getattr__(self, name: str) -> Any:
+        # Sentences write `swap.estimate` or `swap.worst_error`, whatever the verdict rests on.
+        if name.startswith("__"):  # copy and pickle ask before there is anything to look in
+            raise AttributeError(name)
+        if name in self.numbers:
+            return self.numbers[name]
+        if self.comparison is not None and hasattr(self.comparison, name):
+            return getattr(self.comparison, name)
+        raise AttributeError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON, with every number that the verdict rests on."""
+        comparison = None if self.comparison is None else self.comparison.to_dict()
+        return {
+            "verdict": self.verdict,
+            "comparison": comparison,
+            "numbers": {name: plain(number) for name, number in self.numbers.items()},
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that can be checked.
+
+    Arguments:
+      name: a short name in kebab-case, unique in its answer.
+      kind: `proof` (computer algebra decides), `property` (tried on random inputs), `experiment` (replicates and
+        statistics decide) or `calculation` (one number against another).
+      check: decides about a subject.
+      subject: what the claim is about, taken from the observations.
+      unit: how its estimate is shown: a plain `number`, or `points` for a difference of shares.
+      falsehood: the same with something known to be false in its place. The check must find that it fails: a check
+        that cannot fail proves nothing.
+      figures: what stands in the places of its statement: `{margin}`.
+
+    What it states, in each language, is the text of its name among the words of its exercise.
+    """
+
+    name: str
+    kind: ClaimKind
+    check: Callable[[Any], Finding]
+    subject: Callable[[Observations], Any]
+    falsehood: Callable[[Observations], Any]
+    unit: Literal["number", "points"] = "number"
+    figures: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Of its statement, among the words of its exercise."""
+        return f"statements.{self.name}"
+
+    def statement(self, words: WordList) -> str:
+        """What is claimed, in the language of the words."""
+        return words(self.key, **self.figures) if self.figures else words[self.key]
+
+    def examine(self, observations: Observations) -> Finding:
+        """Check the claim on what was observed."""
+        return self.check(self.subject(observations))
+
+    def control(self, observations: Observations) -> Finding:
+        """Check the falsehood. Its verdict is `fails` if the check is worth anything."""
+        return self.check(self.falsehood(observations))
+
+
+@dataclass(frozen=True)
+class Circulated:
+    """A statement that circulates, and what it is worth.
+
+    Arguments:
+      name: of the statement, which stands in our own words among those of its exercise.
+      judgement: fixed where it does not hang on an experiment; or one for each verdict of the claim `by`.
+      by: name of the claim whose verdict decides.
+    """
+
+    name: str
+    judgement: Judgement | Mapping[Verdict, Judgement]
+    by: str = ""
+
+    @property
+    def key(self) -> str:
+        """Of what is said, among the words of its exercise."""
+        return f"circulated.{self.name}"
+
+    def judge(self, findings: Mapping[str, Finding]) -> Judgement:
+        """The judgement that the findings support."""
+        if isinstance(self.judgement, str):
+            return self.judgement
+        return self.judgement[findings[self.by].verdict]
+
+
+def recentred(values: np.ndarray, mean: float) -> np.ndarray:
+    """The same spread around another mean: what replicates would look like in a world where `mean` is the truth."""
+    return values - values.mean() + mean

@@ -1,1 +1,0 @@
-"""Answers to section 4.10, Predicting house prices."""

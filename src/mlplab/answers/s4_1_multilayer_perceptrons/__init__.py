@@ -1,1 +1,0 @@
-"""Section 4.1: multilayer perceptrons."""

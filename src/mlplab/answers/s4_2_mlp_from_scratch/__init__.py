@@ -1,1 +1,0 @@
-"""Section 4.2: a multilayer perceptron from scratch."""

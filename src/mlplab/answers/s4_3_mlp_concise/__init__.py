@@ -1,1 +1,0 @@
-"""Section 4.3: a multilayer perceptron, concisely."""

@@ -1,1 +1,0 @@
-"""Answers to section 4.4, model selection, underfitting and overfitting."""

@@ -1,1 +1,0 @@
-"""Section 4.5: weight decay."""

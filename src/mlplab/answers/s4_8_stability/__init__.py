@@ -1,1 +1,0 @@
-"""Section 4.8: numerical stability and initialisation."""

@@ -1,1 +1,0 @@
-"""Section 4.9: environment and distribution shift."""
