@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from mlplab.book.environment import environment
 from mlplab.data import Dataset, load
+from mlplab.environment import environment
 from mlplab.knobs import turn
 from mlplab.spec import Run, Setting
 from mlplab.study import Store, Study, factorial, run_study

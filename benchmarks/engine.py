@@ -23,7 +23,7 @@ from rich.console import Console
 import table
 from bench import QUICK, Bench, Sizes
 from cases import ARMS, CASES
-from mlplab.book.environment import environment
+from mlplab.environment import environment
 from mlplab.errors import InvalidInput, MLPLabError, UnknownName
 from table import GIB, Row
 

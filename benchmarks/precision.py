@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mlplab.answers import ours
-from mlplab.book.bars import training_bar
-from mlplab.book.environment import environment
+from mlplab.cli.bars import training_bar
 from mlplab.data import load
+from mlplab.environment import environment
 from mlplab.errors import MLPLabError
 from mlplab.stats import Comparison, paired
 from mlplab.study import Store, Study, factorial, run_study

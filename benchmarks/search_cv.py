@@ -27,7 +27,7 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 import mlplab
-from mlplab.book.environment import environment
+from mlplab.environment import environment
 from mlplab.stats import mean_interval
 
 GRID = {

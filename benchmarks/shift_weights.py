@@ -31,7 +31,7 @@ from scipy.stats import norm
 
 import shift_coverage
 import shift_weights_real
-from mlplab.book.environment import environment
+from mlplab.environment import environment
 from mlplab.rng import Stream
 from mlplab.shift.classifier_weights import ClassifierWeights
 from mlplab.shift.kliep import KLIEP

@@ -29,15 +29,15 @@ from rich.progress import track
 from rich.table import Table
 from torch import nn
 
-from mlplab.book.environment import environment
 from mlplab.data import Dataset, load
+from mlplab.environment import environment
 from mlplab.knobs import turn
 from mlplab.spec import Setting
 from mlplab.stats import mean_interval, paired
 from mlplab.study import Arm, Store, Study, run_study
 from mlplab.study.tuning import STRATEGIES, Space
 from mlplab.study.tuning.training import StoredTraining
-from mlplab.study.tuning.tuning import GO_ON, bench_for
+from mlplab.study.tuning.tuning import bench_for
 
 REPEATS, BUDGETS, EPOCHS, BATCH_SIZE, FRESH = 20, (10, 30, 90), 9, 64, 5
 FIRST_FRESH_SEED = 10_000
@@ -66,7 +66,7 @@ def ours(name: str, data: Dataset, budget: int, seed: int) -> Arm:
     """A strategy of `mlplab tune`, in a fresh store."""
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/runs.sqlite") as store:
         run = partial(run_study, store=store)
-        training = StoredTraining(run, data, "validation_accuracy", keep_states=name in GO_ON)
+        training = StoredTraining(run, data, "validation_accuracy", keep_states=True)
         bench = bench_for(space(), training, budget)
         STRATEGIES[name](bench, seed)
         return bench.winner

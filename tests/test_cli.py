@@ -13,8 +13,9 @@ import pytest
 import mlplab
 from mlplab import cli
 from mlplab.answers import Exercise, ours
-from mlplab.book import audit, inquiry, terminal, verification
 from mlplab.errors import AbsentData, EvidenceError
+from mlplab.inquiry import audit, inquiry, verification
+from mlplab.pages import terminal
 from mlplab.study import default_path
 
 EXERCISES = ours().exercises

@@ -268,10 +268,9 @@ def test_what_has_another_name_is_written_over_as_before(folder):
 WRITING = {"write_text", "write_bytes", "to_csv", "to_parquet", "savefig", "save"}
 OWN_WAY = {
     "outputs.py",
-    "book/html/site.py",
-    "book/pdf/printed.py",
-    "book/typefaces.py",
-    "answers/s4_7_backpropagation/q5_graph_too_large.py",
+    "pages/html/site.py",
+    "pages/pdf/printed.py",
+    "pages/typefaces.py",
 }
 
 
@@ -299,7 +298,7 @@ def test_every_file_is_written_whole():
     bad = []
     for path in sorted(SOURCE.rglob("*.py")):
         name = path.relative_to(SOURCE).as_posix()
-        if name in OWN_WAY or name.endswith(".code.py"):
+        if name in OWN_WAY:
             continue
         text = path.read_text("utf-8")
         if not writes.search(text):
@@ -425,9 +424,9 @@ def test_letters_that_the_output_lacks_are_one_line(run, monkeypatch):
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # Options of programs that are called, or that a reader is told of
 OF_OTHERS = {
-    "book/environment.py": {"--short", "--porcelain", "--"},
-    "book/html/site.py": {"--site", "--quiet"},
-    "book/pandoc.py": {"--mathml", "--syntax-highlighting", "--wrap"},
+    "environment.py": {"--short", "--porcelain", "--"},
+    "pages/html/site.py": {"--site", "--quiet"},
+    "pages/pandoc.py": {"--mathml", "--syntax-highlighting", "--wrap"},
     "study/cluster.py": {"--head"},
     "analysis/pipeline.py": {"--nproc-per-node"},
 }
@@ -495,7 +494,7 @@ def test_every_option_in_a_message_is_one_of_its_commands():
     for path in sorted(SOURCE.rglob("*.py")):
         name = path.relative_to(SOURCE).as_posix()
         text = path.read_text("utf-8")
-        if "--" not in text or name.endswith(".code.py"):
+        if "--" not in text:
             continue
         rooms = [pattern for room, pattern in OF_ROOM.items() if name.startswith(room)]
         known = options_of(rooms[0]) if rooms else options_of("")

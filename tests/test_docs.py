@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mlplab.answers import ours
-from mlplab.book import evidence
-from mlplab.book.texts import render
+from mlplab.inquiry import evidence
+from mlplab.inquiry.texts import render
 
 ROOT = Path(__file__).parents[1]
 TOOLS = (

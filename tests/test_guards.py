@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize(
     ("file", "tests"),
-    [("rng.py", "tests/test_rng.py"), ("engine/draws.py", "tests/engine"), ("book/pdf/fonts.py", "tests/book")],
+    [("rng.py", "tests/test_rng.py"), ("engine/draws.py", "tests/engine"), ("pages/pdf/fonts.py", "tests/book")],
 )  # fmt: skip
 def test_tests_mirror_the_house(file, tests):
     mirror = runpy.run_path(str(ROOT / "tests/guards.py"))["mirror"]

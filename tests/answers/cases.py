@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 
 from mlplab.answers import Answer, Lab, Observations, ours
-from mlplab.book import evidence
-from mlplab.book.evidence import Evidence
-from mlplab.book.inquiry import Inquiry, conclude
+from mlplab.inquiry import evidence
+from mlplab.inquiry.evidence import Evidence
+from mlplab.inquiry.inquiry import Inquiry, conclude
 from mlplab.study import Store
 
 EXERCISES = ours().exercises

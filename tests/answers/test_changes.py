@@ -17,12 +17,13 @@ import pytest
 
 from mlplab.answers import Finding, Lab, Observations, ours
 from mlplab.answers import lab as lab_module
-from mlplab.book import report, terminal
-from mlplab.book.changes import Changes
-from mlplab.book.evidence import Evidence
-from mlplab.book.inquiry import Inquiry, inquire
-from mlplab.book.texts import render
 from mlplab.cli import options
+from mlplab.inquiry.changes import Changes
+from mlplab.inquiry.evidence import Evidence
+from mlplab.inquiry.inquiry import Inquiry, inquire
+from mlplab.inquiry.texts import render
+from mlplab.pages import machine as report
+from mlplab.pages import terminal
 from mlplab.spec import Setting
 from mlplab.stats import Verdict
 from mlplab.study import Store

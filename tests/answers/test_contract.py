@@ -19,12 +19,12 @@ from fontTools.ttLib import TTFont
 
 from mlplab.answers import Book, Finding, Judgement, Lab, Shelf, ours
 from mlplab.answers import lab as lab_module
-from mlplab.book import pandoc, typefaces
-from mlplab.book.inquiry import conclude
-from mlplab.book.texts import PARTS, render
-from mlplab.book.unicode_math import to_unicode
 from mlplab.cli import options
 from mlplab.errors import InvalidInput, UnknownName
+from mlplab.inquiry.inquiry import conclude
+from mlplab.inquiry.texts import PARTS, render
+from mlplab.pages import pandoc, typefaces
+from mlplab.pages.unicode_math import to_unicode
 from mlplab.stats import Verdict
 
 from .cases import ANSWERED, EXERCISES, LANGUAGES, inquiry, published, the_answer

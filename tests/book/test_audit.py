@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from mlplab.answers import ours
-from mlplab.book import audit, evidence, terminal, verification
-from mlplab.book.verification import Verification
+from mlplab.inquiry import audit, evidence, verification
+from mlplab.inquiry.verification import Verification
+from mlplab.pages import terminal
 
 from . import cases
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from mlplab.book import bars
+from mlplab.cli import bars
 from mlplab.study import Progress
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from mlplab.answers import ours
-from mlplab.book import build, evidence, processes
-from mlplab.book.html import site
-from mlplab.book.making import Made
-from mlplab.book.pdf import printed
 from mlplab.cli import main
 from mlplab.errors import EvidenceError, InvalidInput, MissingExtra
+from mlplab.inquiry import evidence, processes
+from mlplab.pages import build
+from mlplab.pages.html import site
+from mlplab.pages.making import Made
+from mlplab.pages.pdf import printed
 
 from . import cases
 

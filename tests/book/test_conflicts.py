@@ -9,9 +9,10 @@ import pytest
 
 from mlplab.answers import Book, ours
 from mlplab.answers.lab import shared_knobs
-from mlplab.book import conflicts, evidence, terminal
 from mlplab.data import load
+from mlplab.inquiry import conflicts, evidence
 from mlplab.knobs import turn
+from mlplab.pages import terminal
 from mlplab.spec import Setting
 from mlplab.study import Study, factorial
 

@@ -9,10 +9,11 @@ import re
 import pytest
 
 from mlplab.answers import ours
-from mlplab.book import document, evidence, making, pandoc
-from mlplab.book.evidence import Evidence
-from mlplab.book.html import pages
-from mlplab.book.pdf.contents import contents
+from mlplab.inquiry import evidence
+from mlplab.inquiry.evidence import Evidence
+from mlplab.pages import document, making, pandoc
+from mlplab.pages.html import pages
+from mlplab.pages.pdf.contents import contents
 
 from . import cases
 

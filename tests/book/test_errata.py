@@ -7,9 +7,9 @@ import datetime
 import pytest
 
 from mlplab.answers import ours
-from mlplab.book import errata
-from mlplab.book.html import pages
 from mlplab.errors import InvalidInput
+from mlplab.inquiry import errata
+from mlplab.pages.html import pages
 
 FILE = """exercise = "4.1.1"
 date = 2027-01-31

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from mlplab.answers import Finding, Observations
-from mlplab.book import evidence
-from mlplab.book.inquiry import conclude
 from mlplab.errors import EvidenceError, OutputError
+from mlplab.inquiry import evidence
+from mlplab.inquiry.inquiry import conclude
 
 from . import cases
 

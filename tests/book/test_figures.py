@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from mlplab.answers import Lab, ours
-from mlplab.book import figures, report, typefaces
-from mlplab.book.inquiry import conclude
+from mlplab.inquiry.inquiry import conclude
+from mlplab.pages import figures, typefaces
+from mlplab.pages import machine as report
 from mlplab.study import default_path
 
 from . import cases

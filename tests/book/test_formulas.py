@@ -10,8 +10,8 @@ from torch import nn
 
 from mlplab.analysis.equations import equations
 from mlplab.answers import ours
-from mlplab.book import latex, mathml, pandoc
 from mlplab.errors import InvalidInput
+from mlplab.pages import latex, mathml, pandoc
 
 FORMULA = re.compile(r"(?<!\\)(?:\$\$.+?\$\$|\$[^$]+?\$)", re.DOTALL)
 OPERAND = r"<(?:mi|mn|mtext|mfrac|msqrt|mover|msub|msup|msubsup|munder)\b"

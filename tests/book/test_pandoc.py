@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlplab.book import pandoc
 from mlplab.errors import InvalidInput
+from mlplab.pages import pandoc
 
 
 def html(markdown: str, language: str = "en") -> str:

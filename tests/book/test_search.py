@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mlplab.answers import ours
-from mlplab.book.html import search
+from mlplab.pages.html import search
 
 PAGES = {
     "4.6.1": (
@@ -45,7 +45,7 @@ EVERYDAY = {
 def looking(browser):
     """A page with `search.js` and nothing else."""
     page = browser.new_page()
-    page.evaluate((files("mlplab.book.html") / "assets/search.js").read_text("utf-8"))
+    page.evaluate((files("mlplab.pages.html") / "assets/search.js").read_text("utf-8"))
     yield page
     page.close()
 

@@ -10,8 +10,8 @@ import urllib.request
 
 import pytest
 
-from mlplab.book.serve import serve
 from mlplab.errors import InvalidInput
+from mlplab.pages.serve import serve
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mlplab.answers import Lab, Shelf, ours
-from mlplab.book import labels, report, terminal
-from mlplab.book.evidence import Evidence
-from mlplab.book.inquiry import conclude
-from mlplab.book.terminal_markdown import Markdown
-from mlplab.book.terminal_text import CLOSING, OPENING, Prose, breaks
+from mlplab.inquiry.evidence import Evidence
+from mlplab.inquiry.inquiry import conclude
+from mlplab.pages import labels, terminal
+from mlplab.pages import machine as report
+from mlplab.pages.terminal_markdown import Markdown
+from mlplab.pages.terminal_text import CLOSING, OPENING, Prose, breaks
 
 from . import cases
 

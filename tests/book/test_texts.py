@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlplab.book.texts import PARTS, render, sections
 from mlplab.errors import InvalidInput
+from mlplab.inquiry.texts import PARTS, render, sections
 
 from . import cases
 

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from mlplab.book.terminal_markdown import Markdown
-from mlplab.book.unicode_math import to_unicode
+from mlplab.pages.terminal_markdown import Markdown
+from mlplab.pages.unicode_math import to_unicode
 
 FORMULAS = {
     r"\frac{\partial L}{\partial W_1} = \delta x^\top + \lambda W_1": "∂L/∂W₁ = δxᵀ + λW₁",

@@ -10,8 +10,8 @@ import pytest
 import mlplab
 from mlplab.answers import Lab, Observations
 from mlplab.answers import lab as lab_module
-from mlplab.book import evidence, verification
 from mlplab.errors import EvidenceError, InvalidInput
+from mlplab.inquiry import evidence, verification
 from mlplab.study import Store, default_path, run_study
 
 from . import cases

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlplab.book.texts import FILTERS
 from mlplab.charts import show
+from mlplab.inquiry.texts import FILTERS
 
 
 @dataclass

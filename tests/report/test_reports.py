@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from mlplab.analysis.graph_drawing import Drawing
-from mlplab.book.study_page import study_page
 from mlplab.cli.present import print_table, save_plot
 from mlplab.data.own_table import Roles, own_table
 from mlplab.report import figure, page
@@ -22,6 +21,7 @@ from mlplab.shift.report import report
 from mlplab.shift.result import Driver, ShiftResult, bars
 from mlplab.study import Store
 from mlplab.study.comparison import compare
+from mlplab.study.page import study_page
 from mlplab.study.plan import Plan
 
 PAYLOADS = {

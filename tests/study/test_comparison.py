@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from mlplab import stats
-from mlplab.book.study_page import contradiction, ranking_cells, sentence_on_test, study_page
 from mlplab.cli.studies import _print
 from mlplab.data.own_table import Roles, own_table
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.study import Store
 from mlplab.study.comparison import compare
+from mlplab.study.page import contradiction, ranking_cells, sentence_on_test, study_page
 from mlplab.study.plan import Plan
 from mlplab.study.results import Results
 

@@ -59,9 +59,10 @@ def answer(
 ) -> None:
     """Answer an exercise: run its experiment or proof now, and show it beside the published one."""
     from mlplab.answers import Lab
-    from mlplab.book import evidence, terminal
-    from mlplab.book.inquiry import inquire
-    from mlplab.book.report import as_dict, draw
+    from mlplab.inquiry import evidence
+    from mlplab.inquiry.inquiry import inquire
+    from mlplab.pages import terminal
+    from mlplab.pages.machine import as_dict, draw
 
     shelf = open_shelf()
     language = read_language(lang, shelf)
@@ -87,7 +88,8 @@ def answer(
 @commands.command("list")
 def list_(lang: Lang = "en", as_json: Json = False) -> None:
     """List all exercises with their state."""
-    from mlplab.book import report, terminal
+    from mlplab.pages import machine as report
+    from mlplab.pages import terminal
 
     shelf = open_shelf()
     language = read_language(lang, shelf)
@@ -112,7 +114,8 @@ def verify(
 
     One exercise is run as it was published; --all takes a quick look at each, and --full repeats every study.
     """
-    from mlplab.book import terminal, verification
+    from mlplab.inquiry import verification
+    from mlplab.pages import terminal
 
     shelf = open_shelf()
     language = read_language(lang, shelf)
@@ -144,7 +147,8 @@ def verify(
 def _verify_all(shelf: Shelf, effort: Effort, language: Language, as_json: bool) -> None:
     import time
 
-    from mlplab.book import audit, conflicts, terminal
+    from mlplab.inquiry import audit, conflicts
+    from mlplab.pages import terminal
 
     console = terminal.console()
     frame = shelf.first.frame(language)
@@ -169,7 +173,7 @@ def _verify_all(shelf: Shelf, effort: Effort, language: Language, as_json: bool)
 @commands.command()
 def publish(number: Number) -> None:
     """Run an answer with full effort and write its evidence into the checkout. For authors."""
-    from mlplab.book import verification
+    from mlplab.inquiry import verification
 
     exercise = open_shelf().exercise(number)
     with progress() as on_progress:

@@ -34,7 +34,7 @@ def serve(
     """Open the book in a browser, with search; builds it first where there is none. Ctrl-C ends it."""
     import webbrowser
 
-    from mlplab.book.serve import serve as serve_folder
+    from mlplab.pages.serve import serve as serve_folder
 
     if not (out / "index.html").exists():
         _built(out)
@@ -47,9 +47,10 @@ def serve(
 
 
 def _built(out: Path) -> list[Path]:
-    from mlplab.book import conflicts, terminal
-    from mlplab.book.bars import stage_bar
-    from mlplab.book.build import build as build_book
+    from mlplab.cli.bars import stage_bar
+    from mlplab.inquiry import conflicts
+    from mlplab.pages import terminal
+    from mlplab.pages.build import build as build_book
 
     book = open_shelf().first
     with stage_bar() as on_progress:

@@ -14,7 +14,7 @@ commands = Commands(help="Data sets: what there is, where it lies, and how to ge
 def data_list(as_json: Json = False) -> None:
     """List the data sets."""
     from mlplab import data
-    from mlplab.book import datasets, terminal
+    from mlplab.pages import datasets, terminal
 
     infos = [data.info(name) for name in data.names()]
     if as_json:
@@ -27,7 +27,7 @@ def data_list(as_json: Json = False) -> None:
 def data_show(name: str, as_json: Json = False) -> None:
     """Show a data set: sizes, splits, fingerprint, licence, where it lies."""
     from mlplab import data
-    from mlplab.book import datasets, terminal
+    from mlplab.pages import datasets, terminal
 
     info, shown = data.info(name), data.load(name)
     if as_json:
@@ -40,7 +40,7 @@ def data_show(name: str, as_json: Json = False) -> None:
 def data_fetch(name: str) -> None:
     """Download a data set into the cache. What is already there is checked, and kept."""
     from mlplab import data
-    from mlplab.book.bars import download_bar
+    from mlplab.cli.bars import download_bar
 
     with download_bar(name) as on_bytes:
         path = data.fetch(name, on_bytes)

@@ -188,7 +188,7 @@ def trainer(name: str, address: str | None) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def progress() -> Iterator[Any]:
-    from mlplab.book.bars import training_bar
+    from mlplab.cli.bars import training_bar
     from mlplab.study.run import Stopped
 
     with training_bar() as on_progress:

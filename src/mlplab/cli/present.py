@@ -28,7 +28,7 @@ def print_table(frame: pd.DataFrame, *, in_bytes: tuple[str, ...] = (), title: s
     from rich.table import Table
     from rich.text import Text  # not markup: a column may be called [red]
 
-    from mlplab.book import terminal
+    from mlplab.pages import terminal
 
     table = Table(
         title=Text(title, "table.title") if title else None,

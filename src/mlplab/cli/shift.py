@@ -40,7 +40,7 @@ def check(
 ) -> None:
     """Has a table shifted? Status 0: no shift found; 1: shift; 2: error; 3: a crash, no verdict."""
     check_report(report)
-    from mlplab.book.bars import stage_bar
+    from mlplab.cli.bars import stage_bar
     from mlplab.shift.check import check_alpha, check_files
 
     check_alpha("--alpha", alpha)
@@ -98,7 +98,7 @@ def weights(
 
     Status 0: done; 1: done, but it will hurt; 2: error; 3: a crash.
     """
-    from mlplab.book.bars import stage_bar
+    from mlplab.cli.bars import stage_bar
     from mlplab.shift.weigh import check_output, weigh_files, write_weights
 
     check_output(out)

@@ -282,7 +282,7 @@ def _carry_out(
     *,
     as_json: bool,
 ) -> None:
-    from mlplab.book.bars import stage_bar
+    from mlplab.cli.bars import stage_bar
     from mlplab.data.own_table import load_own
     from mlplab.study import Study, register
     from mlplab.study.comparison import checked
@@ -309,7 +309,7 @@ def _carry_out(
     if csv is not None:
         write_csv(outcome.results.frame, csv)
     if report is not None:
-        from mlplab.book.study_page import study_page
+        from mlplab.study.page import study_page
 
         write_whole(report, study_page(outcome))
     if as_json:
@@ -324,8 +324,8 @@ def _carry_out(
 def _print(outcome: Outcome, name: str) -> None:
     import pandas as pd
 
-    from mlplab.book.study_page import contradiction, error_sentence, ranking_cells, sentence_on_test
     from mlplab.cli.present import print_table
+    from mlplab.study.page import contradiction, error_sentence, ranking_cells, sentence_on_test
 
     if warning := contradiction(outcome):
         typer.echo(f"{warning}\n")

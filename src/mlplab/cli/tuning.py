@@ -116,7 +116,7 @@ def tune(
 def _dataset(name: str, target: str | None) -> tuple[Dataset, list[str]]:
     """A named data set, or that of a table of one's own with notes on it, which are told."""
     from mlplab import data as datasets
-    from mlplab.book.bars import stage_bar
+    from mlplab.cli.bars import stage_bar
     from mlplab.data.own_table import Roles, load_own
     from mlplab.data.table_pieces import SUFFIXES
 
@@ -182,7 +182,7 @@ def _print(found: Tuning) -> None:
 
 
 def _optimism(found: Tuning) -> str:
-    from mlplab.book.directions import amount, better_or_worse
+    from mlplab.study.directions import amount, better_or_worse
 
     of = found.optimism()
     word = better_or_worse(of, sign=1)
@@ -192,7 +192,7 @@ def _optimism(found: Tuning) -> str:
 
 
 def _gain(found: Tuning, gain: Comparison, part: str) -> str:
-    from mlplab.book.directions import amount, better_or_worse
+    from mlplab.study.directions import amount, better_or_worse
     from mlplab.study.tuning.tuning import BASELINE
 
     word = better_or_worse(gain, sign=1)
@@ -214,6 +214,6 @@ def _value(found: Tuning, value: float) -> str:
 
 
 def _level(found: Tuning, of: Interval) -> str:
-    from mlplab.book.directions import level
+    from mlplab.study.directions import level
 
     return level(of, is_share=_is_share(found))

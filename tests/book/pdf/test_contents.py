@@ -8,11 +8,12 @@ import json
 import pytest
 
 from mlplab.answers import ours
-from mlplab.book import evidence, making
-from mlplab.book.environment import environment
-from mlplab.book.errata import Correction
-from mlplab.book.pdf import printed
-from mlplab.book.pdf.contents import contents, size
+from mlplab.environment import environment
+from mlplab.inquiry import evidence
+from mlplab.inquiry.errata import Correction
+from mlplab.pages import making
+from mlplab.pages.pdf import printed
+from mlplab.pages.pdf.contents import contents, size
 
 from .. import cases
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlplab.answers import ours
-from mlplab.book.pdf import printed
+from mlplab.pages.pdf import printed
 
 playa = pytest.importorskip("playa", reason="needs playa: pip install 'mlplab[test]'")
 pytest.importorskip("typst", reason="needs the extra: pip install 'mlplab[book]'")

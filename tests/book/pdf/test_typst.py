@@ -7,9 +7,9 @@ import re
 import pytest
 
 from mlplab.answers import ours
-from mlplab.book import pandoc, typefaces
-from mlplab.book.pdf import printed
 from mlplab.errors import EvidenceError
+from mlplab.pages import pandoc, typefaces
+from mlplab.pages.pdf import printed
 
 pytest.importorskip("typst", reason="needs the extra: pip install 'mlplab[book]'")
 

@@ -14,9 +14,9 @@ from html import unescape
 from typing import Any
 
 from mlplab.answers import Language
-from mlplab.book import latex, mathml
-from mlplab.book.unicode_math import to_unicode
 from mlplab.errors import InvalidInput, import_extra
+from mlplab.pages import latex, mathml
+from mlplab.pages.unicode_math import to_unicode
 
 Blocks = list[Any]
 

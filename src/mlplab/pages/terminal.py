@@ -15,20 +15,20 @@ from rich.text import Text
 
 from mlplab.answers import Book, Claim, Exercise, Finding, Language, Observations, Shelf, Table, WordList
 from mlplab.answers.words import Note
-from mlplab.book import labels
-from mlplab.book.audit import Audited
-from mlplab.book.changes import Changes
-from mlplab.book.conflicts import Common, Conflict
-from mlplab.book.datasets import source_words
-from mlplab.book.document import estimate_text, spoken
-from mlplab.book.evidence import DIGITS, Evidence
-from mlplab.book.inquiry import Inquiry
-from mlplab.book.report import problem_of
-from mlplab.book.terminal_markdown import CODE_THEME, Markdown
-from mlplab.book.terminal_text import Prose
-from mlplab.book.texts import render
-from mlplab.book.verification import Verification
 from mlplab.charts import show
+from mlplab.inquiry.audit import Audited
+from mlplab.inquiry.changes import Changes
+from mlplab.inquiry.conflicts import Common, Conflict
+from mlplab.inquiry.evidence import DIGITS, Evidence
+from mlplab.inquiry.inquiry import Inquiry
+from mlplab.inquiry.texts import render
+from mlplab.inquiry.verification import Verification
+from mlplab.pages import labels
+from mlplab.pages.datasets import source_words
+from mlplab.pages.document import estimate_text, spoken
+from mlplab.pages.machine import problem_of
+from mlplab.pages.terminal_markdown import CODE_THEME, Markdown
+from mlplab.pages.terminal_text import Prose
 
 COLOURS: dict[str, str] = {
     "holds": "green", "fails": "red", "undecided": "yellow",

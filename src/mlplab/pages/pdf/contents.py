@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from mlplab.answers import Book, Language, WordList
-from mlplab.book import labels, notes
-from mlplab.book.document import Document, ShownClaim, ShownTable, spoken
-from mlplab.book.errata import Correction
+from mlplab.inquiry.errata import Correction
+from mlplab.pages import labels, notes
+from mlplab.pages.document import Document, ShownClaim, ShownTable, spoken
 
 Pair = tuple[str, str]
 

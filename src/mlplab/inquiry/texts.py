@@ -8,10 +8,10 @@ from typing import Any
 import jinja2
 
 from mlplab.answers import Language, WordList
-from mlplab.book import conflicts
-from mlplab.book.inquiry import Inquiry
 from mlplab.charts import show
 from mlplab.errors import InvalidInput
+from mlplab.inquiry import conflicts
+from mlplab.inquiry.inquiry import Inquiry
 
 # Parts of every text, in this order. What a language calls them stands in its file of the frame's words.
 PARTS = ("question", "short", "why", "circulates", "limits", "references")

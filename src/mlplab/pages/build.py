@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlplab.answers import Book
-from mlplab.book import errata, processes, typefaces
-from mlplab.book.html import fonts, site
-from mlplab.book.making import Made, make
-from mlplab.book.pdf import fonts as pdf_fonts
-from mlplab.book.pdf import printed
 from mlplab.errors import EvidenceError, InvalidInput, import_extra
+from mlplab.inquiry import errata, processes
 from mlplab.outputs import whole
+from mlplab.pages import typefaces
+from mlplab.pages.html import fonts, site
+from mlplab.pages.making import Made, make
+from mlplab.pages.pdf import fonts as pdf_fonts
+from mlplab.pages.pdf import printed
 
 NEEDED = ("altair", "vl_convert", "pypandoc", "fontTools", "brotli", "typst")
 Progress = Callable[[str, float], None]

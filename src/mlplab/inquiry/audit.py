@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mlplab.answers import Book, Effort, Exercise
-from mlplab.book import processes, verification
 from mlplab.errors import MLPLabError
+from mlplab.inquiry import processes, verification
 from mlplab.study import Progress
 
 # `failed`: it could not be run at all; `crashed`: by a defect of ours. `problem` says why.

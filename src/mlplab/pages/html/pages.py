@@ -15,9 +15,9 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from mlplab.answers import Book, Language
-from mlplab.book import labels, notes
-from mlplab.book.document import Document, spoken
-from mlplab.book.errata import Correction
+from mlplab.inquiry.errata import Correction
+from mlplab.pages import labels, notes
+from mlplab.pages.document import Document, spoken
 
 SECTIONS = "question short why evidence circulates limits code again references provenance".split()
 SHOWN_ROWS = 60  # of a figure's data; the rest are in the evidence
@@ -32,7 +32,7 @@ def _lines(cell: str) -> Markup:
 
 
 ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("mlplab.book.html"),
+    loader=jinja2.PackageLoader("mlplab.pages.html"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from mlplab.book.directions import amount, better_or_worse
-from mlplab.book.environment import environment
 from mlplab.charts import show
+from mlplab.environment import environment
 from mlplab.errors import import_extra
 from mlplab.report import Table, figure, page
 from mlplab.study.agreement import all_seeds_agree
+from mlplab.study.directions import amount, better_or_worse
 
 if TYPE_CHECKING:
     from mlplab.study.comparison import Outcome
@@ -38,8 +38,8 @@ def study_page(outcome: Outcome) -> str:
     """The page. Raises MissingExtra without the figures' library."""
     converter = import_extra("vl_convert", what="A report", extra="book")
     return page(
-        "mlplab.book",
-        "study_page.html",
+        "mlplab.study",
+        "page.html",
         title=f"{outcome.table.dataset.name}: a comparison",
         outcome=outcome,
         data=outcome.table.dataset,

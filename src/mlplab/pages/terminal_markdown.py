@@ -14,8 +14,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.text import Text
 
-from mlplab.book.terminal_text import Prose
-from mlplab.book.unicode_math import to_unicode
+from mlplab.pages.terminal_text import Prose
+from mlplab.pages.unicode_math import to_unicode
 
 CODE_THEME = "ansi_dark"  # the terminal's own colours, on whatever background it has
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from mlplab.answers import WordList
 from mlplab.answers.observations import Change
-from mlplab.book.evidence import Evidence
-from mlplab.book.inquiry import Inquiry
+from mlplab.inquiry.evidence import Evidence
+from mlplab.inquiry.inquiry import Inquiry
 
 
 @dataclass(frozen=True)

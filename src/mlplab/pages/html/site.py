@@ -9,10 +9,10 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from mlplab.answers import Book, Language
-from mlplab.book import errata, processes
-from mlplab.book.html import fonts, pages, search
-from mlplab.book.making import Made
 from mlplab.errors import import_extra
+from mlplab.inquiry import errata, processes
+from mlplab.pages.html import fonts, pages, search
+from mlplab.pages.making import Made
 
 ASSETS = ("book.css", "book.js", "search.js", "theme.js", "icon.svg")
 
@@ -68,7 +68,7 @@ def _write_pages(
 
 def _write_assets(into: Path, written: list[str], workers: int | None) -> None:
     for name in ASSETS:
-        with as_file(files("mlplab.book.html") / "assets" / name) as path:
+        with as_file(files("mlplab.pages.html") / "assets" / name) as path:
             shutil.copyfile(path, into / "assets" / name)
     vl_convert = import_extra("vl_convert", what="The book", extra="book")
     # As a script and not a module: it then works from a file too.

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mlplab.answers import Exercise, Language, Shelf
-from mlplab.book import figures
-from mlplab.book.changes import Changes
-from mlplab.book.document import spoken
-from mlplab.book.evidence import Evidence
-from mlplab.book.inquiry import Inquiry
-from mlplab.book.texts import render
 from mlplab.errors import BookError, MissingExtra
+from mlplab.inquiry.changes import Changes
+from mlplab.inquiry.evidence import Evidence
+from mlplab.inquiry.inquiry import Inquiry
+from mlplab.inquiry.texts import render
+from mlplab.pages import figures
+from mlplab.pages.document import spoken
 
 
 def draw(now: Inquiry, evidence: Evidence | None, language: Language) -> tuple[Path, Path] | str:

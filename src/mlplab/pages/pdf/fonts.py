@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlplab.book import typefaces
+from mlplab.pages import typefaces
 
 # Wheel and folder in it. Typst sets any weight of a variable font.
 FOLDERS = (

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from mlplab.answers import Book, Language
-from mlplab.book import typefaces
-from mlplab.book.environment import environment
-from mlplab.book.errata import Correction
-from mlplab.book.making import Made
-from mlplab.book.pdf import fonts
-from mlplab.book.pdf.contents import contents, program_name
+from mlplab.environment import environment
 from mlplab.errors import EvidenceError, import_extra
+from mlplab.inquiry.errata import Correction
+from mlplab.pages import typefaces
+from mlplab.pages.making import Made
+from mlplab.pages.pdf import fonts
+from mlplab.pages.pdf.contents import contents, program_name
 
 TEMPLATE = ("book.typ", "style.typ", "front.typ", "exercise.typ", "back.typ", "program.tmTheme")
 # Accessible, and kept: such a PDF has its fonts in it, tags, words for each figure, and no letter without a glyph.
@@ -50,7 +50,7 @@ def lay_out(
 ) -> None:
     """Write all that Typst reads: template, data, texts, figures, programs, fonts."""
     for name in TEMPLATE:
-        with as_file(files("mlplab.book.pdf") / "template" / name) as path:
+        with as_file(files("mlplab.pages.pdf") / "template" / name) as path:
             shutil.copyfile(path, root / name)
     for name in ("texts", "figures", "programs", "fonts"):
         (root / name).mkdir()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplab.book import typefaces
 from mlplab.errors import import_extra
 from mlplab.outputs import whole
+from mlplab.pages import typefaces
 from mlplab.study import default_path
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Any
 
 import mlplab
 from mlplab.answers import Effort, Exercise, Lab
-from mlplab.book import conflicts, evidence
-from mlplab.book.conflicts import Common
-from mlplab.book.evidence import Evidence
-from mlplab.book.inquiry import Inquiry, inquire
 from mlplab.errors import EvidenceError
+from mlplab.inquiry import conflicts, evidence
+from mlplab.inquiry.conflicts import Common
+from mlplab.inquiry.evidence import Evidence
+from mlplab.inquiry.inquiry import Inquiry, inquire
 from mlplab.study import Progress, Store, default_path
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mlplab.answers import Exercise, Observations
-from mlplab.book.environment import environment
-from mlplab.book.inquiry import Inquiry, conclude
+from mlplab.environment import environment
 from mlplab.errors import EvidenceError
+from mlplab.inquiry.inquiry import Inquiry, conclude
 from mlplab.outputs import write_whole
 from mlplab.stats import Verdict
 

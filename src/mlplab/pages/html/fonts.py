@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlplab.book import typefaces
 from mlplab.errors import import_extra
+from mlplab.pages import typefaces
 
 LATIN = "".join(map(chr, range(0x20, 0x7F)))
 # What a formula shows: MathML sets a letter alone in italics, which are letters of their own.

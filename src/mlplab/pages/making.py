@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import jinja2
 
 from mlplab.answers import Exercise, Language
-from mlplab.book import pandoc
-from mlplab.book.document import Document, documents
 from mlplab.errors import MLPLabError
+from mlplab.pages import pandoc
+from mlplab.pages.document import Document, documents
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mlplab.answers import Book
-from mlplab.book import evidence
 from mlplab.errors import EvidenceError, MLPLabError
+from mlplab.inquiry import evidence
 from mlplab.knobs import KNOBS, turn
 from mlplab.spec import Run, Setting
 

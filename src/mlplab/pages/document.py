@@ -22,11 +22,12 @@ from mlplab.answers import (
     WordList,
 )
 from mlplab.answers.shelf import NUMBER
-from mlplab.book import evidence, figures, pandoc
-from mlplab.book.evidence import Evidence
-from mlplab.book.inquiry import Inquiry
-from mlplab.book.texts import render
 from mlplab.charts import show
+from mlplab.inquiry import evidence
+from mlplab.inquiry.evidence import Evidence
+from mlplab.inquiry.inquiry import Inquiry
+from mlplab.inquiry.texts import render
+from mlplab.pages import figures, pandoc
 from mlplab.stats import Verdict
 
 # `open`: nobody has answered it. `unpublished`: answered, and its evidence is yet to be published.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mlplab.answers import Judgement, WordList
-from mlplab.book.document import Document
+from mlplab.pages.document import Document
 
 ORDER: tuple[Judgement, ...] = ("wrong", "misread", "unsupported", "incomplete", "skipped", "right")
 

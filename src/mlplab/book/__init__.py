@@ -1,1 +1,0 @@
-"""Answers and evidence -> terminal, figures, files. No answer's content lives here."""

@@ -1,0 +1,1 @@
+"""Evidence: made, published, verified, audited, and asked whether it contradicts itself."""

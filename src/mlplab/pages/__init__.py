@@ -1,0 +1,1 @@
+"""The book as pages: HTML, PDF, terminal, and JSON for machines."""
