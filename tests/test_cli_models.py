@@ -182,7 +182,10 @@ WRONG = {
         ("memory", PERCEPTRON, "--input", "2,784", "--plot", "no/f.svg"),
         "folder that exists",
     ),
-    "a drawing of no kind": (("graph", PERCEPTRON, "--input", "2,784", "-o", "g.png"), ".dot, .svg, .html"),
+    "a drawing of no kind": (
+        ("graph", PERCEPTRON, "--input", "2,784", "-o", "g.png"),
+        ".dot or .svg or .html",
+    ),
     "more stages than layers": (("partition", PERCEPTRON, "--input", "8,784", "--stages", "9"), "num_stages"),
     "an unknown activation": (("activation", "rely"), "'relu'"),
     "neither batch nor shape": (("diagnose", PERCEPTRON), "--batch FILE"),
