@@ -14,10 +14,10 @@ import numpy as np
 from mlplab import stats
 from mlplab.rng import Stream
 from mlplab.shift import distances, encoding
-from mlplab.shift.classifier_test import folds_of, out_of_fold, rank_p_value, refit_labels, refit_p_value
+from mlplab.shift.by_feature import ks_p_values, table_p_value
+from mlplab.shift.c2st import folds_of, out_of_fold, rank_p_value, refit_labels, refit_p_value
 from mlplab.shift.classifiers import Fit, Scorer, forward, networks
-from mlplab.shift.feature_tests import ks_p_values, table_p_value
-from mlplab.shift.kernel_test import (
+from mlplab.shift.mmd import (
     in_deviations,
     median_widths,
     mmd2_by_width,

@@ -18,10 +18,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.rng import Stream
-from mlplab.shift import BBSDDetector, C2STDetector, DataWarning, FeatureDetector, MMDDetector, kernel_test
+from mlplab.shift import BBSDDetector, C2STDetector, DataWarning, FeatureDetector, MMDDetector, mmd
+from mlplab.shift.by_feature import ks_p_values, table_p_value
 from mlplab.shift.distances import energy, kolmogorov_smirnov
-from mlplab.shift.feature_tests import ks_p_values, table_p_value
-from mlplab.shift.kernel_test import (
+from mlplab.shift.logistic import fit_together
+from mlplab.shift.mmd import (
     gaussian_kernel,
     in_deviations,
     median_distance,
@@ -30,7 +31,6 @@ from mlplab.shift.kernel_test import (
     permuted,
     squared_distances,
 )  # fmt: skip
-from mlplab.shift.logistic import fit_together
 
 from .samples import mixed, normal
 
@@ -251,10 +251,10 @@ def test_two_by_two_tables_keep_the_level_where_chi_squared_does_not():
 @pytest.mark.slow
 def test_blocks_bound_the_memory_and_keep_the_level_exact(monkeypatch):
     """Small blocks in place of large ones: the same code. Rejections at level .2 over 400 repeats."""
-    from mlplab.shift import kernel_test
+    from mlplab.shift import mmd
 
-    monkeypatch.setattr(kernel_test, "WHOLE", 60)
-    monkeypatch.setattr(kernel_test, "BLOCK_ROWS", 40)
+    monkeypatch.setattr(mmd, "WHOLE", 60)
+    monkeypatch.setattr(mmd, "BLOCK_ROWS", 40)
     detector = MMDDetector(num_permutations=19, alpha=0.2, num_drivers=0)
     alarms = sum(
         detector.fit(normal(100, 2, seed)).test(normal(60, 2, 1_000 + seed)).is_shift for seed in range(400)
@@ -348,7 +348,7 @@ def test_permutations_are_judged_alike_however_many_are_judged_together(monkeypa
     drawn = permuted(labels, 20, Stream(0, "order"))
     kernel = gaussian_kernel(squared_distances(points), 1.0)
     found = mmd2(kernel, drawn)
-    monkeypatch.setattr(kernel_test, "TOGETHER", 7)
+    monkeypatch.setattr(mmd, "TOGETHER", 7)
     np.testing.assert_array_equal(permuted(labels, 20, Stream(0, "order")), drawn)
     # Another sum of products in float32.
     np.testing.assert_allclose(mmd2(kernel, drawn), found, atol=1e-6)

@@ -23,7 +23,7 @@ from mlplab.data import Dataset
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
 from mlplab.shift import C2STDetector, DataWarning
-from mlplab.shift.classifier_test import auc, rank_p_value
+from mlplab.shift.c2st import auc, rank_p_value
 from mlplab.stats import Verdict, proportion_interval
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ result = detector.test(current)
 result.p_value, result.decision, result.drivers, result.would_find
 """
 
-from mlplab.shift.classifier_test import C2STDetector
+from mlplab.shift.bbsd import BBSDDetector
+from mlplab.shift.by_feature import FeatureDetector
+from mlplab.shift.c2st import C2STDetector
 from mlplab.shift.detector import WindowsResult
-from mlplab.shift.feature_tests import FeatureDetector
-from mlplab.shift.kernel_test import MMDDetector
-from mlplab.shift.label_test import BBSDDetector
+from mlplab.shift.mmd import MMDDetector
 from mlplab.shift.notices import DataWarning, Notice
 from mlplab.shift.result import Driver, Power, ShiftResult
 

@@ -14,12 +14,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from mlplab import stats
 from mlplab.errors import DataError, InvalidInput, UnknownName
 from mlplab.shift import columns, encoding, tables
-from mlplab.shift.classifier_test import C2STDetector
+from mlplab.shift.bbsd import BBSDDetector
+from mlplab.shift.by_feature import FeatureDetector
+from mlplab.shift.c2st import C2STDetector
 from mlplab.shift.detector import MOST_PERMUTATIONS, WHY_NO_LESS
-from mlplab.shift.feature_tests import FeatureDetector
 from mlplab.shift.files import load
-from mlplab.shift.kernel_test import MMDDetector
-from mlplab.shift.label_test import BBSDDetector
+from mlplab.shift.mmd import MMDDetector
 from mlplab.shift.notices import Notice
 from mlplab.shift.result import ShiftResult
 from mlplab.shift.tables import Sample

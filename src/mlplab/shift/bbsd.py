@@ -11,8 +11,8 @@ from scipy import stats as scipy_stats
 from mlplab import stats
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.shift import distances, result
+from mlplab.shift.by_feature import ks_p_values, table_p_value
 from mlplab.shift.detector import Detector
-from mlplab.shift.feature_tests import ks_p_values, table_p_value
 from mlplab.shift.notices import Notice
 from mlplab.shift.result import Driver, ShiftResult
 from mlplab.shift.tables import Pair

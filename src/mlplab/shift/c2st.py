@@ -15,7 +15,7 @@ from mlplab.rng import Stream
 from mlplab.shift import classifiers, distances, result
 from mlplab.shift.classifiers import ClassifierName, Fit, Scorer
 from mlplab.shift.detector import Detector
-from mlplab.shift.kernel_test import permuted
+from mlplab.shift.mmd import permuted
 from mlplab.shift.result import Driver, Power, ShiftResult
 from mlplab.shift.tables import Pair
 
