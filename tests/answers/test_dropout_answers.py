@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mlplab.answers import Observations, ours
+from mlplab.answers.checks import beats
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import MLP, Setting
@@ -200,7 +201,9 @@ def test_no_technique_beats_dropout_where_none_does():
             kind: 0.88 + 0.003 * Stream(world, "data", layer=layer).normal(20)
             for layer, kind in enumerate(q7.TECHNIQUES)
         }
-        false += any(q7.beats_dropout(kind)(values).verdict == "holds" for kind in q7.RIVALS)
+        false += any(
+            beats(kind, "dropout", margin=q7.MARGIN)(values).verdict == "holds" for kind in q7.RIVALS
+        )
     assert false <= 2
 
 
@@ -209,5 +212,5 @@ def test_a_technique_that_is_better_is_found():
         kind: 0.88 + 0.003 * Stream(0, "data", layer=layer).normal(20) + 0.01 * (kind == "shot_noise")
         for layer, kind in enumerate(q7.TECHNIQUES)
     }
-    assert q7.beats_dropout("shot_noise")(values).verdict == "holds"
-    assert q7.beats_dropout("dropconnect")(values).verdict != "holds"
+    assert beats("shot_noise", "dropout", margin=q7.MARGIN)(values).verdict == "holds"
+    assert beats("dropconnect", "dropout", margin=q7.MARGIN)(values).verdict != "holds"

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import greater, interaction, less
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import Setting
-from mlplab.stats import interaction_2x2, mean_interval, paired
+from mlplab.stats import mean_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter
@@ -94,22 +95,6 @@ def smallest_and_largest(observations: Observations) -> tuple[np.ndarray, ...]:
     return tuple(
         accuracies(observations, kind, size) for size in (sizes[0], sizes[-1]) for kind in ("batch", "none")
     )
-
-
-def suffers(cells: tuple[np.ndarray, ...]) -> Finding:
-    """Does batch normalisation do less at the smallest batch than at the largest?"""
-    small_with, small_without, large_with, large_without = cells
-    return Finding.of(interaction_2x2(small_with, small_without, large_with, large_without, claim="less"))
-
-
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean above zero?"""
-    return Finding.of(paired(differences, claim="greater"))
-
-
-def is_less(differences: np.ndarray) -> Finding:
-    """Is the mean below zero?"""
-    return Finding.of(paired(differences, claim="less"))
 
 
 def normalise(x: Tensor, epsilon: float = EPSILON) -> Tensor:
@@ -315,7 +300,7 @@ ANSWER = Answer(
         Claim(
             name="small-batches-hurt-the-coupled",
             kind="experiment",
-            check=suffers,
+            check=interaction("less"),
             subject=smallest_and_largest,
             falsehood=lambda o: smallest_and_largest(o)[2:] + smallest_and_largest(o)[:2],
             unit="points",
@@ -323,7 +308,7 @@ ANSWER = Answer(
         Claim(
             name="at-two-it-is-worse-than-none",
             kind="experiment",
-            check=is_less,
+            check=less(),
             subject=lambda o: effect(o, batches(o)[0]),
             falsehood=lambda o: recentred(effect(o, batches(o)[0]), 0.05),
             unit="points",
@@ -331,7 +316,7 @@ ANSWER = Answer(
         Claim(
             name="at-256-it-helps",
             kind="experiment",
-            check=is_greater,
+            check=greater(),
             subject=lambda o: effect(o, batches(o)[-1]),
             falsehood=lambda o: recentred(effect(o, batches(o)[-1]), -0.05),
             unit="points",

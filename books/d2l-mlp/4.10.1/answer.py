@@ -14,13 +14,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import (
+    Answer,
+    Circulated,
+    Claim,
+    Finding,
+    Lab,
+    Observations,
+    Table,
+    WordList,
+    recentred,
+    rounded,
+)
+from mlplab.answers.checks import equivalent, less
 from mlplab.charts import plots, show
 from mlplab.data.submission import refuse, submission_text, write_submission
 from mlplab.errors import DataError, InvalidInput, import_extra
 from mlplab.rng import Stream
 from mlplab.spec import Setting
-from mlplab.stats import mean_interval, paired, resampled, resampled_interval
+from mlplab.stats import mean_interval, resampled_interval
 from mlplab.study import Arm, Study
 
 from .. import houses as h
@@ -60,7 +72,7 @@ def observe(lab: Lab) -> Observations:
             "mlp": std * float(np.sqrt(2 * mlp.values("test_loss", "mlp")[list(splits).index(number)])),
         }
         rows += [
-            {"arm": arm, "seed": number, "status": "finished", "log_rmse": _rounded(value)}
+            {"arm": arm, "seed": number, "status": "finished", "log_rmse": rounded(value)}
             for arm, value in found.items()
         ]
     runs = pd.DataFrame(rows)
@@ -94,9 +106,9 @@ def half(houses: h.Houses, number: int, side: int) -> dict[str, Any]:
     return {
         "seed": number,
         "side": side,
-        "training": _rounded(h.log_rmse(model.predict(seen_x), y[seen])),
-        "folds": _rounded(float(np.sqrt(squares.mean()))),
-        "unseen": _rounded(h.log_rmse(model.predict(unseen_x), y[unseen])),
+        "training": rounded(h.log_rmse(model.predict(seen_x), y[seen])),
+        "folds": rounded(float(np.sqrt(squares.mean()))),
+        "unseen": rounded(h.log_rmse(model.predict(unseen_x), y[unseen])),
     }
 
 
@@ -120,10 +132,6 @@ def submit(path: str | Path, lab: Lab) -> Path:
         why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise DataError(f"{path} cannot be written: {why}.")
     return write_submission(path, *submission(lab, h.load(lab), h.MLP_SETTING))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 # Checks
@@ -152,16 +160,9 @@ def log_ratio(observations: Observations, said: str) -> np.ndarray:
     return values.reshape(-1, 2).mean(1)
 
 
-def is_lower(values: np.ndarray) -> Finding:
-    """Is the mean below zero?"""
-    return Finding.of(paired(values, claim="less"), percent=float(np.expm1(values.mean())))
-
-
-def is_honest(values: np.ndarray) -> Finding:
-    """Two one-sided tests: is the mean within 5%?"""
-    return Finding.of(
-        paired(values, claim="equivalent", margin=SAME), margin=SAME, percent=float(np.expm1(values.mean()))
-    )
+def excess(logarithms: np.ndarray) -> float:
+    """The geometric mean of ratios, less 1."""
+    return float(np.expm1(logarithms.mean()))
 
 
 def covers(ratio: float) -> Finding:
@@ -194,11 +195,6 @@ def covers(ratio: float) -> Finding:
 def over_linear(observations: Observations, arm: str = "mlp") -> np.ndarray:
     """Log-RMSE of an arm less that of the section's model, by fold."""
     return observations.runs.differences("log_rmse", arm, "linear")
-
-
-def is_better(differences: np.ndarray) -> Finding:
-    """Is the mean over folds below zero, by the interval that knows that folds share rows?"""
-    return Finding.of(resampled(differences, test_train_ratio=h.RATIO, claim="less"))
 
 
 # What is shown
@@ -330,14 +326,14 @@ ANSWER = Answer(
         Claim(
             name="folds-are-honest",
             kind="experiment",
-            check=is_honest,
+            check=equivalent(margin=SAME, numbers={"margin": SAME, "percent": excess}),
             subject=lambda o: log_ratio(o, "folds"),
             falsehood=lambda o: recentred(log_ratio(o, "folds"), -0.2),
         ),
         Claim(
             name="the-training-score-flatters",
             kind="experiment",
-            check=is_lower,
+            check=less(numbers={"percent": excess}),
             subject=lambda o: log_ratio(o, "training"),
             falsehood=lambda o: -log_ratio(o, "training"),
         ),
@@ -351,7 +347,7 @@ ANSWER = Answer(
         Claim(
             name="the-mlp-beats-the-sections-model",
             kind="experiment",
-            check=is_better,
+            check=less(test_train_ratio=h.RATIO),
             subject=over_linear,
             falsehood=lambda o: -over_linear(o) + 0.05,
         ),

@@ -12,7 +12,19 @@ import numpy as np
 import pandas as pd
 import sympy
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import (
+    Answer,
+    Circulated,
+    Claim,
+    Finding,
+    Lab,
+    Observations,
+    Table,
+    WordList,
+    recentred,
+    rounded,
+)
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import show
 from mlplab.errors import import_extra
 from mlplab.stats import resampled
@@ -71,10 +83,10 @@ def measured(fold: h.Fold, prices: np.ndarray) -> dict[str, Any]:
     sizes = np.abs(np.log(possible) - fold.held_y)
     return {
         "status": "finished",
-        "log_rmse": _rounded(fold.score(np.log(possible))),
-        "median_error": _rounded(float(np.median(sizes))),
-        "worst_error": _rounded(float(sizes.max())),
-        "dollars": _rounded(float(np.sqrt(np.mean((prices - np.exp(fold.held_y)) ** 2)))),
+        "log_rmse": rounded(fold.score(np.log(possible))),
+        "median_error": rounded(float(np.median(sizes))),
+        "worst_error": rounded(float(sizes.max())),
+        "dollars": rounded(float(np.sqrt(np.mean((prices - np.exp(fold.held_y)) ** 2)))),
         "impossible": int((prices <= 0).sum()),
     }
 
@@ -90,11 +102,7 @@ def way_back(fold: h.Fold, prices: np.ndarray, factor: float) -> dict[str, float
         "log_rmse": fold.score(np.log(prices)),
         "smeared_log_rmse": fold.score(np.log(factor * prices)),
     }
-    return {name: _rounded(value) for name, value in values.items()}
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
+    return {name: rounded(value) for name, value in values.items()}
 
 
 # Checks
@@ -123,17 +131,6 @@ def is_mean_factor(half: sympy.Rational) -> Finding:
 def gain(observations: Observations, kind: str, metric: str = "log_rmse") -> np.ndarray:
     """Price minus log price, by fold: positive where the logarithm is better."""
     return observations.runs.differences(metric, f"{kind}-price", f"{kind}-log")
-
-
-def is_positive(differences: np.ndarray) -> Finding:
-    """Is the mean over folds above zero, by the interval that knows that folds share rows?"""
-    return Finding.of(resampled(differences, test_train_ratio=h.RATIO, claim="greater"))
-
-
-def is_centred(medians: np.ndarray) -> Finding:
-    """Two one-sided tests: is the mean over folds within 2%?"""
-    found = resampled(medians, test_train_ratio=h.RATIO, claim="equivalent", margin=CENTRED)
-    return Finding.of(found, margin=CENTRED)
 
 
 def column(observations: Observations, name: str) -> np.ndarray:
@@ -219,7 +216,9 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         title=words["titles.same-models-and-folds-two"],
     )
     names = {"ridge": words["labels.ridge-regression"], "mlp": words["labels.perceptron"]}
-    found = {kind: is_positive(gain(observations, kind)).comparison for kind in names}
+    found = {
+        kind: resampled(gain(observations, kind), test_train_ratio=h.RATIO, claim="greater") for kind in names
+    }
     lower = h.fold_differences(
         {kind: c for kind, c in found.items() if c is not None},
         names,
@@ -236,28 +235,28 @@ ANSWER = Answer(
         Claim(
             name="ridge-gains",
             kind="experiment",
-            check=is_positive,
+            check=greater(test_train_ratio=h.RATIO),
             subject=lambda o: gain(o, "ridge"),
             falsehood=lambda o: -np.abs(gain(o, "ridge")),
         ),
         Claim(
             name="the-mlp-gains",
             kind="experiment",
-            check=is_positive,
+            check=greater(test_train_ratio=h.RATIO),
             subject=lambda o: gain(o, "mlp"),
             falsehood=lambda o: -np.abs(gain(o, "mlp")),
         ),
         Claim(
             name="the-typical-house-gains",
             kind="experiment",
-            check=is_positive,
+            check=greater(test_train_ratio=h.RATIO),
             subject=lambda o: gain(o, "ridge", "median_error"),
             falsehood=lambda o: -np.abs(gain(o, "ridge", "median_error")),
         ),
         Claim(
             name="the-typical-house-gains-in-the-mlp",
             kind="experiment",
-            check=is_positive,
+            check=greater(test_train_ratio=h.RATIO),
             subject=lambda o: gain(o, "mlp", "median_error"),
             falsehood=lambda o: -np.abs(gain(o, "mlp", "median_error")),
         ),
@@ -278,7 +277,7 @@ ANSWER = Answer(
         Claim(
             name="the-way-back-is-the-median",
             kind="experiment",
-            check=is_centred,
+            check=equivalent(margin=CENTRED, test_train_ratio=h.RATIO),
             subject=lambda o: column(o, "median"),
             falsehood=lambda o: recentred(column(o, "median"), 0.1),
         ),

@@ -15,11 +15,23 @@ import pandas as pd
 import sympy
 from scipy.special import ndtri
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import (
+    Answer,
+    Circulated,
+    Claim,
+    Finding,
+    Lab,
+    Observations,
+    Table,
+    WordList,
+    recentred,
+    rounded,
+)
+from mlplab.answers.checks import equivalent, greater, less
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, paired, resampled, two_sample
+from mlplab.stats import mean_interval, two_sample
 
 from .. import houses as h
 
@@ -83,7 +95,7 @@ def simulated(draw: int) -> list[dict[str, Any]]:
         for way in WAYS:
             found = estimates(*complete(way, x1, x2, y, lost, z[:, 3]))
             row = {"arm": f"{mechanism} {way}", "seed": draw, "status": "finished"}
-            rows.append(row | {name: _rounded(value) for name, value in found.items()})
+            rows.append(row | {name: rounded(value) for name, value in found.items()})
     return rows
 
 
@@ -127,9 +139,7 @@ def gaps(houses: h.Houses) -> list[dict[str, Any]]:
                 "ci_high": found.ci_high,
                 "p": found.p,
             }
-            rows.append(
-                row | {key: None if value is None else _rounded(value) for key, value in kept.items()}
-            )
+            rows.append(row | {key: rounded(value) for key, value in kept.items()})
     return sorted(rows, key=lambda row: row["estimate"])
 
 
@@ -144,7 +154,7 @@ def fillings(houses: h.Houses, number: int) -> list[dict[str, Any]]:
             np.asarray(pipeline.transform(houses.table.iloc[part]), np.float64) for part in (train, held)
         )
         score = h.log_rmse(h.ridge(x, y[train]).predict(asked), y[held])
-        rows.append({"way": way, "seed": number, "log_rmse": _rounded(score)})
+        rows.append({"way": way, "seed": number, "log_rmse": rounded(score)})
     return rows
 
 
@@ -168,10 +178,6 @@ def preparation(houses: h.Houses, way: str) -> Any:
     return ColumnTransformer([("numbers", numbers, numeric), ("names", names, categorical)])
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
 # Checks
 
 
@@ -193,27 +199,6 @@ def errors(observations: Observations, mechanism: str, way: str, name: str) -> n
     return observations.runs.values(name, f"{mechanism} {way}") - QUANTITIES[name]
 
 
-def is_kept_share(values: np.ndarray) -> Finding:
-    """Is the mean variance that of x times the share of cells kept?"""
-    found = paired(values, claim="equivalent", threshold=1 - SHARE, margin=SAME)
-    return Finding.of(found, share=1 - SHARE, margin=SAME)
-
-
-def is_correct(values: np.ndarray) -> Finding:
-    """Is the mean error within 0.02 of 0?"""
-    return Finding.of(paired(values, claim="equivalent", margin=SAME), margin=SAME)
-
-
-def is_negative(values: np.ndarray) -> Finding:
-    """Is the mean below zero?"""
-    return Finding.of(paired(values, claim="less"))
-
-
-def is_positive(values: np.ndarray) -> Finding:
-    """Is the mean above zero?"""
-    return Finding.of(paired(values, claim="greater"))
-
-
 def speaks(rows: list[dict[str, Any]]) -> Finding:
     """Do houses with a gap have other prices in at least one column, at a level shared by all columns?"""
     shown = [row for row in rows if row["p"] * len(rows) < 0.05]
@@ -226,11 +211,6 @@ def filled(observations: Observations, way: str) -> np.ndarray:
     """Log-RMSE of a way to fill, by fold."""
     table = observations["filled"]
     return table[table["way"] == way].sort_values("seed")["log_rmse"].to_numpy(dtype=float)
-
-
-def costs(differences: np.ndarray) -> Finding:
-    """Is the mean over folds above zero, by the interval that knows that folds share rows?"""
-    return Finding.of(resampled(differences, test_train_ratio=h.RATIO, claim="greater"))
 
 
 # What is shown
@@ -370,35 +350,35 @@ ANSWER = Answer(
             name="the-variance-shrinks",
             kind="experiment",
             figures={"share": 100 * SHARE, "share_2": 100 * (1 - SHARE)},
-            check=is_kept_share,
+            check=equivalent(1 - SHARE, margin=SAME, numbers={"share": 1 - SHARE, "margin": SAME}),
             subject=lambda o: o.runs.values("variance", "MCAR mean"),
             falsehood=lambda o: recentred(o.runs.values("variance", "MCAR mean"), 0.9),
         ),
         Claim(
             name="the-other-slope-takes-over",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: errors(o, "MCAR", "mean", "other_slope"),
             falsehood=lambda o: -errors(o, "MCAR", "mean", "other_slope"),
         ),
         Claim(
             name="the-mean-is-wrong-where-gaps-depend-on-x2",
             kind="experiment",
-            check=is_negative,
+            check=less(),
             subject=lambda o: errors(o, "MAR", "mean", "mean"),
             falsehood=lambda o: -errors(o, "MAR", "mean", "mean"),
         ),
         Claim(
             name="regression-repairs-mar",
             kind="experiment",
-            check=is_correct,
+            check=equivalent(margin=SAME),
             subject=lambda o: errors(o, "MAR", "regression", "mean"),
             falsehood=lambda o: errors(o, "MAR", "mean", "mean"),
         ),
         Claim(
             name="nothing-repairs-mnar",
             kind="experiment",
-            check=is_negative,
+            check=less(),
             subject=lambda o: errors(o, "MNAR", "regression", "mean"),
             falsehood=lambda o: -errors(o, "MNAR", "regression", "mean"),
         ),
@@ -412,7 +392,7 @@ ANSWER = Answer(
         Claim(
             name="filling-over-costs",
             kind="experiment",
-            check=costs,
+            check=greater(test_train_ratio=h.RATIO),
             subject=lambda o: filled(o, "over") - filled(o, "category"),
             falsehood=lambda o: -np.abs(filled(o, "over") - filled(o, "category")) - 0.001,
         ),

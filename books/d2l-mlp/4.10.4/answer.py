@@ -14,14 +14,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import (
+    Answer,
+    Circulated,
+    Claim,
+    Finding,
+    Lab,
+    Observations,
+    Table,
+    WordList,
+    recentred,
+    rounded,
+)
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data.table import Columns, encoder
 from mlplab.errors import import_extra
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import Setting
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 from mlplab.study import Arm, Study
 
 from .. import houses as h
@@ -192,7 +204,7 @@ def on_the_whole(houses: h.Houses) -> dict[str, Any]:
     best = int(np.argmin(mean))
     row = {"alpha": h.ALPHAS[best], "lowest": math.sqrt(mean[best])}
     row |= {"weakest": math.sqrt(mean[0]), "strongest": math.sqrt(mean[-1])}
-    return {name: _rounded(float(value)) for name, value in row.items()}
+    return {name: rounded(float(value)) for name, value in row.items()}
 
 
 def _row(arm: str, draw: int, said: float, true: float) -> dict[str, Any]:
@@ -200,13 +212,9 @@ def _row(arm: str, draw: int, said: float, true: float) -> dict[str, Any]:
         "arm": arm,
         "seed": draw,
         "status": "finished",
-        "said": _rounded(float(said)),
-        "true": _rounded(float(true)),
+        "said": rounded(float(said)),
+        "true": rounded(float(true)),
     }
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 # Checks
@@ -224,19 +232,9 @@ def optimism(observations: Observations, arm: str) -> np.ndarray:
     return (gaps[0] if arm == fixed else gaps[0] - gaps[1]) / runs.values("true", arm).mean()
 
 
-def is_positive(values: np.ndarray) -> Finding:
-    """Is the mean over small tables above zero?"""
-    return Finding.of(paired(values, claim="greater"))
-
-
 def opposite(values: np.ndarray) -> np.ndarray:
     """The same spread around a mean that is as far below zero as a single table may be: what the check must reject."""
     return recentred(values, -max(abs(float(values.mean())), float(values.std())))
-
-
-def is_honest(values: np.ndarray) -> Finding:
-    """Two one-sided tests: is the mean within 3%?"""
-    return Finding.of(paired(values, claim="equivalent", margin=SAME), margin=SAME)
 
 
 def is_unbiased(choose: bool) -> Finding:
@@ -379,7 +377,7 @@ ANSWER = Answer(
             name="the-flat-minimum-flatters",
             kind="experiment",
             figures={"most": MOST},
-            check=is_positive,
+            check=greater(),
             subject=lambda o: optimism(o, MANY),
             falsehood=lambda o: opposite(optimism(o, MANY)),
         ),
@@ -387,21 +385,21 @@ ANSWER = Answer(
             name="more-candidates-flatter-more",
             kind="experiment",
             figures={"most": MOST},
-            check=is_positive,
+            check=greater(),
             subject=lambda o: optimism(o, MANY) - optimism(o, "flat 4"),
             falsehood=lambda o: opposite(optimism(o, MANY) - optimism(o, "flat 4")),
         ),
         Claim(
             name="nested-is-less-optimistic",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: optimism(o, MANY) - optimism(o, "nested"),
             falsehood=lambda o: opposite(optimism(o, MANY) - optimism(o, "nested")),
         ),
         Claim(
             name="nested-is-honest",
             kind="experiment",
-            check=is_honest,
+            check=equivalent(margin=SAME),
             subject=lambda o: optimism(o, "nested"),
             falsehood=lambda o: recentred(optimism(o, "nested"), 0.3),
         ),
@@ -409,7 +407,7 @@ ANSWER = Answer(
             name="networks-too",
             kind="experiment",
             figures={"networks": NETWORKS},
-            check=is_positive,
+            check=greater(),
             subject=lambda o: optimism(o, "networks best"),
             falsehood=lambda o: opposite(optimism(o, "networks best")),
         ),

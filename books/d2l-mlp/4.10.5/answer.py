@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers import Answer, Circulated, Claim, Lab, Observations, Table, WordList, rounded
+from mlplab.answers.checks import greater
 from mlplab.charts import show
 from mlplab.errors import import_extra
 from mlplab.knobs import turn
@@ -65,11 +66,11 @@ def observe(lab: Lab) -> Observations:
                 "arm": name,
                 "seed": number,
                 "status": "finished",
-                "log_rmse": _rounded(float(np.mean(found[name]))),
+                "log_rmse": rounded(float(np.mean(found[name]))),
             }
             all_of_it = medians[name][None] if name in medians else predicted[picked[name]]
             errors = np.median(np.abs(all_of_it - fold.held_y), axis=1)
-            rows.append(row | {"median_error": _rounded(float(errors.mean()))})
+            rows.append(row | {"median_error": rounded(float(errors.mean()))})
         chosen += [{"family": name, "seed": number, "setting": arm} for name, arm in picked.items()]
     table = pd.DataFrame(rows)
     table = pd.concat([table[table["arm"] == name] for name in ARMS], ignore_index=True)
@@ -107,10 +108,6 @@ def _log_prices(fold: h.Fold, setting: Any, parameters: Any) -> np.ndarray:
     return mean + std * h.predict(setting, parameters, fold.held_x)
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
 # Checks
 
 
@@ -119,14 +116,7 @@ def gain(observations: Observations, arm: str, over: str = RIDGE, metric: str = 
     return observations.runs.differences(metric, over, arm)
 
 
-def beats(differences: np.ndarray) -> Finding:
-    """Is the mean over folds above zero, at a level shared by all challengers?"""
-    return Finding.of(resampled(differences, test_train_ratio=h.RATIO, claim="greater", alpha=ALPHA))
-
-
-def is_positive(differences: np.ndarray) -> Finding:
-    """Is the mean over folds above zero?"""
-    return Finding.of(resampled(differences, test_train_ratio=h.RATIO, claim="greater"))
+beats_ridge = greater(alpha=ALPHA, test_train_ratio=h.RATIO)  # at a level shared by all challengers
 
 
 # What is shown
@@ -136,14 +126,14 @@ def facts(observations: Observations) -> dict[str, Any]:
     """Scores of all arms, and what was chosen most often."""
     runs, about = observations.runs, observations.rows("about")[0]
     chosen = observations["chosen"]
-    found = {arm: beats(gain(observations, arm)) for arm in CHALLENGERS}
+    found = {arm: beats_ridge(gain(observations, arm)) for arm in CHALLENGERS}
     best = min(CHALLENGERS, key=lambda arm: runs.values("log_rmse", arm).mean())
     both = chosen[chosen["family"] == "both"]["setting"]
     return {
         "score": {arm: h.score(runs.values("log_rmse", arm)) for arm in ARMS},
         "num_winners": sum(f.verdict == "holds" for f in found.values()),
         "best": best,
-        "best_gain": beats(gain(observations, best)),
+        "best_gain": beats_ridge(gain(observations, best)),
         "best_score": h.score(runs.values("log_rmse", best)),
         "ahead": int((gain(observations, "ensemble") > 0).sum()),
         "networks": int(about["networks"]),
@@ -192,7 +182,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         words,
         title=words["titles.same-houses-for-all-models"],
     )
-    found = {arm: beats(gain(observations, arm)).comparison for arm in CHALLENGERS}
+    found = {arm: beats_ridge(gain(observations, arm)).comparison for arm in CHALLENGERS}
     lower = h.fold_differences(
         {arm: c for arm, c in found.items() if c is not None},
         words.group("arms"),
@@ -207,7 +197,7 @@ def _beats(arm: str) -> Claim:
     return Claim(
         name=f"{arm}-beats-ridge",
         kind="experiment",
-        check=beats,
+        check=beats_ridge,
         subject=lambda o: gain(o, arm),
         falsehood=lambda o: -np.abs(gain(o, arm)) - 0.01,
     )
@@ -225,21 +215,21 @@ ANSWER = Answer(
         Claim(
             name="the-typical-house-gains",
             kind="experiment",
-            check=is_positive,
+            check=greater(test_train_ratio=h.RATIO),
             subject=lambda o: gain(o, "ensemble", metric="median_error"),
             falsehood=lambda o: -np.abs(gain(o, "ensemble", metric="median_error")),
         ),
         Claim(
             name="decay-helps",
             kind="experiment",
-            check=is_positive,
+            check=greater(test_train_ratio=h.RATIO),
             subject=lambda o: gain(o, "decay", "plain"),
             falsehood=lambda o: -np.abs(gain(o, "decay", "plain")) - 0.001,
         ),
         Claim(
             name="averaging-helps",
             kind="experiment",
-            check=is_positive,
+            check=greater(test_train_ratio=h.RATIO),
             subject=lambda o: gain(o, "ensemble", "both"),
             falsehood=lambda o: -gain(o, "ensemble", "both"),
         ),

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import sympy
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, rounded
+from mlplab.answers.checks import all_below, greater
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.errors import import_extra
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import MLP, Initialization, Setting
-from mlplab.stats import resampled
 from mlplab.study import Results, Study, factorial
 
 from .. import houses as h
@@ -52,7 +52,7 @@ def observe(lab: Lab) -> Observations:
     rows = []
     for number, (raw, scaled) in pairs.items():
         row = {"arm": "exact", "seed": number, "status": "finished"} | exact(houses, raw, scaled)
-        rows.append({name: _rounded(value) for name, value in row.items()})
+        rows.append({name: rounded(value) for name, value in row.items()})
     arms = factorial(lab.setting(LINEAR), optimizer=OPTIMIZERS, learning_rate=RATES)
     descents, best = [], []
     for index, unit in enumerate(UNITS):
@@ -149,7 +149,7 @@ def _scores(runs: Results, unit: str, pairs: dict[int, tuple[h.Fold, h.Fold]]) -
             whole = len(values) > 1 and not np.isnan(values).any()
             found = h.score(values).to_dict() if whole else {}
             kept = ("estimate", "ci_low", "ci_high")
-            rows.append(row | {name: _rounded(found.get(name)) for name in kept})
+            rows.append(row | {name: rounded(found.get(name)) for name in kept})
     return rows
 
 
@@ -163,7 +163,7 @@ def _best(runs: Results, unit: str, pairs: dict[int, tuple[h.Fold, h.Fold]]) -> 
         for column, number in enumerate(pairs):
             at = int(np.nanargmin(chosen[:, column]))
             row = {"arm": f"{optimizer} {unit}", "seed": number, "status": "finished"}
-            rows.append(row | {"log_rmse": _rounded(scores[at, column]), "rate": RATES[at]})
+            rows.append(row | {"log_rmse": rounded(scores[at, column]), "rate": RATES[at]})
     return rows
 
 
@@ -171,10 +171,6 @@ def _arm(runs: Results, optimizer: str, rate: float) -> str:
     frame = runs.frame
     chosen = (frame["optimizer"] == optimizer) & (frame["learning_rate"].astype(float) == rate)
     return str(frame.loc[chosen, "arm"].iloc[0])
-
-
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 # Checks
@@ -241,26 +237,9 @@ def loss_of(observations: Observations, optimizer: str) -> np.ndarray:
     return observations.runs.differences("log_rmse", f"{optimizer} raw", f"{optimizer} scaled")
 
 
-def is_rounding(apart: np.ndarray) -> Finding:
-    """Is the largest difference of predictions on any fold rounding?"""
-    return Finding.true_if(bool((apart < ROUNDING).all()), largest=float(apart.max()))
-
-
-def is_noticed(apart: np.ndarray) -> Finding:
-    """Is the typical difference of predictions more than a thousandth of the price?"""
-    found = resampled(apart, test_train_ratio=h.RATIO, claim="greater", threshold=NOTICED)
-    return Finding.of(found, threshold=NOTICED)
-
-
-def is_hundredfold(values: np.ndarray) -> Finding:
-    """Is the mean more than two powers of ten? `factor`: the geometric mean."""
-    found = resampled(values, test_train_ratio=h.RATIO, claim="greater", threshold=HUNDREDFOLD)
-    return Finding.of(found, factor=float(10 ** values.mean()))
-
-
-def is_positive(differences: np.ndarray) -> Finding:
-    """Is the mean over folds above zero, by the interval that knows that folds share rows?"""
-    return Finding.of(resampled(differences, test_train_ratio=h.RATIO, claim="greater"))
+def factor(exponents: np.ndarray) -> float:
+    """The geometric mean of powers of ten."""
+    return float(10 ** exponents.mean())
 
 
 # What is shown
@@ -382,21 +361,21 @@ ANSWER = Answer(
         Claim(
             name="least-squares-on-the-table",
             kind="calculation",
-            check=is_rounding,
+            check=all_below(ROUNDING),
             subject=lambda o: quantity(o, "least_squares_apart"),
             falsehood=lambda o: quantity(o, "ridge_apart"),
         ),
         Claim(
             name="ridge-cares",
             kind="experiment",
-            check=is_noticed,
+            check=greater(NOTICED, test_train_ratio=h.RATIO, numbers={"threshold": NOTICED}),
             subject=lambda o: quantity(o, "ridge_apart"),
             falsehood=lambda o: quantity(o, "ridge_apart") / 1000,
         ),
         Claim(
             name="the-condition-number-grows",
             kind="experiment",
-            check=is_hundredfold,
+            check=greater(HUNDREDFOLD, test_train_ratio=h.RATIO, numbers={"factor": factor}),
             subject=lambda o: powers(o, "condition"),
             falsehood=lambda o: -powers(o, "condition"),
         ),
@@ -410,14 +389,14 @@ ANSWER = Answer(
         Claim(
             name="sgd-loses",
             kind="experiment",
-            check=is_positive,
+            check=greater(test_train_ratio=h.RATIO),
             subject=lambda o: loss_of(o, "sgd"),
             falsehood=lambda o: -loss_of(o, "sgd"),
         ),
         Claim(
             name="adam-loses",
             kind="experiment",
-            check=is_positive,
+            check=greater(test_train_ratio=h.RATIO),
             subject=lambda o: loss_of(o, "adam"),
             falsehood=lambda o: -np.abs(loss_of(o, "adam")),
         ),

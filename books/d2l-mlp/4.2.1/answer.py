@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mlplab.answers import Answer, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.rng import Stream
 from mlplab.stats import Comparison, mean_interval, paired
@@ -147,16 +148,6 @@ def pad_with(value: float) -> Callable[[Tensor, int], Tensor]:
     return lambda out, extra: torch.cat([out, out.new_full((len(out), extra), value)], 1)
 
 
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean above zero?"""
-    return Finding.of(paired(differences, claim="greater"))
-
-
-def is_small(differences: np.ndarray) -> Finding:
-    """Two one-sided tests: does the mean lie within the margin?"""
-    return Finding.of(paired(differences, claim="equivalent", margin=MARGIN), margin=MARGIN)
-
-
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """One row for each width."""
     rows = []
@@ -255,7 +246,7 @@ ANSWER = Answer(
         Claim(
             name="few-units-lose",
             kind="experiment",
-            check=is_greater,
+            check=greater(),
             subject=lambda o: gain(o, wide=chapter_row(o)),
             falsehood=lambda o: -gain(o, wide=chapter_row(o)),
             unit="points",
@@ -263,7 +254,7 @@ ANSWER = Answer(
         Claim(
             name="gains-fade",
             kind="experiment",
-            check=is_greater,
+            check=greater(),
             subject=lambda o: per_doubling(o, beyond=False) - per_doubling(o, beyond=True),
             falsehood=lambda o: recentred(
                 per_doubling(o, beyond=False) - per_doubling(o, beyond=True), -0.05
@@ -273,7 +264,7 @@ ANSWER = Answer(
         Claim(
             name="plateau",
             kind="experiment",
-            check=is_small,
+            check=equivalent(margin=MARGIN),
             subject=lambda o: per_doubling(o, beyond=True),
             falsehood=lambda o: recentred(per_doubling(o, beyond=True), 0.02),
             unit="points",
@@ -281,7 +272,7 @@ ANSWER = Answer(
         Claim(
             name="the-gap-grows",
             kind="experiment",
-            check=is_greater,
+            check=greater(),
             subject=gap_growth,
             falsehood=lambda o: recentred(gap_growth(o), -0.05),
             unit="points",
@@ -289,7 +280,7 @@ ANSWER = Answer(
         Claim(
             name="the-rule-costs-little",
             kind="experiment",
-            check=is_small,
+            check=equivalent(margin=MARGIN),
             subject=cost_of_choice,
             falsehood=lambda o: recentred(cost_of_choice(o), -0.05),
             unit="points",

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from mlplab.answers import Answer, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import greater, interaction, less
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.rng import Stream
-from mlplab.stats import interaction_2x2, mean_interval, paired
+from mlplab.stats import mean_interval
 from mlplab.study import Study, factorial
 
 from .. import chapter
@@ -116,27 +117,6 @@ def multiplies_second_moment(factor: Callable[[int, float], float]) -> Finding:
         worst = max(worst, abs(out.mean() - expected) / error)
     # Of 9 normal z-scores none is beyond 5 but once in 200,000 times.
     return Finding.true_if(worst < 5, worst_z=worst, tries=9)
-
-
-def is_less(differences: np.ndarray) -> Finding:
-    """Is the mean below zero?"""
-    return Finding.of(paired(differences, claim="less"))
-
-
-def loses_little(differences: np.ndarray) -> Finding:
-    """Is the mean above minus the margin?"""
-    return Finding.of(paired(differences, claim="greater", threshold=-MARGIN), margin=MARGIN)
-
-
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean above zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
-
-
-def interacts(cells: tuple[np.ndarray, ...]) -> Finding:
-    """Does depth do more from He's start than from the small one?"""
-    he_deep, he_one, small_deep, small_one = cells
-    return Finding.of(interaction_2x2(he_deep, he_one, small_deep, small_one, claim="greater"))
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
@@ -240,7 +220,7 @@ ANSWER = Answer(
         Claim(
             name="small-start-stalls-depth",
             kind="experiment",
-            check=is_less,
+            check=less(),
             subject=lambda o: depth_effect(o, "small"),
             falsehood=lambda o: recentred(depth_effect(o, "small"), 0.3),
             unit="points",
@@ -248,7 +228,7 @@ ANSWER = Answer(
         Claim(
             name="he-start-keeps-depth",
             kind="experiment",
-            check=loses_little,
+            check=greater(-MARGIN, numbers={"margin": MARGIN}),
             subject=lambda o: depth_effect(o, "he"),
             falsehood=lambda o: recentred(depth_effect(o, "he"), -0.05),
             unit="points",
@@ -256,7 +236,7 @@ ANSWER = Answer(
         Claim(
             name="a-second-layer-helps",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=second_layer_effect,
             falsehood=lambda o: recentred(second_layer_effect(o), -0.05),
             unit="points",
@@ -264,7 +244,7 @@ ANSWER = Answer(
         Claim(
             name="the-start-decides",
             kind="experiment",
-            check=interacts,
+            check=interaction("greater"),
             subject=four_cells,
             falsehood=lambda o: four_cells(o)[2:] + four_cells(o)[:2],
             unit="points",

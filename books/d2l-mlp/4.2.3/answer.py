@@ -14,11 +14,12 @@ import pandas as pd
 import sympy
 
 from mlplab.answers import Answer, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import greater, less
 from mlplab.charts import plots, show
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, written
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, paired, proportion_interval
+from mlplab.stats import mean_interval, proportion_interval
 from mlplab.study import Results, Study, factorial
 
 from .. import chapter
@@ -110,16 +111,6 @@ def shift_of_the_best(observations: Observations) -> np.ndarray:
     """How many powers of ten the best rate moves from the fewest epochs to the most, for each seed."""
     few, many = epochs(observations)[0], epochs(observations)[-1]
     return best_rates(observations, many) - best_rates(observations, few)
-
-
-def is_less(differences: np.ndarray) -> Finding:
-    """Is the mean below zero?"""
-    return Finding.of(paired(differences, claim="less"))
-
-
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean above zero?"""
-    return Finding.of(paired(differences, claim="greater"))
 
 
 def follows_the_bound(bound: Callable[[sympy.Expr], sympy.Expr]) -> Finding:
@@ -264,7 +255,7 @@ ANSWER = Answer(
         Claim(
             name="too-low-underfits",
             kind="experiment",
-            check=is_less,
+            check=less(),
             subject=low_rate_effect,
             falsehood=lambda o: -low_rate_effect(o),
             unit="points",
@@ -272,7 +263,7 @@ ANSWER = Answer(
         Claim(
             name="more-epochs-make-up-for-it",
             kind="experiment",
-            check=is_greater,
+            check=greater(),
             subject=catching_up,
             falsehood=lambda o: recentred(catching_up(o), -0.1),
             unit="points",
@@ -280,7 +271,7 @@ ANSWER = Answer(
         Claim(
             name="the-best-rate-falls-with-epochs",
             kind="experiment",
-            check=is_less,
+            check=less(),
             subject=shift_of_the_best,
             falsehood=lambda o: recentred(shift_of_the_best(o), 1.0),
         ),

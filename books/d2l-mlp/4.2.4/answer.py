@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import Answer, Circulated, Claim, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.errors import import_extra
 from mlplab.knobs import turn
 from mlplab.spec import Setting
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 from mlplab.study import Arm, Study
 from mlplab.study.space import Space
 from mlplab.study.tuning import Bench
@@ -124,21 +125,6 @@ def gap(observations: Observations) -> np.ndarray:
     """Validation minus test accuracy of the winner, by fresh seed."""
     runs = observations.runs
     return runs.values("validation_accuracy", "winner") - runs.values("test_accuracy", "winner")
-
-
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean above zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
-
-
-def is_flattered(differences: np.ndarray) -> Finding:
-    """Is the mean over searches above zero?"""
-    return Finding.of(paired(differences, claim="greater"))
-
-
-def is_same(differences: np.ndarray) -> Finding:
-    """Two one-sided tests: is the mean within what other images may do?"""
-    return Finding.of(paired(differences, claim="equivalent", margin=SAME), margin=SAME)
 
 
 def departures(observations: Observations) -> str:
@@ -267,7 +253,7 @@ ANSWER = Answer(
         Claim(
             name="search-beats-the-section",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=lambda o: gain(o, "section"),
             falsehood=lambda o: recentred(gain(o, "section"), -0.01),
             unit="points",
@@ -275,7 +261,7 @@ ANSWER = Answer(
         Claim(
             name="search-beats-longer-training",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=lambda o: gain(o, "longer"),
             falsehood=lambda o: recentred(gain(o, "longer"), -0.01),
             unit="points",
@@ -283,7 +269,7 @@ ANSWER = Answer(
         Claim(
             name="a-search-flatters-its-winner",
             kind="experiment",
-            check=is_flattered,
+            check=greater(),
             subject=optimism,
             falsehood=lambda o: -np.abs(optimism(o)) - 0.01,
             unit="points",
@@ -291,7 +277,7 @@ ANSWER = Answer(
         Claim(
             name="fresh-validation-agrees-with-test",
             kind="experiment",
-            check=is_same,
+            check=equivalent(margin=SAME),
             subject=gap,
             falsehood=lambda o: recentred(gap(o), 0.03),
             unit="points",

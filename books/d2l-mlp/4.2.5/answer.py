@@ -18,11 +18,12 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 
 from mlplab.answers import Answer, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import greater, interaction
 from mlplab.charts import plots, show
 from mlplab.knobs import turn, written
 from mlplab.rng import Stream
 from mlplab.spec import Setting
-from mlplab.stats import interaction_2x2, mean_interval, paired
+from mlplab.stats import mean_interval, paired
 from mlplab.study import Results, Study, factorial
 
 from .. import chapter
@@ -164,16 +165,6 @@ def predicts_the_winner(candidate: Callable[[int], float]) -> Finding:
     return Finding.true_if(worst < 4.5, worst_z=worst, tries=4)
 
 
-def interacts(cells: tuple[np.ndarray, ...]) -> Finding:
-    """Does the higher rate do more at the large batch than at the small one?"""
-    return Finding.of(interaction_2x2(*cells, claim="greater"))
-
-
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean above zero?"""
-    return Finding.of(paired(differences, claim="greater"))
-
-
 def is_as_predicted(values: np.ndarray) -> Finding:
     """Two one-sided tests: is the mean within the margin of what equal normal candidates give?"""
     expected = expected_maximum(CANDIDATES)
@@ -272,7 +263,7 @@ ANSWER = Answer(
         Claim(
             name="rate-and-batch-interact",
             kind="experiment",
-            check=interacts,
+            check=interaction("greater"),
             subject=corners,
             falsehood=lambda o: corners(o)[2:] + corners(o)[:2],
             unit="points",
@@ -294,7 +285,7 @@ ANSWER = Answer(
         Claim(
             name="the-winner-is-flattered",
             kind="experiment",
-            check=is_greater,
+            check=greater(),
             subject=flattery,
             falsehood=lambda o: -flattery(o),
             unit="points",

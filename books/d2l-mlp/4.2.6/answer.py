@@ -8,7 +8,7 @@ compared with the best there is.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers.checks import beats
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.data.dataset import Part
@@ -213,16 +214,6 @@ def in_another_world(observations: Observations, rival: str) -> dict[str, np.nda
     return values | {rival: values["random"] + differences - differences.mean() - 0.01}
 
 
-def beats_random(rival: str) -> Any:
-    """A check: does a strategy give away less than random search, at the level that Holm sets over all rivals?"""
-
-    def check(values: Mapping[str, np.ndarray]) -> Finding:
-        found = compare_arms(dict(values), "random", claim="greater", margin=MARGIN)
-        return Finding.of(found[rival], margin=MARGIN)
-
-    return check
-
-
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """Mean regret by strategy and budget."""
     budgets = sorted(int(budget) for budget in observations["regrets"]["budget"].unique())
@@ -289,7 +280,7 @@ def _claim(rival: str, name: str) -> Claim:
         name=name,
         kind="experiment",
         figures={"compared_at": COMPARED_AT},
-        check=beats_random(rival),
+        check=beats(rival, "random", margin=MARGIN),
         subject=gains,
         falsehood=lambda o: in_another_world(o, rival),
         unit="points",

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import Answer, Circulated, Claim, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.knobs import turn
 from mlplab.spec import Setting
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 from mlplab.study import Arm, Study, factorial
 
 from .. import chapter, choice
@@ -124,16 +125,6 @@ def deepest_against_two(observations: Observations) -> np.ndarray:
     return accuracies(observations, depths(observations)[-1]) - accuracies(observations, 2)
 
 
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean above zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
-
-
-def is_small(differences: np.ndarray) -> Finding:
-    """Two one-sided tests: does the mean lie within the margin?"""
-    return Finding.of(paired(differences, claim="equivalent", margin=MARGIN), margin=MARGIN)
-
-
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """What chose, and what was judged."""
     grid = choice.means(observations["choosing"].astype({"depth": str}), ["depth", "learning_rate"])
@@ -234,7 +225,7 @@ ANSWER = Answer(
         Claim(
             name="depth-helps",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=depth_effect,
             falsehood=lambda o: recentred(depth_effect(o), -0.05),
             unit="points",
@@ -242,7 +233,7 @@ ANSWER = Answer(
         Claim(
             name="tuning-the-rate-helps",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=tuning_effect,
             falsehood=lambda o: recentred(tuning_effect(o), -0.05),
             unit="points",
@@ -250,7 +241,7 @@ ANSWER = Answer(
         Claim(
             name="the-chosen-setting-beats-the-sections",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=setting_effect,
             falsehood=lambda o: recentred(setting_effect(o), -0.05),
             unit="points",
@@ -258,7 +249,7 @@ ANSWER = Answer(
         Claim(
             name="beyond-two-layers-nothing-changes",
             kind="experiment",
-            check=is_small,
+            check=equivalent(margin=MARGIN),
             subject=deepest_against_two,
             falsehood=lambda o: recentred(deepest_against_two(o), -0.05),
             unit="points",

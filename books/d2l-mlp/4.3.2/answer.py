@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from mlplab import stats
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import greater, less
 from mlplab.charts import plots, show
 from mlplab.engine.activations import activation_function
 from mlplab.knobs import turn
@@ -147,16 +148,6 @@ def none_disappoints(differences: dict[str, np.ndarray]) -> Finding:
     return Finding(verdict, found[worst], {"bound": DISAPPOINTING, "num_members": len(found)}, worst)
 
 
-def is_less(differences: np.ndarray) -> Finding:
-    """Is the mean below zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="less", margin=MARGIN), margin=MARGIN)
-
-
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean above zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
-
-
 def has_steepest_slope(candidate: tuple[Callable[[Tensor], Tensor], float]) -> Finding:
     """Is this the steepest slope of the function, to four digits, on a fine grid from -20 to 20?"""
     function, said = candidate
@@ -283,7 +274,7 @@ ANSWER = Answer(
         Claim(
             name="the-chosen-rival-beats-relu",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=rival_effect,
             falsehood=lambda o: recentred(rival_effect(o), -0.05),
             unit="points",
@@ -301,7 +292,7 @@ ANSWER = Answer(
         Claim(
             name="sigmoid-is-worse",
             kind="experiment",
-            check=is_less,
+            check=less(margin=MARGIN),
             subject=sigmoid_effect,
             falsehood=lambda o: recentred(sigmoid_effect(o), 0.05),
             unit="points",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mlplab.analysis.mean_field import mean_field, variance_map
 from mlplab.analysis.signal_propagation import signal_propagation
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.knobs import turn
@@ -170,16 +171,6 @@ def is_critical_for_tanh(variance: float) -> Finding:
     return Finding.true_if(found.phase == "critical", found.phase, slope=found.slope)
 
 
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean above zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
-
-
-def is_small(differences: np.ndarray) -> Finding:
-    """Two one-sided tests: does the mean lie within the margin?"""
-    return Finding.of(paired(differences, claim="equivalent", margin=MARGIN), margin=MARGIN)
-
-
 def never_loses(differences: dict[str, np.ndarray]) -> Finding:
     """Is each difference above minus the margin? All must pass, so each is tested at the full level."""
     found = {name: paired(values, claim="greater", threshold=-MARGIN) for name, values in differences.items()}
@@ -295,7 +286,7 @@ ANSWER = Answer(
         Claim(
             name="with-one-layer-little-matters",
             kind="experiment",
-            check=is_small,
+            check=equivalent(margin=MARGIN),
             subject=lambda o: he_against(o, "xavier_normal", 1),
             falsehood=lambda o: recentred(he_against(o, "xavier_normal", 1), 0.05),
             unit="points",
@@ -303,7 +294,7 @@ ANSWER = Answer(
         Claim(
             name="deep-relu-needs-more-than-the-small-start",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=lambda o: deep(o, "normal"),
             falsehood=lambda o: -deep(o, "normal"),
             unit="points",
@@ -311,7 +302,7 @@ ANSWER = Answer(
         Claim(
             name="deep-relu-prefers-he-to-glorot",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=lambda o: deep(o, "xavier_normal"),
             falsehood=lambda o: recentred(deep(o, "xavier_normal"), -0.3),
             unit="points",
@@ -319,7 +310,7 @@ ANSWER = Answer(
         Claim(
             name="deep-tanh-prefers-glorot-to-he",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=lambda o: -deep(o, "xavier_normal", "tanh"),
             falsehood=lambda o: recentred(deep(o, "xavier_normal", "tanh"), -0.05),
             unit="points",

@@ -23,11 +23,12 @@ from mlplab.analysis.polynomial import fit_polynomial
 from mlplab.analysis.polynomial_basis import design_matrix
 from mlplab.analysis.polynomial_curves import draw_problems
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data.synthetic import CUBIC
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 
 if TYPE_CHECKING:
     import altair
@@ -203,16 +204,6 @@ def gain(observations: Observations, part: str) -> np.ndarray:
     return values(observations, f"{part}_error_of_truth") - values(observations, f"{part}_error")
 
 
-def follows_formula(ratios: np.ndarray) -> Finding:
-    """Is the mean ratio to the formula equivalent to 1?"""
-    return Finding.of(paired(ratios, claim="equivalent", threshold=1.0, margin=TOLERANCE), margin=TOLERANCE)
-
-
-def is_positive(differences: np.ndarray) -> Finding:
-    """Is the mean over draws greater than zero?"""
-    return Finding.of(paired(differences, claim="greater"))
-
-
 def facts(observations: Observations) -> dict[str, Any]:
     """What sentences quote."""
     accurate = accuracies()
@@ -384,21 +375,21 @@ ANSWER = Answer(
         Claim(
             name="the-fit-beats-the-truth-on-the-examples",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: gain(o, "train"),
             falsehood=lambda o: -gain(o, "train"),
         ),
         Claim(
             name="the-truth-beats-the-fit-on-new-ones",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: -gain(o, "new"),
             falsehood=lambda o: gain(o, "new"),
         ),
         Claim(
             name="noise-moves-the-weights",
             kind="experiment",
-            check=follows_formula,
+            check=equivalent(1.0, margin=TOLERANCE),
             subject=lambda o: values(o, "ratio"),
             # What it would be if the constant were not fitted.
             falsehood=lambda o: values(o, "ratio") * 3 / 4,

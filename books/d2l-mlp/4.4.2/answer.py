@@ -14,11 +14,11 @@ import pandas as pd
 
 from mlplab import data
 from mlplab.analysis.polynomial_curves import ErrorCurves, error_curves
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, rounded
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data.synthetic import CUBIC
 from mlplab.errors import import_extra
-from mlplab.stats import paired
 
 if TYPE_CHECKING:
     import altair
@@ -50,7 +50,7 @@ def observe(lab: Lab) -> Observations:
     for size, degree in ARMS:
         i, j = SIZES.index(size), DEGREES.index(degree)
         for seed in seeds:
-            errors = {part: _rounded(getattr(found, part)[seed, i, j]) for part in PARTS}
+            errors = {part: rounded(getattr(found, part)[seed, i, j]) for part in PARTS}
             rows.append({"arm": arm(size, degree), "seed": seed, "status": "finished"} | errors)
     means = found.table().drop(columns=["std_error"])
     ratios = {name: ratio(found, count) for name, count in (("ratio", 1), ("ratio_without_constant", 0))}
@@ -69,16 +69,12 @@ def arm(size: int, degree: int) -> str:
     return f"n={size} degree={degree}"
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")  # a thousandth of the spread between draws; evidence stays small
-
-
 def ratio(found: ErrorCurves, constant: int) -> np.ndarray:
     """Training error with FEW examples over σ²(1 - (d + constant)/n), meant over the degrees from the true one up."""
     degrees = np.arange(TRUE_DEGREE, LARGEST + 1)
     errors = found.train[:, SIZES.index(FEW), TRUE_DEGREE:]
     expected = NOISE_STD**2 * (1 - (degrees + constant) / FEW)
-    return np.array([_rounded(value) for value in (errors / expected).mean(1)])
+    return np.array([rounded(value) for value in (errors / expected).mean(1)])
 
 
 # Laws of every draw
@@ -114,14 +110,9 @@ def log_ratio(
     return np.log(observations.runs.values(part, arm(*one)) / observations.runs.values(part, arm(*other)))
 
 
-def is_positive(values: np.ndarray) -> Finding:
-    """Is the mean over draws greater than zero? `factor`: the geometric mean ratio of the two errors."""
-    return Finding.of(paired(values, claim="greater"), factor=float(np.exp(values.mean())))
-
-
-def is_one(ratios: np.ndarray) -> Finding:
-    """Is the mean ratio equivalent to 1?"""
-    return Finding.of(paired(ratios, claim="equivalent", threshold=1.0, margin=MARGIN), margin=MARGIN)
+def factor(logarithms: np.ndarray) -> float:
+    """The geometric mean."""
+    return float(np.exp(logarithms.mean()))
 
 
 def geometric(observations: Observations, part: str) -> pd.DataFrame:
@@ -240,7 +231,7 @@ ANSWER = Answer(
         Claim(
             name="expected-training-error",
             kind="experiment",
-            check=is_one,
+            check=equivalent(1.0, margin=MARGIN),
             subject=lambda o: o["ratios"]["ratio"].to_numpy(dtype=float),
             # Only d of the d + 1 weights counted.
             falsehood=lambda o: o["ratios"]["ratio_without_constant"].to_numpy(dtype=float),
@@ -249,7 +240,7 @@ ANSWER = Answer(
             name="too-low-a-degree-underfits",
             kind="experiment",
             figures={"few": FEW, "true_degree": TRUE_DEGREE - 1, "true_degree_2": TRUE_DEGREE},
-            check=is_positive,
+            check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "test", (FEW, TRUE_DEGREE - 1), (FEW, TRUE_DEGREE)),
             falsehood=lambda o: log_ratio(o, "test", (FEW, TRUE_DEGREE), (FEW, TRUE_DEGREE - 1)),
         ),
@@ -257,7 +248,7 @@ ANSWER = Answer(
             name="too-high-a-degree-overfits",
             kind="experiment",
             figures={"few": FEW, "largest": LARGEST, "true_degree": TRUE_DEGREE},
-            check=is_positive,
+            check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "test", (FEW, LARGEST), (FEW, TRUE_DEGREE)),
             falsehood=lambda o: log_ratio(o, "test", (FEW, TRUE_DEGREE), (FEW, LARGEST)),
         ),
@@ -265,7 +256,7 @@ ANSWER = Answer(
             name="more-data-lower-the-test-error",
             kind="experiment",
             figures={"largest": LARGEST, "many": MANY, "few": FEW},
-            check=is_positive,
+            check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "test", (FEW, LARGEST), (MANY, LARGEST)),
             falsehood=lambda o: log_ratio(o, "test", (MANY, LARGEST), (FEW, LARGEST)),
         ),
@@ -273,7 +264,7 @@ ANSWER = Answer(
             name="more-data-raise-the-training-error",
             kind="experiment",
             figures={"largest": LARGEST, "many": MANY, "few": FEW},
-            check=is_positive,
+            check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "train", (MANY, LARGEST), (FEW, LARGEST)),
             falsehood=lambda o: log_ratio(o, "train", (FEW, LARGEST), (MANY, LARGEST)),
         ),

@@ -18,10 +18,22 @@ from mlplab import data
 from mlplab.analysis.polynomial_basis import Basis, Domain, design_matrix
 from mlplab.analysis.polynomial_conditioning import largest_rate
 from mlplab.analysis.polynomial_curves import draw_problems
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import (
+    Answer,
+    Circulated,
+    Claim,
+    Finding,
+    Lab,
+    Observations,
+    Table,
+    WordList,
+    recentred,
+    rounded,
+)
+from mlplab.answers.checks import greater
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 
 if TYPE_CHECKING:
     import altair
@@ -57,7 +69,7 @@ def observe(lab: Lab) -> Observations:
                 "condition": float(np.linalg.cond(matrix(name, x, RESOLVED_DEGREE))),
                 "left": float(error_left(design, y, [LAST])[0]),
             }
-            rows.append({key: _rounded(value) for key, value in row.items()})
+            rows.append({key: rounded(value) for key, value in row.items()})
         curves += _curves(name, inputs, targets)
     share = float(np.mean(inputs < 0))
     return lab.observations(
@@ -84,10 +96,6 @@ def error_left(design: np.ndarray, y: np.ndarray, steps: list[int] | tuple[int, 
     return np.array([float(np.sum(kept ** (2 * count) * shares)) for count in steps])
 
 
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
 def _curves(name: str, inputs: np.ndarray, targets: np.ndarray) -> list[dict[str, Any]]:
     """Geometric means over draws: rate and condition number by degree, error left by number of steps."""
     found: dict[tuple[str, int], np.ndarray] = {}
@@ -110,7 +118,7 @@ def geometric(values: np.ndarray) -> dict[str, Any]:
     """The geometric mean with its interval: the t interval of the logarithm."""
     found = mean_interval(np.log(values)).to_dict()
     for key in ("estimate", "ci_low", "ci_high"):
-        found[key] = None if found[key] is None else _rounded(float(np.exp(found[key])))
+        found[key] = None if found[key] is None else rounded(float(np.exp(found[key])))
     return {key: value for key, value in found.items() if key != "std_error"}
 
 
@@ -174,9 +182,9 @@ def log_ratio(observations: Observations, quantity: str, one: str, other: str) -
     return log_values(observations, quantity, one) - log_values(observations, quantity, other)
 
 
-def is_positive(values: np.ndarray) -> Finding:
-    """Is the mean over draws greater than zero? `factor`: the geometric mean."""
-    return Finding.of(paired(values, claim="greater"), factor=float(np.exp(values.mean())))
+def factor(logarithms: np.ndarray) -> float:
+    """The geometric mean."""
+    return float(np.exp(logarithms.mean()))
 
 
 def facts(observations: Observations) -> dict[str, Any]:
@@ -300,7 +308,7 @@ ANSWER = Answer(
         Claim(
             name="unscaled-features-are-huge",
             kind="experiment",
-            check=is_positive,
+            check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "largest_feature", "power", "factorial"),
             falsehood=lambda o: log_ratio(o, "largest_feature", "factorial", "power"),
         ),
@@ -308,14 +316,14 @@ ANSWER = Answer(
             name="the-sections-rate-is-too-large-without-it",
             kind="experiment",
             figures={"section_rate": SECTION_RATE},
-            check=is_positive,
+            check=greater(numbers={"factor": factor}),
             subject=lambda o: np.log(SECTION_RATE) - log_values(o, "rate", "power"),
             falsehood=lambda o: np.log(SECTION_RATE) - log_values(o, "rate", "factorial"),
         ),
         Claim(
             name="the-factorial-does-not-mend-conditioning",
             kind="experiment",
-            check=is_positive,
+            check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "condition", "factorial", "legendre"),
             falsehood=lambda o: log_ratio(o, "condition", "legendre", "factorial"),
         ),
@@ -323,7 +331,7 @@ ANSWER = Answer(
             name="orthogonal-bases-leave-less",
             kind="experiment",
             figures={"last": LAST},
-            check=is_positive,
+            check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "left", "factorial", "legendre"),
             falsehood=lambda o: recentred(log_ratio(o, "left", "factorial", "legendre"), -1.0),
         ),

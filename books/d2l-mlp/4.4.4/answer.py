@@ -20,6 +20,7 @@ from mlplab.analysis.polynomial import fit_polynomial
 from mlplab.analysis.polynomial_basis import design_matrix
 from mlplab.analysis.polynomial_curves import draw_problems
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers.checks import all_below
 from mlplab.charts import plots, show
 from mlplab.data.synthetic import CUBIC
 from mlplab.errors import import_extra
@@ -142,11 +143,6 @@ def values(observations: Observations, case: str, size: int) -> np.ndarray:
     return observations.runs.values("risk", f"{case} n={size}")
 
 
-def is_zero(risks: np.ndarray) -> Finding:
-    """Is the risk of every draw 0 to rounding?"""
-    return Finding.true_if(bool((risks < ROUNDING).all()), largest=float(risks.max()))
-
-
 def exceeds(pair: tuple[np.ndarray, float]) -> Finding:
     """Is the mean risk greater than that number?"""
     risks, threshold = pair
@@ -235,7 +231,7 @@ ANSWER = Answer(
             name="zero-without-noise",
             kind="calculation",
             figures={"many": MANY},
-            check=is_zero,
+            check=all_below(ROUNDING),
             subject=lambda o: values(o, "noiseless", MANY),
             falsehood=lambda o: values(o, "noiseless", FEW),
         ),

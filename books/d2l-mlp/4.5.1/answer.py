@@ -15,12 +15,13 @@ import pandas as pd
 
 from mlplab import data
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.engine import reference
 from mlplab.knobs import turn, written
 from mlplab.spec import Run
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 from mlplab.study import Study, factorial
 
 from .. import chapter
@@ -165,21 +166,6 @@ def num_updates() -> int:
     return training.epochs * -(-20 // (training.batch_size or 20))
 
 
-def is_positive(values: np.ndarray) -> Finding:
-    """Is the mean over seeds greater than zero?"""
-    return Finding.of(paired(values, claim="greater"))
-
-
-def is_most(shares: np.ndarray) -> Finding:
-    """Is the mean share greater than nine tenths?"""
-    return Finding.of(paired(shares, claim="greater", threshold=0.9))
-
-
-def is_flat(shares: np.ndarray) -> Finding:
-    """Is the mean share equivalent to zero?"""
-    return Finding.of(paired(shares, claim="equivalent", margin=FLAT))
-
-
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """Training and test loss of the three paths for every λ."""
     heads = [words["heads.lambda"], *words.group("paths").values()]
@@ -244,14 +230,14 @@ ANSWER = Answer(
         Claim(
             name="decay-lowers-test-loss",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: gain(o, "section", "test_loss"),
             falsehood=lambda o: -gain(o, "section", "test_loss"),
         ),
         Claim(
             name="decay-raises-training-loss",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: -gain(o, "section", "train_loss"),
             falsehood=lambda o: gain(o, "section", "train_loss"),
         ),
@@ -272,21 +258,21 @@ ANSWER = Answer(
         Claim(
             name="the-gain-is-the-forgotten-start",
             kind="experiment",
-            check=is_most,
+            check=greater(0.9),
             subject=share_of_start,
             falsehood=lambda o: recentred(share_of_start(o), 0.5),
         ),
         Claim(
             name="flat-from-zero",
             kind="experiment",
-            check=is_flat,
+            check=equivalent(margin=FLAT, numbers={}),
             subject=lambda o: relative_gain(o, "zero"),
             falsehood=lambda o: recentred(relative_gain(o, "zero"), 0.5),
         ),
         Claim(
             name="flat-for-the-exact-solution",
             kind="experiment",
-            check=is_flat,
+            check=equivalent(margin=FLAT, numbers={}),
             subject=lambda o: relative_gain(o, "exact"),
             falsehood=lambda o: recentred(relative_gain(o, "exact"), 0.5),
         ),

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from mlplab import data
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import Answer, Circulated, Claim, Lab, Observations, Table, WordList, recentred, rounded
+from mlplab.answers.checks import equivalent, greater, less
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 
 if TYPE_CHECKING:
     import altair
@@ -31,6 +32,7 @@ PROBLEMS: dict[str, dict[str, Any]] = {
 }
 DECIDED = "noisy"
 SIZES = (20, 100, 1000)  # of the validation set
+DIGITS = 5  # of what is kept of a draw
 METHODS = (*(f"validation-{size}" for size in SIZES), "10-fold")
 SMALL_SET, LARGE_SET = f"validation-{SIZES[0]}", f"validation-{SIZES[-1]}"
 
@@ -88,7 +90,7 @@ def _rows(name: str, seed: int, problem: Dataset) -> list[dict[str, Any]]:
     means = {f"validation-{size}": held_out[:size].mean(0) for size in SIZES}
     means["10-fold"] = cross_validated(x, y, seed)
     orders = {"order": path_at(best), "order_elsewhere": 10 * path_at(best)}
-    powers = {name: _rounded(growth(problem, around)) for name, around in orders.items()}
+    powers = {name: rounded(growth(problem, around), DIGITS) for name, around in orders.items()}
     rows = []
     for method, mean in means.items():
         chosen = int(np.argmin(mean))
@@ -99,8 +101,8 @@ def _rows(name: str, seed: int, problem: Dataset) -> list[dict[str, Any]]:
                 "status": "finished",
                 "log_lambda": round(float(np.log10(LAMBDAS[chosen])), 3),
                 "steps_off": chosen - best,
-                "regret": _rounded(risk[chosen] / risk[best] - 1),
-                "optimism": _rounded((risk[chosen] - mean[chosen]) / risk[best]),
+                "regret": rounded(risk[chosen] / risk[best] - 1, DIGITS),
+                "optimism": rounded((risk[chosen] - mean[chosen]) / risk[best], DIGITS),
             }
             | powers
         )
@@ -137,10 +139,6 @@ def cross_validated(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     return total / len(x)
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
-
-
 def _curves(name: str, problem: Dataset) -> list[dict[str, Any]]:
     """One draw: its exact risk, and the losses of five small validation sets."""
     path = ridge_path(*arrays(problem.train), LAMBDAS)
@@ -149,7 +147,7 @@ def _curves(name: str, problem: Dataset) -> list[dict[str, Any]]:
     lines = {"risk": risks(problem, *path)}
     lines |= {f"set {k + 1}": held_out[k * size : (k + 1) * size].mean(0) for k in range(5)}
     return [
-        {"problem": name, "line": line, "lambda": _rounded(at), "loss": _rounded(value)}
+        {"problem": name, "line": line, "lambda": rounded(at, DIGITS), "loss": rounded(value, DIGITS)}
         for line, held in lines.items()
         for at, value in zip(LAMBDAS, held, strict=True)
     ]
@@ -168,25 +166,9 @@ def distances(observations: Observations, method: str) -> np.ndarray:
     return STEP * np.abs(values(observations, "steps_off", method))
 
 
-def is_away(sizes: np.ndarray) -> Finding:
-    """Is the mean distance greater than one step of the grid?"""
-    share = float(np.mean(sizes > STEP / 2))
-    return Finding.of(paired(sizes, claim="greater", threshold=STEP), share=share, step=STEP)
-
-
-def is_positive(differences: np.ndarray) -> Finding:
-    """Is the mean over draws greater than zero?"""
-    return Finding.of(paired(differences, claim="greater"))
-
-
-def is_small(regrets: np.ndarray) -> Finding:
-    """Is the mean regret less than a tenth of the best risk?"""
-    return Finding.of(paired(regrets, claim="less", threshold=0.1))
-
-
-def is_second_order(powers: np.ndarray) -> Finding:
-    """Is the mean power equivalent to 2?"""
-    return Finding.of(paired(powers, claim="equivalent", threshold=2.0, margin=0.1))
+def share_away(sizes: np.ndarray) -> float:
+    """Of the draws: in how many another value than the best was chosen."""
+    return float(np.mean(sizes > STEP / 2))
 
 
 def facts(observations: Observations) -> dict[str, Any]:
@@ -336,7 +318,7 @@ ANSWER = Answer(
             name="the-chosen-is-not-the-optimal",
             kind="experiment",
             figures={"sizes": SIZES[0]},
-            check=is_away,
+            check=greater(STEP, numbers={"share": share_away, "step": STEP}),
             subject=lambda o: distances(o, SMALL_SET),
             # Chosen with so many examples the λ is within a step of the best: the check must see that.
             falsehood=lambda o: distances(o, LARGE_SET),
@@ -345,7 +327,7 @@ ANSWER = Answer(
             name="more-validation-data-come-nearer",
             kind="experiment",
             figures={"sizes": SIZES[-1], "sizes_2": SIZES[0]},
-            check=is_positive,
+            check=greater(),
             subject=lambda o: distances(o, SMALL_SET) - distances(o, LARGE_SET),
             falsehood=lambda o: distances(o, LARGE_SET) - distances(o, SMALL_SET),
         ),
@@ -353,21 +335,21 @@ ANSWER = Answer(
             name="the-regret-is-small",
             kind="experiment",
             figures={"sizes": SIZES[0]},
-            check=is_small,
+            check=less(0.1),
             subject=lambda o: values(o, "regret", SMALL_SET),
             falsehood=lambda o: recentred(values(o, "regret", SMALL_SET), 0.3),
         ),
         Claim(
             name="the-regret-is-second-order",
             kind="experiment",
-            check=is_second_order,
+            check=equivalent(2.0, margin=0.1, numbers={}),
             subject=lambda o: values(o, "order", SMALL_SET),
             falsehood=lambda o: values(o, "order_elsewhere", SMALL_SET),
         ),
         Claim(
             name="the-minimum-is-optimistic",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: values(o, "optimism", SMALL_SET),
             falsehood=lambda o: -values(o, "optimism", SMALL_SET),
         ),

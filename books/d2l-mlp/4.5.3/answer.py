@@ -17,12 +17,12 @@ from sklearn.linear_model import Lasso
 
 from mlplab import data
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers.checks import all_below, greater
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.errors import import_extra
 from mlplab.knobs import turn
 from mlplab.rng import Stream
-from mlplab.stats import paired
 from mlplab.study import Arm, Study
 
 from .. import chapter
@@ -153,16 +153,6 @@ def values(observations: Observations, method: str, quantity: str) -> np.ndarray
     return observations.runs.values(quantity, method)
 
 
-def satisfy(violations: np.ndarray) -> Finding:
-    """Are the conditions of an optimum met in every draw?"""
-    return Finding.true_if(bool((violations < TOLERANCE).all()), largest=float(violations.max()))
-
-
-def agree(distances: np.ndarray) -> Finding:
-    """Is every weight of every draw that of scikit-learn, to 1e-4?"""
-    return Finding.true_if(bool((distances < 1e-4).all()), largest=float(distances.max()))
-
-
 def have_zeros(counts: np.ndarray) -> Finding:
     """Are at least 180 of the 200 weights exactly 0 in every draw? At most 20 examples can hold others."""
     least = NUM_WEIGHTS - NUM_EXAMPLES
@@ -172,11 +162,6 @@ def have_zeros(counts: np.ndarray) -> Finding:
 def have_none(counts: np.ndarray) -> Finding:
     """Is no weight of any draw exactly 0?"""
     return Finding.true_if(bool((counts == 0).all()), most=int(counts.max()))
-
-
-def is_positive(differences: np.ndarray) -> Finding:
-    """Is the mean over draws greater than zero?"""
-    return Finding.of(paired(differences, claim="greater"))
 
 
 def facts(observations: Observations) -> dict[str, Any]:
@@ -298,14 +283,14 @@ ANSWER = Answer(
         Claim(
             name="the-proximal-step-meets-the-conditions",
             kind="calculation",
-            check=satisfy,
+            check=all_below(TOLERANCE),
             subject=lambda o: values(o, "proximal", "violation"),
             falsehood=lambda o: values(o, "ridge", "violation"),
         ),
         Claim(
             name="the-same-as-scikit-learn",
             kind="calculation",
-            check=agree,
+            check=all_below(1e-4),
             subject=lambda o: values(o, "proximal", "distance"),
             falsehood=lambda o: values(o, "ridge", "distance"),
         ),
@@ -327,7 +312,7 @@ ANSWER = Answer(
         Claim(
             name="the-subgradient-comes-near",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: values(o, "subgradient", "nearly_zero") - values(o, "ridge", "nearly_zero"),
             falsehood=lambda o: values(o, "ridge", "nearly_zero") - values(o, "subgradient", "nearly_zero"),
         ),

@@ -17,6 +17,7 @@ import sympy
 import torch
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers.checks import beats
 from mlplab.charts import plots, show
 from mlplab.data import Dataset, Part
 from mlplab.engine import Result, train
@@ -218,15 +219,6 @@ def comparisons(values: Mapping[str, np.ndarray]) -> dict[str, Comparison]:
     return compare_arms(values, "none", claim="greater", margin=MARGIN)
 
 
-def helps(name: str) -> Callable[[Mapping[str, np.ndarray]], Finding]:
-    """A check: is test accuracy higher than without it? It fails, too, where the gain is too small to matter."""
-
-    def check(values: Mapping[str, np.ndarray]) -> Finding:
-        return Finding.of(comparisons(values)[name], margin=MARGIN)
-
-    return check
-
-
 def in_another_world(observations: Observations, name: str, gain: float) -> dict[str, np.ndarray]:
     """The same spread, in a world where the remedy's true gain is `gain`."""
     values = accuracies(observations)
@@ -360,7 +352,7 @@ def _helps_claim(name: str) -> Claim:
     return Claim(
         name=f"{name.replace('_', '-')}-helps",
         kind="experiment",
-        check=helps(name),
+        check=beats(name, "none", margin=MARGIN),
         subject=accuracies,
         falsehood=lambda o: in_another_world(o, name, -0.03),
         unit="points",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import Answer, Circulated, Claim, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, value_of, written
@@ -84,16 +85,6 @@ def larger_first_effect(observations: Observations) -> np.ndarray:
 def dropout_effect(observations: Observations) -> np.ndarray:
     """The given rates minus no dropout, for each seed."""
     return observations.runs.differences(METRIC, *_arms(observations, "given", "none"))
-
-
-def is_equivalent(differences: np.ndarray) -> Finding:
-    """Two one-sided tests: is the mean difference within the margin?"""
-    return Finding.of(paired(differences, claim="equivalent", margin=MARGIN), margin=MARGIN)
-
-
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean difference above zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
@@ -206,7 +197,7 @@ ANSWER = Answer(
         Claim(
             name="swap-is-equivalent",
             kind="experiment",
-            check=is_equivalent,
+            check=equivalent(margin=MARGIN),
             subject=swap_effect,
             # The spread that was seen, around a true gain of five points: the same check must say so.
             falsehood=lambda observations: recentred(swap_effect(observations), 0.05),
@@ -215,7 +206,7 @@ ANSWER = Answer(
         Claim(
             name="larger-rate-first-is-better",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=larger_first_effect,
             falsehood=lambda observations: recentred(larger_first_effect(observations), -0.05),
             unit="points",
@@ -223,7 +214,7 @@ ANSWER = Answer(
         Claim(
             name="dropout-helps",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=dropout_effect,
             # Without dropout a seed can end anywhere; a loss of 50 points shows through that spread.
             falsehood=lambda observations: recentred(dropout_effect(observations), -0.5),
@@ -232,7 +223,7 @@ ANSWER = Answer(
         Claim(
             name="late-swap-is-equivalent",
             kind="experiment",
-            check=is_equivalent,
+            check=equivalent(margin=MARGIN),
             subject=late_swap_effect,
             falsehood=lambda observations: recentred(late_swap_effect(observations), 0.05),
             unit="points",

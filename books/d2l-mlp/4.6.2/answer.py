@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import Answer, Circulated, Claim, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import greater
 from mlplab.charts import plots, show
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, written
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 from mlplab.study import Study, factorial
 
 from .. import chapter
@@ -162,21 +163,6 @@ def answers_alike(observations: Observations, arm: str) -> np.ndarray:
     return breaks_down(observations, arm) & (np.abs(losses - math.log(10)) < 0.01)
 
 
-def is_positive(values: np.ndarray) -> Finding:
-    """Is the mean over seeds greater than zero?"""
-    return Finding.of(paired(values, claim="greater"))
-
-
-def is_better(differences: np.ndarray) -> Finding:
-    """Is the gain in accuracy greater than zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
-
-
-def is_a_tenth(shares: np.ndarray) -> Finding:
-    """Is the mean share greater than a tenth?"""
-    return Finding.of(paired(shares, claim="greater", threshold=0.1))
-
-
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """Losses without noise and accuracy, early and late."""
     names = {
@@ -310,7 +296,7 @@ ANSWER = Answer(
             name="training-loss-is-lower-without",
             kind="experiment",
             figures={"slow_rate": SLOW_RATE},
-            check=is_positive,
+            check=greater(),
             subject=lambda o: advantage(o, "train_loss_late"),
             falsehood=lambda o: recentred(advantage(o, "train_loss_late"), -0.05),
         ),
@@ -318,7 +304,7 @@ ANSWER = Answer(
             name="the-gap-grows-without",
             kind="experiment",
             figures={"slow_rate": SLOW_RATE},
-            check=is_positive,
+            check=greater(),
             subject=lambda o: gap(o, "without", "late") - gap(o, "without", "early"),
             falsehood=lambda o: recentred(gap(o, "without", "late") - gap(o, "without", "early"), -0.05),
         ),
@@ -326,7 +312,7 @@ ANSWER = Answer(
             name="dropout-narrows-the-gap",
             kind="experiment",
             figures={"slow_rate": SLOW_RATE},
-            check=is_positive,
+            check=greater(),
             subject=lambda o: gap(o, "without", "late") - gap(o, "with", "late"),
             falsehood=lambda o: recentred(gap(o, "without", "late") - gap(o, "with", "late"), -0.05),
         ),
@@ -334,7 +320,7 @@ ANSWER = Answer(
             name="dropout-keeps-learning",
             kind="experiment",
             figures={"slow_rate": SLOW_RATE},
-            check=is_a_tenth,
+            check=greater(0.1),
             subject=remaining_fall,
             falsehood=lambda o: recentred(remaining_fall(o), -0.05),
         ),
@@ -342,7 +328,7 @@ ANSWER = Answer(
             name="more-epochs-help-with-dropout",
             kind="experiment",
             figures={"slow_rate": SLOW_RATE},
-            check=is_better,
+            check=greater(margin=MARGIN),
             subject=lambda o: change(o, "with", "validation_accuracy"),
             falsehood=lambda o: recentred(change(o, "with", "validation_accuracy"), -0.05),
             unit="points",
@@ -351,7 +337,7 @@ ANSWER = Answer(
             name="dropout-wins-late",
             kind="experiment",
             figures={"slow_rate": SLOW_RATE},
-            check=is_better,
+            check=greater(margin=MARGIN),
             subject=lambda o: advantage(o, "validation_accuracy_late"),
             falsehood=lambda o: recentred(advantage(o, "validation_accuracy_late"), -0.05),
             unit="points",
@@ -360,7 +346,7 @@ ANSWER = Answer(
             name="dropout-wins-on-test",
             kind="experiment",
             figures={"slow_rate": SLOW_RATE},
-            check=is_better,
+            check=greater(margin=MARGIN),
             subject=lambda o: advantage(o, "test_accuracy"),
             falsehood=lambda o: recentred(advantage(o, "test_accuracy"), -0.1),
             unit="points",

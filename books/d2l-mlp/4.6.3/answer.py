@@ -16,6 +16,7 @@ import sympy
 import torch
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent
 from mlplab.charts import plots, show
 from mlplab.engine import draws
 from mlplab.engine.noises import noise_of
@@ -180,11 +181,6 @@ def in_every_layer(direction: Literal["greater", "less"]) -> Callable[[Sequence[
     return check
 
 
-def is_small(deviations: np.ndarray) -> Finding:
-    """Is the mean deviation equivalent to 0?"""
-    return Finding.of(paired(deviations, claim="equivalent", margin=TOLERANCE), margin=TOLERANCE)
-
-
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """Variance of each layer in each mode, late in training."""
     layers = range(num_layers(observations))
@@ -271,7 +267,7 @@ ANSWER = Answer(
         Claim(
             name="trained-networks-agree",
             kind="experiment",
-            check=is_small,
+            check=equivalent(margin=TOLERANCE),
             subject=lambda o: o.runs.values("deviation", "with"),
             falsehood=lambda o: recentred(o.runs.values("deviation", "with"), 0.05),
         ),

@@ -15,6 +15,7 @@ import pandas as pd
 import sympy
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, written
@@ -36,6 +37,7 @@ IMAGES, QUICK_IMAGES = 1_000, 250  # of the test part
 IMAGES_OF_MEANS = 100  # on which means of K masks are followed: every mask's outputs are held at once
 NUM_MASKS = (1, 4, 16, 64, 256)
 REPEATS = 40
+ROUNDING = 1e-6  # a distance above it is more than that
 WAYS = (
     "mask",
     "scaling",
@@ -198,21 +200,6 @@ def is_exact(distances: np.ndarray) -> Finding:
     return Finding.true_if(worst < 1e-9, worst_distance=worst)  # sums over 4,096 masks, in float64
 
 
-def is_off(distances: np.ndarray) -> Finding:
-    """Is the mean distance more than rounding?"""
-    return Finding.of(paired(distances, claim="greater", threshold=1e-6))
-
-
-def is_positive(values: np.ndarray) -> Finding:
-    """Is the mean over seeds greater than zero?"""
-    return Finding.of(paired(values, claim="greater"))
-
-
-def is_equivalent(differences: np.ndarray) -> Finding:
-    """Two one-sided tests: is the mean difference in accuracy within the margin?"""
-    return Finding.of(paired(differences, claim="equivalent", margin=MARGIN), margin=MARGIN)
-
-
 def slopes(observations: Observations) -> np.ndarray:
     """Of log error on log K, for the second network, by seed."""
     table = observations["errors"]
@@ -223,11 +210,6 @@ def slopes(observations: Observations) -> np.ndarray:
             for _, rows in table.groupby("seed", sort=True)
         ]
     )
-
-
-def is_minus_a_half(values: np.ndarray) -> Finding:
-    """Is the mean slope equivalent to -1/2?"""
-    return Finding.of(paired(values, claim="equivalent", threshold=-0.5, margin=0.05), margin=0.05)
 
 
 def scaling_minus_mask(observations: Observations) -> np.ndarray:
@@ -352,14 +334,14 @@ ANSWER = Answer(
         Claim(
             name="deep-it-is-an-approximation",
             kind="experiment",
-            check=is_off,
+            check=greater(ROUNDING),
             subject=lambda o: column(o, "two", "off_geometric"),
             falsehood=lambda o: column(o, "one", "off_geometric"),
         ),
         Claim(
             name="but-as-accurate",
             kind="experiment",
-            check=is_equivalent,
+            check=equivalent(margin=MARGIN),
             subject=scaling_minus_exact,
             falsehood=lambda o: recentred(scaling_minus_exact(o), -0.02),
             unit="points",
@@ -367,7 +349,7 @@ ANSWER = Answer(
         Claim(
             name="a-mask-costs-accuracy",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=scaling_minus_mask,
             # What one mask costs differs by several points from seed to seed: a gain of ten shows through it.
             falsehood=lambda o: recentred(scaling_minus_mask(o), -0.1),
@@ -376,14 +358,14 @@ ANSWER = Answer(
         Claim(
             name="means-of-masks-converge",
             kind="experiment",
-            check=is_minus_a_half,
+            check=equivalent(-0.5, margin=0.05),
             subject=slopes,
             falsehood=lambda o: recentred(slopes(o), -0.4),
         ),
         Claim(
             name="masks-disagree-on-errors",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=spread_of_errors,
             falsehood=lambda o: recentred(spread_of_errors(o), -0.05),
         ),

@@ -15,6 +15,7 @@ import pandas as pd
 import sympy
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.knobs import written
 from mlplab.rng import Stream
@@ -120,16 +121,6 @@ def interaction(observations: Observations) -> np.ndarray:
     """What dropout gains with weight decay minus what it gains without, by seed."""
     both, dropout, decay = (gain(observations, role) for role in ("both", "dropout", "decay"))
     return both - dropout - decay
-
-
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean difference above zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
-
-
-def is_equivalent(differences: np.ndarray) -> Finding:
-    """Two one-sided tests: is the mean difference within the margin?"""
-    return Finding.of(paired(differences, claim="equivalent", margin=MARGIN), margin=MARGIN)
 
 
 # Of SymPy's matrices X (example, input) and w (input, 1), and the rate.
@@ -287,7 +278,7 @@ ANSWER = Answer(
         Claim(
             name="dropout-alone-helps",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=lambda o: gain(o, "dropout"),
             falsehood=lambda o: recentred(gain(o, "dropout"), -0.02),
             unit="points",
@@ -295,7 +286,7 @@ ANSWER = Answer(
         Claim(
             name="decay-alone-helps",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=lambda o: gain(o, "decay"),
             falsehood=lambda o: recentred(gain(o, "decay"), -0.02),
             unit="points",
@@ -303,7 +294,7 @@ ANSWER = Answer(
         Claim(
             name="gains-add-up",
             kind="experiment",
-            check=is_equivalent,
+            check=equivalent(margin=MARGIN),
             subject=interaction,
             falsehood=lambda o: recentred(interaction(o), -0.02),
             unit="points",
@@ -311,7 +302,7 @@ ANSWER = Answer(
         Claim(
             name="both-beat-the-better-one",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=lambda o: over_single(o, "both"),
             falsehood=lambda o: recentred(over_single(o, "both"), -0.02),
             unit="points",
@@ -319,7 +310,7 @@ ANSWER = Answer(
         Claim(
             name="tuned-together-they-beat-the-better-one",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=lambda o: over_single(o, "joint"),
             falsehood=lambda o: recentred(over_single(o, "joint"), -0.02),
             unit="points",

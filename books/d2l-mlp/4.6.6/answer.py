@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.engine import draws
 from mlplab.engine.noises import noise_of
@@ -67,16 +68,6 @@ def observe(lab: Lab) -> Observations:
 def difference(observations: Observations, arm: str, baseline: str) -> np.ndarray:
     """Test accuracy of one arm minus another's, by seed."""
     return observations.runs.differences(METRIC, arm, baseline)
-
-
-def is_greater(differences: np.ndarray) -> Finding:
-    """Is the mean difference above zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
-
-
-def is_equivalent(differences: np.ndarray) -> Finding:
-    """Two one-sided tests: is the mean difference within the margin?"""
-    return Finding.of(paired(differences, claim="equivalent", margin=MARGIN), margin=MARGIN)
 
 
 # Of SymPy's columns w and v (input, 1) and the probability to survive: mean and variance.
@@ -299,7 +290,7 @@ ANSWER = Answer(
         Claim(
             name="dropconnect-helps",
             kind="experiment",
-            check=is_greater,
+            check=greater(margin=MARGIN),
             subject=lambda o: difference(o, "dropconnect", "none"),
             falsehood=lambda o: recentred(difference(o, "dropconnect", "none"), -0.02),
             unit="points",
@@ -307,7 +298,7 @@ ANSWER = Answer(
         Claim(
             name="dropconnect-equals-dropout",
             kind="experiment",
-            check=is_equivalent,
+            check=equivalent(margin=MARGIN),
             subject=lambda o: difference(o, "dropconnect", "dropout"),
             falsehood=lambda o: recentred(difference(o, "dropconnect", "dropout"), -0.02),
             unit="points",

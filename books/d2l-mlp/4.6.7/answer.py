@@ -15,12 +15,13 @@ import pandas as pd
 import torch
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import beats, greater
 from mlplab.charts import plots, show
 from mlplab.engine import draws
 from mlplab.engine.noises import KINDS, noise_of
 from mlplab.knobs import turn
 from mlplab.spec import Noise, Setting
-from mlplab.stats import compare_arms, mean_interval, paired
+from mlplab.stats import compare_arms, mean_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
@@ -96,24 +97,6 @@ def in_another_world(observations: Observations, kind: str, gain: float) -> dict
     values = accuracies(observations)
     differences = values[kind] - values["dropout"]
     return values | {kind: values["dropout"] + differences - differences.mean() + gain}
-
-
-def beats_dropout(kind: str) -> Callable[[dict[str, np.ndarray]], Finding]:
-    """A check: is its test accuracy above that of tuned dropout, at the level that Holm sets over all rivals?
-
-    It fails, too, where the gain is shown to be too small to matter.
-    """
-
-    def check(values: dict[str, np.ndarray]) -> Finding:
-        found = compare_arms(values, "dropout", claim="greater", margin=MARGIN)
-        return Finding.of(found[kind], margin=MARGIN)
-
-    return check
-
-
-def helps(differences: np.ndarray) -> Finding:
-    """Is the mean difference above zero? It fails, too, where it is shown to be too small to matter."""
-    return Finding.of(paired(differences, claim="greater", margin=MARGIN), margin=MARGIN)
 
 
 def dropout_over_none(observations: Observations) -> np.ndarray:
@@ -295,7 +278,7 @@ def _beats_claim(kind: str) -> Claim:
     return Claim(
         name=f"{kind.replace('_', '-')}-beats-dropout",
         kind="experiment",
-        check=beats_dropout(kind),
+        check=beats(kind, "dropout", margin=MARGIN),
         subject=accuracies,
         falsehood=lambda o: in_another_world(o, kind, -0.02),
         unit="points",
@@ -309,7 +292,7 @@ ANSWER = Answer(
         Claim(
             name="dropout-beats-no-noise",
             kind="experiment",
-            check=helps,
+            check=greater(margin=MARGIN),
             subject=dropout_over_none,
             falsehood=lambda o: recentred(dropout_over_none(o), -0.02),
             unit="points",

@@ -25,11 +25,12 @@ from mlplab.analysis.partition import partition
 from mlplab.analysis.pipeline import pipeline_step
 from mlplab.analysis.schedule import ScheduleName, bubble_fraction, simulate
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent
 from mlplab.answers.words import Note
 from mlplab.charts import plots, show
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 
 if TYPE_CHECKING:
     import altair
@@ -283,11 +284,6 @@ def slopes(observations: Observations) -> np.ndarray:
     )
 
 
-def is_one_over_b(found: np.ndarray) -> Finding:
-    """Is the slope -1?"""
-    return Finding.of(paired(found, claim="equivalent", threshold=-1, margin=MARGIN))
-
-
 def ran(observations: Observations, reduction: str) -> pd.DataFrame:
     """The steps of the pipeline whose micro-batches were averaged, or summed."""
     rows = observations["processes"]
@@ -509,7 +505,7 @@ ANSWER = Answer(
             name="variance-goes-as-one-over-b",
             kind="experiment",
             figures={"margin": MARGIN},
-            check=is_one_over_b,
+            check=equivalent(-1, margin=MARGIN, numbers={}),
             subject=slopes,
             falsehood=lambda o: recentred(slopes(o), -0.5),  # the standard deviation
         ),

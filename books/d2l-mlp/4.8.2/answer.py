@@ -17,13 +17,14 @@ from torch.nn import functional
 
 from mlplab import data
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.errors import import_extra
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import Setting
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 from mlplab.study import Study, factorial
 
 if TYPE_CHECKING:
@@ -245,16 +246,6 @@ def gain(observations: Observations, model: str) -> np.ndarray:
     return accuracy(observations, model, "random") - accuracy(observations, model, "0.5")
 
 
-def is_no_difference(differences: np.ndarray) -> Finding:
-    """Is the mean difference within the margin?"""
-    return Finding.of(paired(differences, claim="equivalent", margin=MARGIN))
-
-
-def is_large(differences: np.ndarray) -> Finding:
-    """Is the mean difference greater than the margin?"""
-    return Finding.of(paired(differences, claim="greater", threshold=MARGIN))
-
-
 # What is shown
 
 
@@ -400,7 +391,7 @@ ANSWER = Answer(
             name="as-accurate-as-random",
             kind="experiment",
             figures={"margin": 100 * MARGIN},
-check=is_no_difference,
+check=equivalent(margin=MARGIN, numbers={}),
             subject=lambda o: gain(o, "softmax"),
             falsehood=lambda o: gain(o, "softmax") + 2 * MARGIN,
             unit="points",
@@ -416,7 +407,7 @@ check=is_no_difference,
             name="hidden-layer-needs-random",
             kind="experiment",
             figures={"margin": 100 * MARGIN},
-check=is_large,
+check=greater(MARGIN),
             subject=lambda o: gain(o, "hidden"),
             falsehood=lambda o: gain(o, "softmax"),
             unit="points",

@@ -18,10 +18,11 @@ import torch
 from mlplab.analysis.mean_field import gradient_gain
 from mlplab.analysis.spectrum import gaussian_edge, product_bounds
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers.checks import equivalent
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 
 if TYPE_CHECKING:
     import altair
@@ -249,11 +250,6 @@ def stays_at_one(gain: float) -> Finding:
     return Finding.true_if(worst < 1e-12, worst_error=worst, depth=max(DEPTHS))
 
 
-def is_one(ratios: np.ndarray) -> Finding:
-    """Is the mean ratio to theory equivalent to 1?"""
-    return Finding.of(paired(ratios, claim="equivalent", threshold=1.0, margin=MARGIN))
-
-
 def values(observations: Observations, metric: str, kind: str, depth: int) -> np.ndarray:
     """A metric of each seed."""
     return observations.runs.values(metric, f"{kind} depth={depth}")
@@ -468,7 +464,7 @@ ANSWER = Answer(
             name="gaussian-edge",
             kind="experiment",
             figures={"compared_at": COMPARED_AT},
-check=is_one,
+check=equivalent(1.0, margin=MARGIN, numbers={}),
             subject=lambda o: at_infinite_width(o, gaussian_edge(COMPARED_AT)),
             falsehood=lambda o: at_infinite_width(o, gaussian_edge(COMPARED_AT - 1)),
         ),
@@ -476,7 +472,7 @@ check=is_one,
             name="he-jacobian-narrows",
             kind="experiment",
             figures={"compared_at": COMPARED_AT},
-check=is_one,
+check=equivalent(1.0, margin=MARGIN, numbers={}),
             subject=lambda o: share_over(o, "relu_gaussian", theory("relu_gaussian", COMPARED_AT)),
             falsehood=lambda o: share_over(o, "relu_gaussian", theory("gaussian", COMPARED_AT)),
         ),

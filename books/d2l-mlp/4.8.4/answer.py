@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers.checks import equivalent, greater, less
 from mlplab.charts import plots, show
 from mlplab.data import Dataset, Part
 from mlplab.errors import import_extra
@@ -25,7 +26,7 @@ from mlplab.knobs import turn
 from mlplab.optim import LARS
 from mlplab.rng import Stream
 from mlplab.spec import Setting
-from mlplab.stats import mean_interval, paired, proportion_interval
+from mlplab.stats import mean_interval, proportion_interval
 from mlplab.study import Results, Study, factorial
 
 from ..choice import CHANCE, LOST, scored
@@ -329,21 +330,6 @@ def rescued(observations: Observations, repair: str) -> np.ndarray:
     return held[held["repair"] == repair].sort_values("seed")["test_accuracy"].to_numpy(dtype=float)
 
 
-def is_less(threshold: float) -> Callable[[np.ndarray], Finding]:
-    """Is the mean below this?"""
-    return lambda values: Finding.of(paired(values, claim="less", threshold=threshold))
-
-
-def is_greater(threshold: float) -> Callable[[np.ndarray], Finding]:
-    """Is the mean above this?"""
-    return lambda values: Finding.of(paired(values, claim="greater", threshold=threshold))
-
-
-def is_no_difference(values: np.ndarray) -> Finding:
-    """Is the mean within the margin of 0?"""
-    return Finding.of(paired(values, claim="equivalent", margin=MARGIN))
-
-
 # What is shown
 
 
@@ -510,7 +496,7 @@ ANSWER = Answer(
         Claim(
             name="a-larger-loss-ruins-sgd",
             kind="experiment",
-            check=is_less(-0.2),
+            check=less(-0.2),
             subject=lambda o: change_with_scale(o, "sgd"),
             falsehood=lambda o: change_with_scale(o, "lars"),
             unit="points",
@@ -518,7 +504,7 @@ ANSWER = Answer(
         Claim(
             name="a-larger-loss-leaves-lars",
             kind="experiment",
-            check=is_no_difference,
+            check=equivalent(margin=MARGIN, numbers={}),
             subject=lambda o: change_with_scale(o, "lars"),
             falsehood=lambda o: change_with_scale(o, "sgd"),
             unit="points",
@@ -526,7 +512,7 @@ ANSWER = Answer(
         Claim(
             name="lars-bears-no-larger-excess",
             kind="experiment",
-            check=is_less(HALF_POWER),
+            check=less(HALF_POWER),
             subject=lambda o: headroom(o, "lars") - headroom(o, "sgd"),
             falsehood=lambda o: recentred(headroom(o, "lars") - headroom(o, "sgd"), 2 * HALF_POWER),
         ),
@@ -534,14 +520,14 @@ ANSWER = Answer(
             name="larger-batches-double-the-rate",
             kind="experiment",
             figures={"batches": BATCHES[1], "batches_2": BATCHES[0]},
-check=is_greater(DOUBLED),
+check=greater(DOUBLED),
             subject=batch_gain,
             falsehood=lambda o: np.zeros_like(batch_gain(o)),
         ),
         Claim(
             name="a-lower-rate-is-too-late",
             kind="experiment",
-            check=is_greater(0.2),
+            check=greater(0.2),
             subject=lambda o: rescued(o, "roll_back") - rescued(o, "lower_rate"),
             falsehood=lambda o: rescued(o, "roll_back") - rescued(o, "roll_back"),
             unit="points",
@@ -549,7 +535,7 @@ check=is_greater(DOUBLED),
         Claim(
             name="rescaled-weights-are-not-the-old-ones",
             kind="experiment",
-            check=is_greater(0.0),
+            check=greater(),
             subject=lambda o: rescued(o, "roll_back") - rescued(o, "mend_weights"),
             falsehood=lambda o: rescued(o, "mend_weights") - rescued(o, "roll_back"),
             unit="points",

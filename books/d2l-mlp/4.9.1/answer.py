@@ -14,11 +14,12 @@ import pandas as pd
 import sympy
 from scipy.special import expit
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, rounded
+from mlplab.answers.checks import greater, less
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 
 if TYPE_CHECKING:
     import altair
@@ -64,17 +65,13 @@ def _ends(one: pd.DataFrame) -> dict[str, float]:
         found |= {"before": first["before"], "after_first": first["accuracy"], "after_last": last["accuracy"]}
     else:
         found |= {"first_error": one["error"].iloc[0], "last_error": one["error"].iloc[-1]}
-    return {name: _rounded(value) for name, value in found.items()}
-
-
-def _rounded(value: Any) -> float:
-    return float(f"{float(value):.6g}")
+    return {name: rounded(value) for name, value in found.items()}
 
 
 def _interval(values: pd.Series) -> dict[str, Any]:
     found = mean_interval(values.to_numpy(dtype=float))
     ends = {"estimate": found.estimate, "ci_low": found.ci_low, "ci_high": found.ci_high}
-    return {name: None if value is None else _rounded(value) for name, value in ends.items()}
+    return {name: rounded(value) for name, value in ends.items()}
 
 
 def forecasts(reaction: float, seed: int) -> list[dict[str, Any]]:
@@ -235,16 +232,6 @@ def correction_gain(observations: Observations) -> np.ndarray:
     return values(observations, "clicks corrected", "top") - values(observations, "clicks raw", "top")
 
 
-def is_greater(threshold: float) -> Any:
-    """Is the mean above this?"""
-    return lambda found: Finding.of(paired(found, claim="greater", threshold=threshold))
-
-
-def is_less(threshold: float) -> Any:
-    """Is the mean below this?"""
-    return lambda found: Finding.of(paired(found, claim="less", threshold=threshold))
-
-
 # What is shown
 
 
@@ -385,7 +372,7 @@ ANSWER = Answer(
             name="calm-bids-settle",
             kind="experiment",
             figures={"calm": CALM},
-check=is_less(0.0),
+check=less(),
             subject=lambda o: log_growth(o, "bids", CALM, "error"),
             falsehood=lambda o: log_growth(o, "bids", WILD, "error"),
         ),
@@ -393,14 +380,14 @@ check=is_less(0.0),
             name="wild-bids-run-away",
             kind="experiment",
             figures={"wild": WILD},
-check=is_greater(0.0),
+check=greater(),
             subject=lambda o: log_growth(o, "bids", WILD, "error"),
             falsehood=lambda o: log_growth(o, "bids", CALM, "error"),
         ),
         Claim(
             name="works-until-sites-adapt",
             kind="experiment",
-            check=is_greater(0.05),
+            check=greater(0.05),
             subject=lambda o: loss_by_adaptation(o, WEAK),
             falsehood=lambda o: loss_by_adaptation(o, HONEST),
             unit="points",
@@ -409,7 +396,7 @@ check=is_greater(0.0),
             name="weak-reaction-settles",
             kind="experiment",
             figures={"weak": WEAK},
-check=is_less(-3.0),
+check=less(-3.0),
             subject=lambda o: log_growth(o, "sites", WEAK, "move"),
             falsehood=lambda o: log_growth(o, "sites", STRONG, "move"),
         ),
@@ -417,7 +404,7 @@ check=is_less(-3.0),
             name="strong-reaction-does-not-settle",
             kind="experiment",
             figures={"strong": STRONG},
-check=is_greater(-1.0),
+check=greater(-1.0),
             subject=lambda o: log_growth(o, "sites", STRONG, "move"),
             falsehood=lambda o: log_growth(o, "sites", WEAK, "move"),
         ),
@@ -425,7 +412,7 @@ check=is_greater(-1.0),
             name="retraining-wins-some-back",
             kind="experiment",
             figures={"weak": WEAK},
-check=is_greater(0.0),
+check=greater(),
             subject=lambda o: gain_by_retraining(o, WEAK),
             falsehood=lambda o: -gain_by_retraining(o, WEAK),
             unit="points",
@@ -433,7 +420,7 @@ check=is_greater(0.0),
         Claim(
             name="clicks-lock-in",
             kind="experiment",
-            check=is_greater(0.0),
+            check=greater(),
             subject=correction_gain,
             falsehood=lambda o: -correction_gain(o),
             unit="points",

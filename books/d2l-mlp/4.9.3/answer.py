@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import sympy
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, rounded
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
 from mlplab.shift.classifier_weights import ClassifierWeights
 from mlplab.shift.correction import corrected
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 
 if TYPE_CHECKING:
     import altair
@@ -47,12 +48,12 @@ def observe(lab: Lab) -> Observations:
         found = mean_interval(one["excess"].to_numpy(dtype=float))
         ends = {"estimate": found.estimate, "ci_low": found.ci_low, "ci_high": found.ci_high}
         row = {"target_mean": mean, "degree": degree, "method": method, "warned": float(one["warned"].mean())}
-        curve.append(row | {"worth": float(one["worth"].median())} | _rounded(ends))
+        curve.append(
+            row
+            | {"worth": float(one["worth"].median())}
+            | {name: rounded(value) for name, value in ends.items()}
+        )
     return lab.observations(runs=kept.reset_index(drop=True), curve=pd.DataFrame(curve))
-
-
-def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if value is None else float(f"{value:.6g}") for name, value in row.items()}
 
 
 def fits(target_mean: float, seed: int) -> list[dict[str, Any]]:
@@ -80,7 +81,11 @@ def fits(target_mean: float, seed: int) -> list[dict[str, Any]]:
         }
         named = {"arm": f"degree {degree}, {method}", "seed": seed, "status": "finished"}
         named |= {"target_mean": target_mean, "degree": degree, "method": method}
-        rows.append(named | {"warned": int(warned.get(method, False))} | _rounded(row))
+        rows.append(
+            named
+            | {"warned": int(warned.get(method, False))}
+            | {name: rounded(value) for name, value in row.items()}
+        )
     return rows
 
 
@@ -186,21 +191,6 @@ def values(observations: Observations, degree: int, method: str, metric: str = "
 def gain(observations: Observations, degree: int, method: str) -> np.ndarray:
     """Excess risk without weights, minus with these."""
     return values(observations, degree, "none") - values(observations, degree, method)
-
-
-def is_positive(found: np.ndarray) -> Finding:
-    """Is the mean greater than 0?"""
-    return Finding.of(paired(found, claim="greater"))
-
-
-def is_no_difference(found: np.ndarray) -> Finding:
-    """Is the mean within the margin of 0?"""
-    return Finding.of(paired(found, claim="equivalent", margin=MARGIN))
-
-
-def is_one(found: np.ndarray) -> Finding:
-    """Is the mean ratio equivalent to 1?"""
-    return Finding.of(paired(found, claim="equivalent", threshold=1.0, margin=RISK_MARGIN))
 
 
 # What is shown
@@ -348,14 +338,14 @@ ANSWER = Answer(
         Claim(
             name="true-weights-help",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: gain(o, LINE, "true"),
             falsehood=lambda o: -gain(o, LINE, "true"),
         ),
         Claim(
             name="estimated-weights-help",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: gain(o, LINE, "estimated"),
             falsehood=lambda o: -gain(o, LINE, "estimated"),
         ),
@@ -363,21 +353,21 @@ ANSWER = Answer(
             name="estimated-weights-do-as-well",
             kind="experiment",
             figures={"margin": MARGIN},
-check=is_no_difference,
+check=equivalent(margin=MARGIN, numbers={}),
             subject=lambda o: values(o, LINE, "estimated") - values(o, LINE, "true"),
             falsehood=lambda o: values(o, LINE, "none") - values(o, LINE, "true"),
         ),
         Claim(
             name="weights-hurt-a-right-model",
             kind="experiment",
-            check=is_positive,
+            check=greater(),
             subject=lambda o: -gain(o, CUBIC, "true"),
             falsehood=lambda o: gain(o, CUBIC, "true"),
         ),
         Claim(
             name="weighted-risk-tells-the-targets",
             kind="experiment",
-            check=is_one,
+            check=equivalent(1.0, margin=RISK_MARGIN, numbers={}),
             subject=lambda o: values(o, LINE, "none", "weighted"),
             falsehood=lambda o: values(o, LINE, "none", "plain"),
         ),

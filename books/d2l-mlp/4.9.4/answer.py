@@ -16,11 +16,12 @@ from scipy.signal import lfilter
 from scipy.special import ndtr
 from scipy.stats import binom
 
-from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
+from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, rounded
+from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval
 
 if TYPE_CHECKING:
     import altair
@@ -49,11 +50,11 @@ def observe(lab: Lab) -> Observations:
         scaled = (held * np.sqrt(SIZES)).mean(1)
         for seed, slope, size in zip(seeds, slopes, scaled, strict=True):
             named = {"arm": kind, "seed": seed, "status": "finished"}
-            runs.append(named | {"slope": _rounded(slope), "scaled": _rounded(size)})
+            runs.append(named | {"slope": rounded(slope), "scaled": rounded(size)})
         for n, logs in zip(SIZES, np.log(held).T, strict=True):
             found = mean_interval(logs)
             ends = zip(ENDS, (found.estimate, found.ci_low, found.ci_high), strict=True)
-            typical = {name: None if end is None else _rounded(np.exp(end)) for name, end in ends}
+            typical = {name: None if end is None else rounded(np.exp(end)) for name, end in ends}
             curve.append({"kind": kind, "size": n} | typical)
     fewer = seeds[: lab.choose(quick=20, full=100)]
     attacked = [row for seed in fewer for row in attack(seed)]
@@ -63,10 +64,6 @@ def observe(lab: Lab) -> Observations:
 
 
 ENDS = ("estimate", "ci_low", "ci_high")
-
-
-def _rounded(value: Any) -> float:
-    return float(f"{float(value):.6g}")
 
 
 def gap(kind: str, n: int, seed: int) -> float:
@@ -110,7 +107,7 @@ def _signs(seed: int, layer: int) -> np.ndarray:
 
 def _right(votes: np.ndarray) -> float:
     """Share of rows that the vote gets right; a tie counts half."""
-    return _rounded(((votes > 0) + (votes == 0) / 2).mean())
+    return rounded(((votes > 0) + (votes == 0) / 2).mean())
 
 
 def attack_theory(queries: int) -> float:
@@ -134,7 +131,7 @@ def leaky(seed: int, outside: bool) -> float:
         chosen = np.argsort(-np.abs(y @ x if outside else link))[:KEPT]
         centre = (x[seen & (y > 0)].mean(0) + x[seen & (y < 0)].mean(0)) / 2
         right.append(np.sign((x[~seen] - centre)[:, chosen] @ link[chosen]) == y[~seen])
-    return _rounded(np.concatenate(right).mean())
+    return rounded(np.concatenate(right).mean())
 
 
 # Proofs
@@ -175,28 +172,6 @@ def dependence_ratio(observations: Observations, inflation: float) -> np.ndarray
 
 
 INFLATION = (1 + CORRELATION**2) / (1 - CORRELATION**2)
-
-
-def is_slope(threshold: float) -> Callable[[np.ndarray], Finding]:
-    """Is the mean slope equivalent to this?"""
-    return lambda found: Finding.of(
-        paired(found, claim="equivalent", threshold=threshold, margin=SLOPE_MARGIN), margin=SLOPE_MARGIN
-    )
-
-
-def is_one(found: np.ndarray) -> Finding:
-    """Is the mean ratio equivalent to 1, to a tenth?"""
-    return Finding.of(paired(found, claim="equivalent", threshold=1.0, margin=0.1))
-
-
-def is_greater(threshold: float) -> Callable[[np.ndarray], Finding]:
-    """Is the mean above this?"""
-    return lambda found: Finding.of(paired(found, claim="greater", threshold=threshold))
-
-
-def is_chance(found: np.ndarray) -> Finding:
-    """Is the mean accuracy equivalent to 1/2?"""
-    return Finding.of(paired(found, claim="equivalent", threshold=0.5, margin=CHANCE_MARGIN))
 
 
 def attacked(observations: Observations, queries: int, on: str) -> np.ndarray:
@@ -360,7 +335,7 @@ ANSWER = Answer(
         Claim(
             name="the-gap-falls-as-the-root",
             kind="experiment",
-            check=is_slope(-0.5),
+            check=equivalent(-0.5, margin=SLOPE_MARGIN),
             subject=lambda o: slopes(o, "one model"),
             falsehood=lambda o: slopes(o, "heavy tails"),
         ),
@@ -368,7 +343,7 @@ ANSWER = Answer(
             name="choosing-costs",
             kind="experiment",
             figures={"num_models": NUM_MODELS},
-check=is_greater(2.0),
+check=greater(2.0),
             subject=selection_cost,
             falsehood=lambda o: 0.5 * selection_cost(o),
         ),
@@ -382,7 +357,7 @@ check=is_greater(2.0),
         Claim(
             name="dependence-widens-the-gap",
             kind="experiment",
-            check=is_one,
+            check=equivalent(1.0, margin=0.1, numbers={}),
             subject=lambda o: dependence_ratio(o, INFLATION),
             falsehood=lambda o: dependence_ratio(o, 1.0),
         ),
@@ -390,7 +365,7 @@ check=is_greater(2.0),
             name="heavy-tails-are-slower",
             kind="experiment",
             figures={"tail": TAIL},
-check=is_slope(-(1 - 1 / TAIL)),
+check=equivalent(-(1 - 1 / TAIL), margin=SLOPE_MARGIN),
             subject=lambda o: slopes(o, "heavy tails"),
             falsehood=lambda o: slopes(o, "one model"),
         ),
@@ -405,7 +380,7 @@ check=is_slope(-(1 - 1 / TAIL)),
             name="a-reused-test-set-lies",
             kind="experiment",
             figures={"queries": max(QUERIES)},
-check=is_greater(0.2),
+check=greater(0.2),
             subject=lambda o: attacked(o, max(QUERIES), "reused") - attacked(o, max(QUERIES), "fresh"),
             falsehood=lambda o: attacked(o, 1, "reused") - attacked(o, 1, "fresh"),
             unit="points",
@@ -413,14 +388,14 @@ check=is_greater(0.2),
         Claim(
             name="nothing-is-learned",
             kind="experiment",
-            check=is_chance,
+            check=equivalent(0.5, margin=CHANCE_MARGIN, numbers={}),
             subject=lambda o: attacked(o, max(QUERIES), "fresh"),
             falsehood=lambda o: attacked(o, max(QUERIES), "reused"),
         ),
         Claim(
             name="a-leak-looks-like-skill",
             kind="experiment",
-            check=is_greater(0.2),
+            check=greater(0.2),
             subject=lambda o: leak(o, "outside") - 0.5,
             falsehood=lambda o: leak(o, "inside") - 0.5,
             unit="points",

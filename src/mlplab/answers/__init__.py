@@ -3,7 +3,7 @@
 from mlplab.answers.answer import Answer, Table
 from mlplab.answers.claim import Circulated, Claim, ClaimKind, Finding, Judgement, recentred
 from mlplab.answers.lab import Effort, Lab
-from mlplab.answers.observations import DataUsed, Observations
+from mlplab.answers.observations import DataUsed, Observations, rounded
 from mlplab.answers.shelf import Book, Exercise, Section, Shelf, ours
 from mlplab.answers.words import Language, WordList
 
@@ -27,4 +27,5 @@ __all__ = [
     "WordList",
     "ours",
     "recentred",
+    "rounded",
 ]

@@ -98,10 +98,7 @@ class Observations:
         """The same with that many significant digits of each number in its tables."""
         held = self.to_dict()
         for table in held["tables"].values():
-            table["rows"] = [
-                [float(f"{cell:.{digits}g}") if isinstance(cell, float) else cell for cell in row]
-                for row in table["rows"]
-            ]
+            table["rows"] = [[rounded(cell, digits) for cell in row] for row in table["rows"]]
         return replace(self, tables=self.from_dict(held).tables)
 
     @classmethod
@@ -126,6 +123,14 @@ def plain(value: Any) -> Any:
     if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value
+
+
+def rounded(value: Any, digits: int = 6) -> Any:
+    """A fraction to so many significant digits; a count, a name or None as it is.
+
+    Six are a thousandth of the spread between draws, and evidence stays small.
+    """
+    return float(f"{value:.{digits}g}") if isinstance(value, float | np.floating) else value
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
