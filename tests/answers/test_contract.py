@@ -13,14 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-import jinja2
 import pytest
 from fontTools.ttLib import TTFont
 
 from mlplab.answers import Book, Finding, Judgement, Lab, Shelf, ours
 from mlplab.answers import lab as lab_module
 from mlplab.cli import options
-from mlplab.errors import InvalidInput, UnknownName
+from mlplab.errors import BookError, InvalidInput, UnknownName
 from mlplab.inquiry.inquiry import conclude
 from mlplab.inquiry.texts import PARTS, render
 from mlplab.pages import pandoc, typefaces
@@ -283,7 +282,7 @@ def test_a_sentence_that_quotes_what_nobody_found_fails(copied, quoted):
     exercise = copied.exercise("4.1.1")
     text = exercise.folder / "text.en.md"
     text.write_text(text.read_text("utf-8").replace("## Why\n", "## Why\n{{ " + quoted + " }}\n"), "utf-8")
-    with pytest.raises(jinja2.UndefinedError, match=r"nobody|estimate"):
+    with pytest.raises(BookError, match=r"nobody|estimate"):
         render(conclude(exercise, Lab().observations()), "en")
 
 

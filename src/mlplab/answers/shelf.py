@@ -14,8 +14,11 @@ import hashlib
 import importlib
 import os
 import re
+import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
@@ -33,6 +36,8 @@ OURS = "d2l-mlp"
 VARIABLE = "MLPLAB_BOOKS"
 # Below which the modules of opened books stand: mlplab_books.d2l_mlp.<folder of an exercise>.answer
 PACKAGE = "mlplab_books"
+# What `book.toml` says in each language, beside the title.
+TEXTS = ("subtitle", "textbook", "textbook_link", "subject", "full_title", "keywords", "closing")
 NUMBER = r"[0-9A-Za-z]+(\.[0-9A-Za-z]+)*"
 
 
@@ -133,11 +138,12 @@ class Exercise:
     def title(self, language: Language) -> str:
         """What it asks, in a few words; in the book's first language where nobody has translated it.
 
-        The number alone where the folder is missing.
+        The number alone where the folder is missing, or no file has a title: `check` says what is wrong.
         """
         for spoken in (language, *self.book.languages):
-            if self._find(f"words.{spoken}.toml"):
-                return self.words(spoken)["title"]
+            with suppress(BookError):
+                if self._find(f"words.{spoken}.toml"):
+                    return self.words(spoken)["title"]
         return self.number
 
     def text(self, language: Language) -> str:
@@ -155,7 +161,10 @@ class Exercise:
     def program(self) -> str | None:
         """The few lines that answer it, a program that runs as it stands; None where there is none yet."""
         path = self.folder / "program.py"
-        return path.read_text("utf-8") if path.is_file() else None
+        try:
+            return path.read_text("utf-8") if path.is_file() else None
+        except UnicodeDecodeError as error:
+            raise BookError(path, "", "must be UTF-8 text") from error
 
     @property
     def evidence_file(self) -> Path:
@@ -168,7 +177,8 @@ class Exercise:
         return self.evidence_file.is_file()
 
     def check_language(self, language: Language) -> None:
-        """Raises UnknownName for a language that it cannot be read in."""
+        """Raises UnknownName for a language that it cannot be read in, BookError as `check` does."""
+        self.check()
         if language not in self.languages:
             raise UnknownName("--lang", language, self.languages)
 
@@ -270,6 +280,11 @@ class Book:
         """What the printed book in a language is called."""
         return self.base.content.get("pdf", f"{self.name}-{{language}}.pdf").format(language=language)
 
+    @property
+    def command(self) -> str:
+        """What a command on this book begins with: a book that is not ours is named by its folder."""
+        return "mlplab" if self.name == OURS else f"mlplab --book {shlex.quote(self.folder.name)}"
+
     def frame(self, language: Language) -> WordList:
         """What the frame of the book says in a language: headings, verdicts, labels.
 
@@ -294,7 +309,7 @@ class Book:
         except MLPLabError:
             raise
         except Exception as error:
-            raise BookError(path, "", f"cannot be loaded: {type(error).__name__}: {error}") from error
+            raise BookError(path, "", f"cannot be loaded: {_told(error, path)}") from error
 
 
 class Shelf:
@@ -365,6 +380,13 @@ def _exercise_of(folder: Path, number: str) -> Exercise:
     return Book.open(folder).exercise(number)
 
 
+def _told(error: Exception, path: Path) -> str:
+    """What an error says, and the line of the book's file where it was raised."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    line = f" (line {frames[-1].lineno})" if frames else ""  # a syntax error names its own
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{line}"
+
+
 def _translated(name: str, file: Path) -> Book:
     folder = home() / name
     if not (folder / "book.toml").is_file():
@@ -385,19 +407,34 @@ def _check(content: Mapping[str, Any], file: Path) -> None:
     if not (isinstance(languages, list) and languages and all(_is_code(code) for code in languages)):
         raise BookError(file, "languages", 'must be a list of codes, as ["en", "zh"]')
     _check_texts(content["title"], languages, file, "title")
+    for key in TEXTS:
+        _check_texts(content.get(key, {}), (), file, key)
+    for key in ("authors", "submission", "translates"):
+        if not isinstance(content.get(key, ""), str):
+            raise BookError(file, key, "must be a text in quotes")
+    _check_pdf(content.get("pdf", "{language}.pdf"), file)
+    _check_editions(content.get("editions", []), file)
+    sections = content.get("sections", [] if "translates" in content else None)
+    if not (isinstance(sections, list) and all(isinstance(s, Mapping) for s in sections)):
+        raise BookError(file, "sections", "must be one or more tables [[sections]]")
+    for index, section in enumerate(sections):
+        place = f"sections[{index}]"
+        if "number" not in section:
+            raise BookError(file, f"{place}.number", "is missing")
+        _check_numbers([section["number"]], file, f"{place}.number")
+        _check_texts(section.get("title", {}), (), file, f"{place}.title")
+        _check_texts(section.get("link", {}), (), file, f"{place}.link")
     if "translates" in content:
         return
-    sections = content.get("sections")
-    if not (isinstance(sections, list) and sections and all(isinstance(s, Mapping) for s in sections)):
+    if not sections:
         raise BookError(file, "sections", "must be one or more tables [[sections]]")
     seen: set[str] = set()
     for index, section in enumerate(sections):
         place = f"sections[{index}]"
-        for key in ("number", "title", "exercises"):
+        for key in ("title", "exercises"):
             if key not in section:
                 raise BookError(file, f"{place}.{key}", "is missing")
         _check_texts(section["title"], languages, file, f"{place}.title")
-        _check_numbers([section["number"]], file, f"{place}.number")
         _check_numbers(section["exercises"], file, f"{place}.exercises")
         if twice := seen.intersection(section["exercises"]):
             raise BookError(file, f"{place}.exercises", f"lists {min(twice)} a second time")
@@ -409,9 +446,33 @@ def _is_code(code: object) -> bool:
 
 
 def _check_texts(texts: object, languages: Iterable[Language], file: Path, key: str) -> None:
-    for language in languages:
-        if not (isinstance(texts, Mapping) and isinstance(texts.get(language), str)):
+    """Texts by language: those of `languages` must be there, and whatever is there must be a text."""
+    if not isinstance(texts, Mapping):
+        raise BookError(file, key, 'must be texts by language, as en = "..."')
+    for language in dict.fromkeys((*languages, *texts)):
+        if not isinstance(texts.get(language), str):
             raise BookError(file, f"{key}.{language}", "must be a text in quotes")
+
+
+def _check_pdf(name: object, file: Path) -> None:
+    # A file beside the pages: nothing that leads elsewhere, and one for each language.
+    if not (isinstance(name, str) and re.fullmatch(r"[\w.-]*\{language\}[\w.-]*\.pdf", name)):
+        raise BookError(
+            file, "pdf", 'must be a file\'s name with the place {language}, as "book-{language}.pdf"'
+        )
+
+
+def _check_editions(editions: object, file: Path) -> None:
+    if not (isinstance(editions, list) and all(isinstance(e, Mapping) for e in editions)):
+        raise BookError(file, "editions", "must be tables [[editions]]")
+    for index, edition in enumerate(editions):
+        for key in ("sections", "exercises"):
+            numbers, place = edition.get(key, {}), f"editions[{index}].{key}"
+            if not isinstance(numbers, Mapping):
+                raise BookError(file, place, 'must be a table of numbers, as "4.6.1" = "5.6.1"')
+            for number, other in numbers.items():
+                if not isinstance(other, str):
+                    raise BookError(file, f"{place}.{number}", "must be a text in quotes")
 
 
 def _check_numbers(numbers: object, file: Path, key: str) -> None:

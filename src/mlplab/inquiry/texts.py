@@ -9,7 +9,7 @@ import jinja2
 
 from mlplab.answers import Language, WordList
 from mlplab.charts import show
-from mlplab.errors import InvalidInput
+from mlplab.errors import BookError, InvalidInput
 from mlplab.inquiry import conflicts
 from mlplab.inquiry.inquiry import Inquiry
 
@@ -38,7 +38,8 @@ FILTERS = {
 def render(inquiry: Inquiry, language: Language) -> dict[str, str]:
     """The sections of an answer's text in Markdown, with every number and every verdict's sentence in place.
 
-    Raises jinja2.UndefinedError for a sentence that quotes what nobody found, and as `sections` does.
+    Raises BookError that names the file for a sentence that quotes what nobody found, a template that is none, and
+    a text without its headings.
     """
     found: dict[str, Any] = {name.replace("-", "_"): finding for name, finding in inquiry.findings.items()}
     observations, exercise = inquiry.observations, inquiry.exercise
@@ -51,7 +52,19 @@ def render(inquiry: Inquiry, language: Language) -> dict[str, str]:
     if "two_results" in source:  # all evidence is read for it
         common = conflicts.conflicts(exercise.book, exercise.number)
         seen["two_results"] = [one.told(exercise.number) for one in common]
-    return sections(_template(source).render(**seen, **found), exercise.book.frame(language))
+    file = f"text.{language}.md"
+    try:
+        return sections(_template(source).render(**seen, **found), exercise.book.frame(language))
+    except jinja2.TemplateSyntaxError as error:
+        raise BookError(
+            exercise.folder / file, f"line {error.lineno}", f"is wrong: {error.message}"
+        ) from error
+    except jinja2.UndefinedError as error:
+        raise BookError(
+            exercise.folder / file, "a sentence", f"quotes what nobody found: {error.message}"
+        ) from error
+    except InvalidInput as error:
+        raise BookError(exercise.folder / file, "", f"is wrong: {str(error).rstrip('.')}") from error
 
 
 @cache

@@ -97,6 +97,7 @@ class Document:
       circulated: what the notes say, and what it is worth; None for the worth where evidence is yet to decide.
       code: the program that answers it.
       vary: arguments of `mlplab answer` that turn a knob.
+      command: what a command on it begins with, `mlplab` or `mlplab --book FOLDER`.
       evidence_file: its place below the folder of books.
       made_with: versions, processor, revision of what made the evidence.
     """
@@ -108,6 +109,7 @@ class Document:
     section_title: str
     link: str
     state: State
+    command: str = "mlplab"
     sections: Mapping[str, pandoc.Blocks] = field(default_factory=dict)
     pandoc_version: Sequence[int] = ()
     claims: Sequence[ShownClaim] = ()
@@ -182,6 +184,7 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
         "section": section.number,
         "section_title": spoken(section.title, language),
         "link": spoken(section.link, language),
+        "command": exercise.book.command,
     }
     if found is None:
         return Document(**frame, state="open")

@@ -304,10 +304,11 @@ def _ways_on(
     else:
         for path in figures:
             grid.add_row(frame["labels.figure"], str(path))
+    command = now.exercise.book.command
     if now.answer.vary:
-        grid.add_row(frame["labels.vary"], f"mlplab answer {now.number} {now.answer.vary}")
+        grid.add_row(frame["labels.vary"], f"{command} answer {now.number} {now.answer.vary}")
     if evidence is not None:
-        grid.add_row(frame["labels.again"], f"mlplab verify {now.number}")
+        grid.add_row(frame["labels.again"], f"{command} verify {now.number}")
         if evidence.lapsed:
             grid.add_row("", Text(frame["labels.lapsed"].format(", ".join(evidence.lapsed)), style="red"))
     return [Padding(grid, (1, 0, 0, 0))]

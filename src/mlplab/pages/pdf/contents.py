@@ -159,14 +159,14 @@ def _commands(document: Document, words: Mapping[str, str]) -> list[Pair]:
     if document.state == "open":
         return []
     quick = words["answer_command" if document.state == "published" else "quick_command"]
-    commands = [(quick, f"mlplab answer {number} --lang {document.language}")]
+    commands = [(quick, f"{document.command} answer {number} --lang {document.language}")]
     if document.state == "unpublished":
         return commands
     if document.vary:
-        commands.append((words["vary_command"], f"mlplab answer {number} {document.vary}"))
+        commands.append((words["vary_command"], f"{document.command} answer {number} {document.vary}"))
     if document.trains:
-        commands.append((words["full_command"], f"mlplab answer {number} --effort full"))
-    return [*commands, (words["verify_command"], f"mlplab verify {number}")]
+        commands.append((words["full_command"], f"{document.command} answer {number} --effort full"))
+    return [*commands, (words["verify_command"], f"{document.command} verify {number}")]
 
 
 def _provenance(document: Document, words: Mapping[str, str]) -> list[Pair]:

@@ -1,0 +1,128 @@
+"""Books of others: another textbook's in one language, and a translation of ours. Nothing is added but folders."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mlplab import cli
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def little(tmp_path, monkeypatch) -> Path:
+    """The little book in a folder where it may be changed."""
+    monkeypatch.delenv("MLPLAB_BOOKS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(EXAMPLES / "little-book", tmp_path / "little-book")
+
+
+@pytest.fixture
+def mlplab(capsys, monkeypatch):
+    """Run the command; return what it printed. It must succeed."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["mlplab", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        assert not ended.value.code, said.err
+        return said.out
+
+    return run
+
+
+@pytest.fixture
+def german(tmp_path, little) -> Path:
+    """The German translation, beside the little book."""
+    return shutil.copytree(EXAMPLES / "german", tmp_path / "german")
+
+
+def test_a_book_of_others_stands_before_ours_in_the_list(little, mlplab):
+    shown = mlplab("--book", str(little), "list")
+    assert "2 / 2 answered" in shown
+    assert shown.index("A network without a hidden layer") < shown.index("49 / 49 answered")
+
+
+def test_a_variable_names_books_as_well_as_the_option(little, mlplab, monkeypatch):
+    named = mlplab("--book", str(little), "list")
+    monkeypatch.setenv("MLPLAB_BOOKS", str(little))
+    assert mlplab("list") == named
+
+
+@pytest.mark.slow
+def test_a_proof_of_another_book_is_answered_verified_and_published(little, mlplab):
+    shown = mlplab("--book", str(little), "answer", "2.1")
+    assert "is 1 everywhere and goes" in shown
+    assert "mlplab --book little-book verify 2.1" in shown
+    assert "The published verdicts stand." in mlplab("--book", str(little), "verify", "2.1")
+    (little / "2.1/evidence.json").unlink()
+    assert mlplab("--book", str(little), "publish", "2.1").strip() == str(little / "2.1/evidence.json")
+    assert (little / "2.1/evidence.json").is_file()
+
+
+@pytest.mark.slow
+def test_an_experiment_of_another_book_is_answered_and_verified(little, mlplab):
+    shown = mlplab("--book", str(little), "answer", "1.1", "--seeds", "3")
+    assert "this run: digits (ships with scikit-learn) · 3 seeds" in shown
+    assert "a quick look takes" not in shown  # the published evidence stands on the same data
+    assert "stand" in mlplab("--book", str(little), "verify", "1.1", "--effort", "quick")
+
+
+def test_an_exercise_of_ours_is_found_behind_another_book(little, mlplab):
+    assert "squared norm of a matrix" in mlplab("--book", str(little), "answer", "4.5.4")
+
+
+def test_a_translation_adds_a_language_to_ours(german, mlplab):
+    assert "Die quadrierte Norm einer Matrix" in mlplab("--book", str(german), "list", "--lang", "de")
+    shown = mlplab("--book", str(german), "answer", "4.5.4", "--lang", "de")
+    assert "Ja, mit der Spur" in shown
+    assert "Yes" not in shown
+
+
+@pytest.mark.slow
+def test_a_book_in_one_language_is_built_whole(little, mlplab, tmp_path):
+    pytest.importorskip("typst", reason="needs typst: pip install 'mlplab[book]'")
+    printed = mlplab("--book", str(little), "book", "build", "--out", str(tmp_path / "dist/book"))
+    site = tmp_path / "dist/book"
+    assert printed.split() == [str(site / "index.html"), str(tmp_path / "dist/little-book-en.pdf")]
+    assert sorted(path.name for path in site.iterdir()) == [
+        "assets",
+        "en",
+        "index.html",
+        "little-book-en.pdf",
+    ]
+    pages = {path.name for path in (site / "en").iterdir()}
+    assert {"index.html", "1.1.html", "2.1.html"} <= pages
+    for path in site.rglob("*.html"):
+        page = _Links(path.read_text("utf-8"))
+        for link in page.links:
+            assert (path.parent / link).exists(), (path, link)
+        assert not page.languages, "a book in one language leads to no other"
+    text = (site / "en/2.1.html").read_text("utf-8")
+    assert "mlplab --book little-book verify 2.1" in text
+    assert not re.search("Dive into Deep Learning|chapter 4", (site / "en/index.html").read_text("utf-8"))
+
+
+class _Links(HTMLParser):
+    """The files that a page leads to, and the other languages that it names."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.languages: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        held = dict(attrs)
+        link = (held.get("href") or held.get("src") or "").partition("#")[0]
+        if link and ":" not in link:
+            self.links.append(link)
+        if "hreflang" in held and link.startswith("../"):
+            self.languages.append(held["hreflang"])
