@@ -24,7 +24,7 @@ answer: .venv/.answer  ## answer an exercise: make answer EX=4.6.1 ARGS="--help"
 book: .venv/.answer  ## all answers in both languages: dist/book/index.html, dist/mlplab-answers-zh.pdf and -en.pdf
 	@.venv/bin/mlplab book build $(ARGS)
 
-evidence: .venv/.answer  ## run an exercise at full size and write evidence/EX.json
+evidence: .venv/.answer  ## run an exercise at full size and write books/d2l-mlp/EX/evidence.json
 	@.venv/bin/mlplab publish $(EX) $(ARGS)
 
 test: .venv/.test  ## every test that is not marked slow or gpu
