@@ -7,7 +7,7 @@ from mlplab.spec import MLP, Setting
 from mlplab.stats import mean_interval, paired
 from mlplab.study import Store, Study, factorial, run_study
 
-base = Setting(MLP(()))
+base = Setting(MLP((30,)))
 base = turn(base, activation="sigmoid", epochs=60)
 base = turn(base, batch_size=32, learning_rate=0.3)
 bare, hidden = factorial(base, hidden_sizes=[(), (30,)])
