@@ -53,7 +53,9 @@ def test_the_catalogue_names_what_the_engine_can_train():
     assert set(KNOWN_MODULES.values()) == set(Activation.KINDS)
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "gelu_tanh")) for n in FORMULAS]
+)
 def test_formula_and_derivative_are_those_of_torch_on_random_points(name):
     facts = examine_activation(name)
     x = RANDOM.clone().requires_grad_()

@@ -211,6 +211,7 @@ def test_threads_that_fetch_at_once_share_one_download(server: Server, folder: P
     assert server.ranges == [None]
 
 
+@pytest.mark.slow
 def test_processes_that_fetch_at_once_do_not_spoil_each_other(server: Server, folder: Path) -> None:
     server.seconds_per_block = 0.05
     program = (

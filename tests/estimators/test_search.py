@@ -217,6 +217,7 @@ def test_any_cv_and_groups(digits):
     )
 
 
+@pytest.mark.slow
 def test_early_stopping_holds_out_a_part_of_each_fold(digits):
     stopping = MLPClassifier((20,), learning_rate_init=0.05, max_iter=60, early_stopping=True, random_state=0)
     ours, theirs = (

@@ -112,8 +112,17 @@ def plain() -> dict[str, Outline]:
     return {name: Outline(make("plain")) for name, make in REPORTS.items()}
 
 
-@pytest.mark.parametrize("payload", PAYLOADS)
-@pytest.mark.parametrize("name", REPORTS)
+# The report of a study trains one: two of its payloads, those of a template and of a page, are tried each time.
+@pytest.mark.parametrize(
+    ("name", "payload"),
+    [
+        pytest.param(
+            n, p, marks=[pytest.mark.slow] * (n == "study" and p not in ("template", "script")), id=f"{n}-{p}"
+        )
+        for n in REPORTS
+        for p in PAYLOADS
+    ],
+)
 def test_no_name_changes_what_a_report_is_built_of(name, payload, plain):
     pytest.importorskip("vl_convert")
     if name == "graph":

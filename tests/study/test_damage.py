@@ -109,6 +109,7 @@ def test_what_is_no_store_is_refused_and_untouched(tmp_path, whole, case, opened
         assert "\n" not in line
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_anywhere_is_refused_or_harmless(tmp_path, whole):
     path = tmp_path / "runs.sqlite"
     original = {digest: made_up(run) for digest, run in zip(DIGESTS, RUNS, strict=True)}

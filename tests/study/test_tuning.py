@@ -57,6 +57,7 @@ def told(found):
     return [(trial.arm.name, trial.seed, trial.epochs, trial.score) for trial in found.trials]
 
 
+@pytest.mark.slow
 def test_a_rung_trained_as_one_batch_promotes_what_solo_training_promotes(store, tmp_path):
     """Thirty settings over three rungs, in float64: in one call with carried state, and each alone from the start."""
     space = Space(turn(SPACE.base, precision="float64"), **SPACE.dimensions)
@@ -123,7 +124,10 @@ def test_fresh_seeds_are_fresh_and_the_winner_is_trained_beside_the_setting_as_g
     assert found.optimism().estimate == pytest.approx(found.search_value - fresh.mean())
 
 
-@every_strategy
+# Halving has rungs and carries states from one to the next.
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "halving")) for n in STRATEGIES]
+)
 def test_what_was_stopped_goes_on_to_the_same_end(name, store, tmp_path):
     """Stopped after each of a few results in turn; what had been trained is found, the rest comes out the same."""
     with Store(tmp_path / "whole.sqlite") as other:
