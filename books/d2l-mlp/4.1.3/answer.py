@@ -141,7 +141,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     rules = Table(
         words["titles.same-function-in-other-weights"],
         (
-            words["heads.blank"],
+            "",
             words["heads.w"],
             words["heads.b"],
             words["heads.w-2"],

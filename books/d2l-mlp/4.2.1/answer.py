@@ -221,7 +221,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         slopes,
         value_title=words["titles.change-test-accuracy-per-doubling"],
         title=words["titles.what-doubling-brings"],
-        arm_title=words["titles.hidden-units-2"],
+        arm_title=words["titles.hidden-units-axis"],
         value_format=".1%",
         notes=words.notes,
         width=240,

@@ -202,7 +202,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """Validation accuracy against the rate, a line for each number of epochs, beside the share of lost runs."""
     chosen = epochs(observations)[:: max(1, len(epochs(observations)) // 3)]
     rows = [
-        {"group": words["labels.epochs-2"].format(epoch), "level": f"{rate:g}"}
+        {"group": words["labels.num-epochs"].format(epoch), "level": f"{rate:g}"}
         | mean_interval(at_epoch(observations, epoch)[index]).to_dict()
         for epoch in dict.fromkeys([*chosen, epochs(observations)[-1]])
         for index, rate in enumerate(RATES)

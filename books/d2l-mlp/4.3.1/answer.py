@@ -151,7 +151,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     judged_heads = (
         words["heads.hidden-layers"],
         words["heads.learning-rate"],
-        words["heads.blank"],
+        "",
         words["heads.test"],
     )
     return [Table(title, heads, choosing), Table(judged_title, judged_heads, judged)]
@@ -208,7 +208,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
             rows.append({"group": name.format(CHAPTER_RATE), "level": str(depth)} | values)
     right = plots.level_plot(
         pd.DataFrame(rows),
-        level_title=words["titles.hidden-layers-2"],
+        level_title=words["titles.hidden-layers-axis"],
         value_title=words["titles.test-accuracy"],
         title=words["titles.judging-on-fresh-seeds"],
         value_format=".1%",

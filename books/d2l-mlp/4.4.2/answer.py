@@ -183,7 +183,7 @@ def _by_size(observations: Observations, words: WordList) -> altair.LayerChart:
         for part in PARTS:
             rows = geometric(observations, part)
             rows = rows[(rows["degree"] == degree) & (rows["estimate"] > ROUNDING)]
-            name = words("labels.degree-2", degree=degree, part=words.group("parts")[part])
+            name = words("labels.degree-and-part", degree=degree, part=words.group("parts")[part])
             parts.append(rows.assign(group=name, level=rows["size"].astype(str)))
     return _panel(
         pd.concat(parts),

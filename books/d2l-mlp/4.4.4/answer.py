@@ -173,7 +173,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         at: Any = held[held["case"] == case].set_index("size")
         cells = [_written(at.loc[size, "estimate"]) for size in (2, 3, 4, 8, 20, 100, 1000)]
         rows.append([label, *cells])
-    heads = [words["heads.blank"], *(words("labels.n", size=size) for size in (2, 3, 4, 8, 20, 100, 1000))]
+    heads = ["", *(words("labels.n", size=size) for size in (2, 3, 4, 8, 20, 100, 1000))]
     title = words["titles.risk-expected-squared-error-on"]
     return [Table(title, heads, rows)]
 

@@ -189,7 +189,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         )
         rows.append([label, zeros, nearly, violation if name != "ridge" else "", distance])
     heads = (
-        words["heads.blank"],
+        "",
         words["heads.weights-exactly-0"],
         words["heads.weights-below-0-001"],
         words["heads.kkt-violation-largest"],

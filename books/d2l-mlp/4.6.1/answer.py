@@ -100,7 +100,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     title = words["titles.accuracy-in-mean-over-seeds"]
     heads = (
         words["heads.dropout"],
-        words["heads.blank"],
+        "",
         words["heads.test"],
         words["heads.validation"],
         words["heads.seeds"],

@@ -184,8 +184,8 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     title = words("titles.at-learning-rate-without-noise", slow_rate=SLOW_RATE)
     early = observations["given"]["early_epoch"].item()
     heads = (
-        words["heads.blank"],
-        words["heads.blank"],
+        "",
+        "",
         words("heads.after-epoch", early=early),
         words["heads.late"],
     )
@@ -206,7 +206,7 @@ def _breakdowns(observations: Observations, words: WordList) -> Table:
     rate, early = (observations["given"][name].item() for name in ("rate", "early_epoch"))
     title = words("titles.at-learning-rate-runs-whose", rate=rate, early=early)
     heads = (
-        words["heads.blank"],
+        "",
         words["heads.broken-down"],
         words["heads.these-diverged"],
         words["heads.these-one-answer-for-all"],
@@ -243,7 +243,7 @@ def facts(observations: Observations) -> dict[str, Any]:
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """Losses without noise at the lower rate, and validation accuracy at both, by epoch."""
     rate = observations["given"]["rate"].item()
-    names = {arm: words("labels.sign", value=value, end=words.group("arms")[end]) for arm, (value, end) in zip(
+    names = {arm: words("labels.rate-and-end", value=value, end=words.group("arms")[end]) for arm, (value, end) in zip(
         ROLES, itertools.product((rate, SLOW_RATE), ARMS), strict=True)}  # fmt: skip
     epoch = words["labels.epoch"]
     left = plots.curve_plot(
@@ -276,7 +276,7 @@ def _loss_curves(observations: Observations, words: WordList) -> pd.DataFrame:
     curves = observations["curves"]
     chosen = curves[curves["metric"].isin(parts)]
     names = [
-        f"{parts[metric]}{words['labels.sign-2']}{words.group('arms')[arm]}"
+        f"{parts[metric]}{words['labels.comma']}{words.group('arms')[arm]}"
         for metric, arm in zip(chosen["metric"], chosen["arm"], strict=True)
     ]
     return chosen.assign(arm=names, metric="loss")

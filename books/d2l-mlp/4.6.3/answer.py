@@ -195,7 +195,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
             ]
             rows.append([label, mode, *cells])
     title = words["titles.variance-activations-over-batch-and"]
-    heads = [words["heads.blank"], words["heads.mode"]]
+    heads = ["", words["heads.mode"]]
     heads += [words("labels.hidden-layer", i=i + 1) for i in layers]
     return [Table(title, heads, rows)]
 
@@ -234,7 +234,7 @@ def _panel(observations: Observations, layer: int, words: WordList) -> altair.La
     shown = []
     for arm, probe in (("with", "noisy"), ("with", "activation"), ("with", "quiet"), ("without", "quiet")):
         rows = curves[(curves["arm"] == arm) & (curves["metric"] == f"{probe}_variance_{layer}")]
-        name = f"{words.group('arms')[arm]}{words['labels.sign']}{words.group('probes')[probe]}"
+        name = f"{words.group('arms')[arm]}{words['labels.colon']}{words.group('probes')[probe]}"
         shown.append(rows.assign(arm=name, metric="variance"))
     return plots.curve_plot(
         pd.concat(shown),

@@ -251,7 +251,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         cells = [show.number_interval(mean_interval(column(observations, n, quantity))) for n in networks]
         rows.append([label, *cells])
     title = words["titles.accuracy-in-and-distances-probabilities"]
-    return [Table(title, [words["heads.blank"], *networks.values()], rows)]
+    return [Table(title, ["", *networks.values()], rows)]
 
 
 def facts(observations: Observations) -> dict[str, Any]:

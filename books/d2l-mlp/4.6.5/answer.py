@@ -197,7 +197,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         rows.append([words.group("roles")[role], strengths, *cells])
     title = words["titles.test-accuracy-mean-over-seeds"]
     heads = (
-        words["heads.blank"],
+        "",
         words["heads.dropout"],
         words["heads.accuracy"],
         words["heads.gain-points"],

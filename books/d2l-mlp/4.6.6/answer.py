@@ -176,7 +176,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         rows.append([label, rate, show.stacked(accuracy), show.stacked(gain)])
     title = words["titles.test-accuracy-mean-over-seeds"]
     heads = (
-        words["heads.blank"],
+        "",
         words["heads.rate-chosen"],
         words["heads.accuracy"],
         words["heads.gain-points"],
@@ -193,8 +193,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         tried.append([words.group("arms")[kind], *cells])
     num = selection["num_replicates"].iloc[0]
     choice = words("labels.how-rates-were-chosen-validation", num=num)
-    blank = words["labels.blank"]
-    return [Table(title, heads, rows), Table(choice, [blank] * len(tried[0]), tried)]
+    return [Table(title, heads, rows), Table(choice, [""] * len(tried[0]), tried)]
 
 
 def chosen_rate(observations: Observations, kind: str) -> float:

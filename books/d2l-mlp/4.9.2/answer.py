@@ -257,7 +257,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         found = proportion_interval(*alarms(observations, *key))
         return {"value": found.estimate, "low": found.ci_low, "high": found.ci_high}
 
-    share = words["labels.share-alarms-2"]
+    share = words["labels.share-axis"]
     note = words["labels.95-clopper-pearson-interval-dashed"]
     level = alt.Chart(pd.DataFrame({"alpha": [ALPHA]})).mark_rule(strokeDash=[6, 3], color=plots.GREY)
     percent = alt.Axis(format="%")
