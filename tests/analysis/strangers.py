@@ -75,7 +75,7 @@ class Failing(nn.Module):
             case "UnboundLocalError":
                 if not self.kind:
                     z = y
-                return z
+                return z  # pyright: ignore[reportPossiblyUnboundVariable]
             case _:
                 raise Unforeseen("the first line\nthe second")
 

@@ -4,15 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.analysis.strangers import (
-    FAILURES,
-    OUTPUTS,
-    Net,
-    failing,
-    failing_backward,
-    scripted,
-    weight_normalised,
-)
 from torch import nn
 from torch.nn import functional
 
@@ -31,6 +22,16 @@ from mlplab.analysis.signal_propagation import signal_propagation
 from mlplab.analysis.spectrum import jacobian_spectrum
 from mlplab.analysis.symmetry import symmetry
 from mlplab.errors import InvalidInput
+
+from .strangers import (
+    FAILURES,
+    OUTPUTS,
+    Net,
+    failing,
+    failing_backward,
+    scripted,
+    weight_normalised,
+)
 
 X, Y = torch.randn(16, 8, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 4
 FIRST, SECOND = torch.eye(8)[0], torch.eye(8)[1]
