@@ -268,9 +268,7 @@ def test_a_text_that_lacks_a_heading_fails(copied):
     exercise = copied.exercise("4.1.1")
     text = exercise.folder / "text.en.md"
     text.write_text(text.read_text("utf-8").replace("## Limits\n", ""), "utf-8")
-    with pytest.raises(
-        InvalidInput, match="Question, Short answer, Why, What circulates, Limits, References"
-    ):
+    with pytest.raises(BookError, match="Question, Short answer, Why, What circulates, Limits, References"):
         render(conclude(exercise, Lab().observations()), "en")
 
 

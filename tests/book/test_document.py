@@ -64,8 +64,8 @@ def test_a_published_answer_has_everything(published, language):
         assert FRAMES[language][f"pages.{name}"] in page
     assert claim.estimate in page
     assert "87.12 [86.98, 87.26]" in page
-    assert "mlplab answer 4.2.1 --set epochs=2" in page
-    assert "mlplab verify 4.2.1" in page
+    assert "mlplab --book small answer 4.2.1 --set epochs=2" in page
+    assert "mlplab --book small verify 4.2.1" in page
     assert made.made_with["python"] in page
 
 

@@ -50,10 +50,10 @@ def test_an_exercise_holds_what_its_document_holds(made, language):
     assert published["tables"][0]["numeric"] == [1]
     assert published["figure"]["width"] > 0
     assert [line for _, line in published["commands"]] == [
-        f"mlplab answer 4.2.1 --lang {language}",
-        "mlplab answer 4.2.1 --set epochs=2",
-        "mlplab answer 4.2.1 --effort full",
-        "mlplab verify 4.2.1",
+        f"mlplab --book small answer 4.2.1 --lang {language}",
+        "mlplab --book small answer 4.2.1 --set epochs=2",
+        "mlplab --book small answer 4.2.1 --effort full",
+        "mlplab --book small verify 4.2.1",
     ]
     assert published["provenance"]
     assert unpublished["claims"][0]["verdict"] is None
