@@ -71,7 +71,8 @@ def test_law_5_what_finished_is_kept_and_only_the_rest_is_trained(how):
     assert out == ""
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert err == "mlplab: stopped. What had finished is kept: the same command goes on from there.\n"
+        some = f"{len(kept)} of {3 * NUM_SEEDS} runs had finished and are kept"
+        assert err == f"mlplab: stopped. {some}: the same command goes on from there.\n"
     again = start(*EXPERIMENT)
     out, err = again.communicate(timeout=300)
     assert (again.returncode, err) == (0, "")

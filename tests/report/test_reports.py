@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -92,7 +94,7 @@ def study(name: str) -> str:
         vary={"weight_decay": [0.0, 1.0]},
         seeds=2,
     )
-    with Store(":memory:") as store:
+    with TemporaryDirectory() as folder, Store(Path(folder) / "runs.sqlite") as store:
         return study_page(compare(plan, table, store))
 
 
