@@ -42,14 +42,14 @@ def published(server: Server, small_fashion: SmallFashion, monkeypatch: pytest.M
 
 def test_all_names_have_their_facts() -> None:
     assert data.names() == [
-        "fashion-mnist", "house-prices", "mnist-5k", "digits", "polynomial", "linear-high-dim", "signals-1d",
-        "drawn-houses",
+        "fashion-mnist", "house-prices", "ames-houses", "mnist-5k", "digits", "polynomial",
+        "linear-high-dim", "signals-1d", "drawn-houses",
     ]  # fmt: skip
     for name in data.names():
         info = data.info(name)
         assert info.name == name
         assert all([info.title, info.licence, info.citation, info.where])
-        assert info.is_present == (name not in ("fashion-mnist", "house-prices"))
+        assert info.is_present == (name not in ("fashion-mnist", "house-prices", "ames-houses"))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,8 @@ def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(InvalidInput, match="'digits' takes no parameters; got 'draw'"):
         data.load("digits", draw=1)
     with pytest.raises(
-        InvalidInput, match="data set to fetch must be fashion-mnist or house-prices; got 'digits'"
+        InvalidInput,
+        match="data set to fetch must be fashion-mnist or house-prices or ames-houses; got 'digits'",
     ):
         data.fetch("digits")
     with pytest.raises(UnknownName, match="table must be one of 'house-prices', 'drawn-houses'"):

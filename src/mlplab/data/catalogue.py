@@ -8,13 +8,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplab.data import drawn_houses, embedded, fashion_mnist, house_prices, signals, synthetic
+from mlplab.data import (
+    ames_houses,
+    drawn_houses,
+    embedded,
+    fashion_mnist,
+    house_prices,
+    scoreboard,
+    signals,
+    synthetic,
+)
 from mlplab.data.dataset import Dataset, Task
 from mlplab.data.download import Progress, RemoteFile, fetch_files
 from mlplab.data.location import Place, cache_folder, find_cached, find_local
+from mlplab.data.scoreboard import Board
 from mlplab.errors import AbsentData, DataError, InvalidInput, UnknownName
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -46,20 +57,25 @@ class Info:
 
 @dataclass(frozen=True)
 class _Files:
-    """The published files of a data set, and how the data set is read where they are found."""
+    """The published files of a data set, and how the data set is read where they are found.
+
+    Arguments:
+      folder: where they lie in MLPLAB_DATA; under the name of the data set where nothing is given.
+    """
 
     name: str
     files: Sequence[RemoteFile]
     base_url: str
     instead: str
     read: Callable[[Place], Dataset]
+    folder: str = ""
 
     @property
     def num_bytes(self) -> int:
         return sum(file.num_bytes for file in self.files)
 
     def find_local(self) -> Place | None:
-        return find_local(self.name, [file.name for file in self.files])
+        return find_local(self.folder or self.name, [file.name for file in self.files])
 
     def find_cached(self) -> Place | None:
         return find_cached(self.name, [file.name for file in self.files])
@@ -110,7 +126,15 @@ _FASHION_MNIST = _Files(
 _HOUSE_PRICES = _Files(
     house_prices.NAME, house_prices.FILES, house_prices.BASE_URL, house_prices.INSTEAD, house_prices.load
 )
-_FETCHED = {files.name: files for files in (_FASHION_MNIST, _HOUSE_PRICES)}
+_AMES_HOUSES = _Files(
+    ames_houses.NAME,
+    ames_houses.FILES,
+    ames_houses.BASE_URL,
+    ames_houses.INSTEAD,
+    ames_houses.refuse,
+    ames_houses.FOLDER,
+)
+_FETCHED = {files.name: files for files in (_FASHION_MNIST, _HOUSE_PRICES, _AMES_HOUSES)}
 
 _EMBEDDED: dict[str, Callable[[], Dataset]] = {"mnist-5k": embedded.mnist_5k, "digits": embedded.digits}
 
@@ -148,6 +172,17 @@ _REAL = {
         licence=house_prices.LICENCE,
         citation=house_prices.CITATION,
         num_bytes=_HOUSE_PRICES.num_bytes,
+    ),
+    ames_houses.NAME: Info(
+        ames_houses.NAME,
+        ames_houses.TITLE,
+        "regression",
+        sizes={"test": ames_houses.SIZE},
+        feature_shape=None,
+        out_features=1,
+        licence=ames_houses.LICENCE,
+        citation=ames_houses.CITATION,
+        num_bytes=_AMES_HOUSES.num_bytes,
     ),
     "mnist-5k": Info(
         "mnist-5k",
@@ -215,6 +250,37 @@ def load_table(name: str, part: str = "train", *, download: bool = False) -> pd.
     if name == drawn_houses.NAME:
         return drawn_houses.drawn_table(part=part)
     return house_prices.load_table(_HOUSE_PRICES.place(download=download), part)
+
+
+def score(name: str, predictions: Mapping[str, np.ndarray], *, download: bool = False) -> Board:
+    """Score final predictions, of all arms at once, on sealed prices. Nothing else reads these.
+
+    Arguments:
+      name: the table whose part `test` was predicted: of `house-prices` (sealed: `ames-houses`) or `drawn-houses`.
+      predictions: log prices of each arm, in the order of that part.
+      download: fetch the sealed table first where it is neither in MLPLAB_DATA nor in the cache.
+
+    Raises as `load` does, and InvalidInput for predictions that are not one finite number a house.
+    """
+    if name not in TABLES:
+        raise UnknownName("table with sealed prices", name, TABLES)
+    if name == drawn_houses.NAME:
+        return scoreboard.score_sealed(
+            predictions,
+            drawn_houses.sealed_log_prices,
+            name=name,
+            title=drawn_houses.TITLE,
+            source=synthetic.SOURCE,
+        )
+    asked = load_table(name, "test", download=download)
+    place = _AMES_HOUSES.place(download=download)
+    return scoreboard.score_sealed(
+        predictions,
+        lambda: ames_houses.log_prices(place, asked),
+        name=ames_houses.NAME,
+        title=ames_houses.TITLE,
+        source=str(place),
+    )
 
 
 def fetch(name: str, progress: Progress | None = None, *, base_url: str | None = None) -> Path:

@@ -41,7 +41,7 @@ def read_csv(path: Path, columns: Columns, num_rows: int) -> pd.DataFrame:
     """
     import pandas as pd  # here: importing it takes most of a second
 
-    header, rows, lines = _cells(path)
+    header, rows, lines = read_cells(path)
     _check_header(path, header, columns)
     if len(rows) != num_rows:
         raise DataError(f"{path} has {len(rows):,} rows; {num_rows:,} were published. Get it again.")
@@ -52,8 +52,11 @@ def read_csv(path: Path, columns: Columns, num_rows: int) -> pd.DataFrame:
     return cells
 
 
-def _cells(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """Header, rows, and the line in the file at which each row ends."""
+def read_cells(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Header, rows, and the line in the file at which each row ends.
+
+    Raises DataError where the file cannot be read, is not UTF-8, or is no whole CSV.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
