@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mlplab.answers import Finding, Lab, Observations, ours
+from mlplab.answers import Finding, Lab, Observations, Verdict, ours
 from mlplab.answers import lab as lab_module
 from mlplab.cli import options
 from mlplab.inquiry.changes import Changes
@@ -25,7 +25,6 @@ from mlplab.inquiry.texts import render
 from mlplab.pages import machine as report
 from mlplab.pages import terminal
 from mlplab.spec import Setting
-from mlplab.stats import Verdict
 from mlplab.study import Store
 
 from .cases import ANSWERED, EXERCISES, LANGUAGES, the_answer

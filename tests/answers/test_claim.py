@@ -100,5 +100,10 @@ def test_the_verdict_decides_what_a_circulated_statement_is_worth(verdict, judge
     assert said.judge({"gain": Finding(verdict), "other": Finding("holds")}) == judgement
 
 
+def test_what_cannot_be_tested_here_is_neither_right_nor_wrong():
+    said = Circulated("helps", JUDGEMENTS, by="gain")
+    assert said.judge({"gain": Finding("untestable")}) == "untestable"
+
+
 def test_a_fixed_judgement_needs_no_finding():
     assert Circulated("other", "misread").judge({}) == "misread"

@@ -16,7 +16,7 @@ from typing import get_args
 import pytest
 from fontTools.ttLib import TTFont
 
-from mlplab.answers import Book, Finding, Judgement, Lab, Shelf, ours
+from mlplab.answers import Book, Claim, Finding, Judgement, Lab, Shelf, Verdict, ours
 from mlplab.answers import lab as lab_module
 from mlplab.cli import options
 from mlplab.errors import BookError, InvalidInput, UnknownName
@@ -24,7 +24,7 @@ from mlplab.inquiry.inquiry import conclude
 from mlplab.inquiry.texts import PARTS, render
 from mlplab.pages import pandoc, typefaces
 from mlplab.pages.unicode_math import to_unicode
-from mlplab.stats import Verdict
+from mlplab.stats import Verdict as Decision
 
 from .cases import ANSWERED, EXERCISES, LANGUAGES, inquiry, published, the_answer
 from .prose import branches, expressions, formulas, parts, typed_figures
@@ -158,16 +158,19 @@ def test_law_2_no_figure_is_typed_into_prose(number, language):
     assert typed_figures(EXERCISES[number].text(language)) == []
 
 
-def some_verdicts(names: list[str]) -> list[dict[str, Verdict]]:
-    """All combinations for up to four claims; for more, all alike and every pair of claims in every way."""
-    if len(names) <= 4:
-        return [dict(zip(names, c, strict=True)) for c in itertools.product(VERDICTS, repeat=len(names))]
-    chosen = []
-    for base, (one, other), (v, w) in itertools.product(
-        VERDICTS, itertools.combinations(names, 2), itertools.product(VERDICTS, repeat=2)
-    ):
-        chosen.append(dict.fromkeys(names, base) | {one: v, other: w})
-    return chosen
+def some_verdicts(claims: tuple[Claim, ...]) -> list[dict[str, Verdict]]:
+    """All combinations for up to four claims; for more, all alike and every pair of claims in every way.
+
+    Untestable are those alone that require another.
+    """
+    can = {claim.name: VERDICTS if claim.requires else get_args(Decision) for claim in claims}
+    if len(can) <= 4:
+        return [dict(zip(can, chosen, strict=True)) for chosen in itertools.product(*can.values())]
+    return [
+        dict.fromkeys(can, base) | {one: v, other: w}
+        for base, (one, other) in itertools.product(get_args(Decision), itertools.combinations(can, 2))
+        for v, w in itertools.product(can[one], can[other])
+    ]
 
 
 @pytest.mark.slow
@@ -179,7 +182,7 @@ def test_every_sentence_has_its_numbers_whatever_the_verdicts(number, language, 
     exercise = copy.copy(EXERCISES[number])
     vars(exercise)["answer"] = dataclasses.replace(found, facts=lambda observations: facts)
     made = dataclasses.replace(made, exercise=exercise)
-    for verdicts in some_verdicts(list(made.findings)):
+    for verdicts in some_verdicts(found.claims):
         forced = {name: dataclasses.replace(made.findings[name], verdict=v) for name, v in verdicts.items()}
         sections = render(dataclasses.replace(made, findings=forced), language)
         assert all(sections.values()), [name for name, text in sections.items() if not text]

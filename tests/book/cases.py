@@ -10,11 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from mlplab.answers import Book, DataUsed, Effort, Exercise, Observations
+from mlplab.answers import Book, DataUsed, Effort, Exercise, Observations, Verdict
 from mlplab.inquiry.evidence import Evidence
 from mlplab.inquiry.inquiry import Inquiry, conclude
 from mlplab.inquiry.verification import Verification
-from mlplab.stats import Verdict
 
 SMALL = Path(__file__).with_name("small")
 # Answered; answered and not published; open.

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
-from mlplab.answers import ours
+from mlplab.answers import Language, ours
 from mlplab.inquiry import evidence
 from mlplab.inquiry.evidence import Evidence
-from mlplab.pages import document, making, pandoc
+from mlplab.inquiry.inquiry import Inquiry, conclude
+from mlplab.pages import document, making, notes, pandoc, terminal
 from mlplab.pages.html import pages
 from mlplab.pages.pdf.contents import contents
 
@@ -28,6 +31,12 @@ def published(exercise):
     assert not broken
     assert (made.language, other.language) == LANGUAGES
     return {"zh": made, "en": other}
+
+
+def shown(now: Inquiry, language: Language) -> str:
+    console = Console(file=StringIO(), width=400, highlight=False, markup=False)
+    console.print(terminal.full_answer(now, None, "", language))
+    return console.file.getvalue()
 
 
 def page_of(made: document.Document) -> str:
@@ -92,6 +101,33 @@ def test_a_spec_cannot_close_its_script(published):
     figure = dataclasses.replace(published["en"].figure, spec={"title": "</script><b>"})
     page = page_of(dataclasses.replace(published["en"], figure=figure))
     assert "</script><b>" not in page
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_claim_whose_precondition_fails_says_which_on_every_page(exercise, language):
+    first, second = cases.ANSWER.claims
+    answer = dataclasses.replace(
+        cases.ANSWER, claims=(dataclasses.replace(first, requires=(second.name,)), second)
+    )
+    vars(exercise)["answer"] = answer
+    diverged = cases.observed()
+    diverged.tables["runs"].loc[0, "status"] = "diverged"
+    evidence.write(conclude(exercise, diverged), exercise.evidence_file)
+    made = next(d for d in document.documents(exercise, LANGUAGES)[0] if d.language == language)
+    claim, required = made.claims
+    assert (claim.verdict, required.verdict) == ("untestable", "fails")
+    assert made.circulated[0][1] == "untestable"
+    word, unmet = FRAMES[language]["verdicts.untestable"], f"“{required.statement}”"
+    page = page_of(made)
+    printed = contents(exercise.book, [made], [], language, {"mlplab": "1", "python": "3"}, "Fonts")
+    assert word in page
+    assert unmet in page
+    assert unmet in json.dumps(printed, ensure_ascii=False)
+    assert notes.judged([made]) == (0, 0)
+    now = conclude(exercise, diverged)
+    assert FRAMES[language]["judgements.untestable"] in (told := shown(now, language))
+    assert unmet in told
+    assert now.to_dict()["claims"][0]["unmet"] == [second.name]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

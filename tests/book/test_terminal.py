@@ -53,7 +53,7 @@ def without_spaces(text: str) -> str:
 
 @widths
 @languages
-@pytest.mark.parametrize("verdict", ["holds", "fails", "undecided"])
+@pytest.mark.parametrize("verdict", ["holds", "fails", "undecided", "untestable"])
 @pytest.mark.parametrize("is_published", [False, True])
 def test_an_answer_is_shown_with_its_verdicts(width, language, verdict, is_published):
     now = cases.inquiry(verdicts={DECAY: verdict})
@@ -65,12 +65,14 @@ def test_an_answer_is_shown_with_its_verdicts(width, language, verdict, is_publi
     )
     assert max(map(len, text.splitlines())) <= width
     joined = without_spaces(text)
-    assert without_spaces(FRAMES[language][f"verdicts.{verdict}"]) in joined
+    # In a narrow column a verdict of several words takes several lines.
+    assert all(word in joined for word in FRAMES[language][f"verdicts.{verdict}"].split())
     assert labels.SHAPES[verdict] in text
     assert "digitsstandsin." in joined
     assert "/cache/a.svg" in text
     # What was published decides about what circulates.
-    judged = cases.ANSWER.circulated[0].judgement["holds" if is_published else verdict]
+    judged = cases.ANSWER.circulated[0].judge((now if held is None else held.inquiry).findings)
+    assert (judged == "untestable") == (verdict == "untestable" and not is_published)
     assert without_spaces(f"→ {FRAMES[language][f'judgements.{judged}']}") in joined
 
 

@@ -1,7 +1,7 @@
 """The framework of an answer: books on a shelf, their exercises, claims and checks, and the laboratory. No content."""
 
 from mlplab.answers.answer import Answer, Table
-from mlplab.answers.claim import Circulated, Claim, ClaimKind, Finding, Judgement, recentred
+from mlplab.answers.claim import Circulated, Claim, ClaimKind, Finding, Judgement, Verdict, recentred
 from mlplab.answers.lab import Effort, Lab
 from mlplab.answers.observations import DataUsed, Observations, rounded
 from mlplab.answers.shelf import Book, Exercise, Section, Shelf, ours
@@ -24,6 +24,7 @@ __all__ = [
     "Section",
     "Shelf",
     "Table",
+    "Verdict",
     "WordList",
     "ours",
     "recentred",

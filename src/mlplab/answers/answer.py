@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlplab.answers.claim import Circulated, Claim, Finding
 from mlplab.answers.lab import OPTIONS, Lab, Option
 from mlplab.answers.observations import Observations
 from mlplab.answers.words import WordList
-from mlplab.errors import InvalidInput
+from mlplab.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +70,7 @@ class Answer:
         for said in self.circulated:
             if said.by and said.by not in names:
                 raise InvalidInput("Circulated.by", f"must be one of the claims {names}", said.by)
+        self._check_requirements()
 
     @property
     def trains(self) -> bool:
@@ -83,5 +84,49 @@ class Answer:
         yield from (said.key for said in self.circulated)
 
     def findings(self, observations: Observations) -> dict[str, Finding]:
-        """Every claim, checked."""
-        return {claim.name: claim.examine(observations) for claim in self.claims}
+        """Every claim, checked; `untestable` where one that it requires does not hold."""
+        found = {claim.name: claim.examine(observations) for claim in self.claims}
+        for claim in self._preconditions_first():
+            if unmet := tuple(name for name in claim.requires if found[name].verdict != "holds"):
+                found[claim.name] = replace(found[claim.name], verdict="untestable", unmet=unmet)
+        return found
+
+    def _preconditions_first(self) -> list[Claim]:
+        """The claims, each behind those that it requires."""
+        by_name, ordered = {claim.name: claim for claim in self.claims}, {}
+
+        def add(claim: Claim) -> None:
+            for name in claim.requires:
+                add(by_name[name])
+            ordered.setdefault(claim.name, claim)
+
+        for claim in self.claims:
+            add(claim)
+        return list(ordered.values())
+
+    def _check_requirements(self) -> None:
+        requires = {claim.name: claim.requires for claim in self.claims}
+        for name, required in requires.items():
+            if isinstance(required, str):
+                raise InvalidInput(f"Claim.requires of {name}", "must be a tuple of names", required)
+            for other in required:
+                if other not in requires:
+                    raise UnknownName(f"Claim.requires of {name}", other, list(requires))
+        for name in requires:
+            if way := _way_back(name, requires):
+                rule = "must not lead back to the claim itself"
+                raise InvalidInput(f"Claim.requires of {name}", rule, " > ".join(way))
+
+
+def _way_back(name: str, requires: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names on a way from a claim over what it requires to itself; none where there is no such way."""
+    ways, seen = [[name]], set()
+    while ways:
+        way = ways.pop()
+        for other in requires[way[-1]]:
+            if other == name:
+                return [*way, other]
+            if other not in seen:
+                seen.add(other)
+                ways.append([*way, other])
+    return []

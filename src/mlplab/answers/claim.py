@@ -10,10 +10,13 @@ import numpy as np
 
 from mlplab.answers.observations import Observations, plain
 from mlplab.answers.words import WordList
-from mlplab.stats import Comparison, Verdict
+from mlplab.stats import Comparison
+from mlplab.stats import Verdict as Decision
 
 ClaimKind = Literal["proof", "property", "experiment", "calculation"]
-Judgement = Literal["right", "wrong", "incomplete", "misread", "unsupported", "skipped"]
+# `untestable`: a claim that it requires does not hold, so that there is nothing to judge here.
+Verdict = Literal[Decision, "untestable"]
+Judgement = Literal["right", "wrong", "incomplete", "misread", "unsupported", "untestable", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -21,16 +24,18 @@ class Finding:
     """What a check found.
 
     Arguments:
-      verdict: `holds`, `fails` or `undecided`.
+      verdict: `holds`, `fails` or `undecided`; `untestable` where a precondition of its claim does not hold.
       comparison: estimate, interval and tests, where the verdict rests on replicates.
       numbers: what else was measured, by name; sentences quote them.
       detail: one line: the step that was checked, or the counterexample.
+      unmet: names of the preconditions that do not hold, of a claim that is `untestable`.
     """
 
     verdict: Verdict
     comparison: Comparison | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
     detail: str = ""
+    unmet: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, comparison: Comparison, **numbers: float) -> Finding:
@@ -60,7 +65,7 @@ class Finding:
             "comparison": comparison,
             "numbers": {name: plain(number) for name, number in self.numbers.items()},
             "detail": self.detail,
-        }
+        } | ({"unmet": list(self.unmet)} if self.unmet else {})
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,9 @@ class Claim:
       falsehood: the same with something known to be false in its place. The check must find that it fails: a check
         that cannot fail proves nothing.
       figures: what stands in the places of its statement: `{margin}`.
+      requires: names of claims of the same answer that must hold before this one is judged. "It helps" is asked
+        only where there is something to help against. Where one of them fails or is undecided, the verdict is
+        `untestable`.
 
     What it states, in each language, is the text of its name among the words of its exercise.
     """
@@ -88,6 +96,7 @@ class Claim:
     falsehood: Callable[[Observations], Any]
     unit: Literal["number", "points"] = "number"
     figures: Mapping[str, object] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -113,12 +122,13 @@ class Circulated:
 
     Arguments:
       name: of the statement, which stands in our own words among those of its exercise.
-      judgement: fixed where it does not hang on an experiment; or one for each verdict of the claim `by`.
+      judgement: fixed where it does not hang on an experiment; or one for each decision of the claim `by`. Where
+        that claim is untestable, so is what is said of it: neither right nor wrong.
       by: name of the claim whose verdict decides.
     """
 
     name: str
-    judgement: Judgement | Mapping[Verdict, Judgement]
+    judgement: Judgement | Mapping[Decision, Judgement]
     by: str = ""
 
     @property
@@ -130,7 +140,8 @@ class Circulated:
         """The judgement that the findings support."""
         if isinstance(self.judgement, str):
             return self.judgement
-        return self.judgement[findings[self.by].verdict]
+        verdict = findings[self.by].verdict
+        return "untestable" if verdict == "untestable" else self.judgement[verdict]
 
 
 def recentred(values: np.ndarray, mean: float) -> np.ndarray:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlplab.answers import Exercise, Observations
+from mlplab.answers import Exercise, Observations, Verdict
 from mlplab.environment import environment
 from mlplab.errors import EvidenceError
 from mlplab.inquiry.inquiry import Inquiry, conclude
 from mlplab.outputs import write_whole
-from mlplab.stats import Verdict
 
 FORMAT = 1
 DIGITS = 7  # of a number in a table: runs are trained in float32, which has no more

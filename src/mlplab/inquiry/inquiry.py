@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlplab.answers import Answer, Exercise, Finding, Lab, Observations
-from mlplab.stats import Verdict
+from mlplab.answers import Answer, Exercise, Finding, Lab, Observations, Verdict
 
 
 @dataclass(frozen=True)

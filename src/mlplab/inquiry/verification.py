@@ -35,7 +35,8 @@ class Verification:
         """Claims that do not stand.
 
         After full effort: any whose verdict is another one. After a quick look: those that were decided the other
-        way, since fewer seeds may leave a claim undecided that more have settled; but for experiments on other data.
+        way, since fewer seeds may leave a claim undecided that more have settled, or a precondition; but for
+        experiments on other data.
         """
         return [name for name in self._decided_otherwise if name not in self.differing]
 
@@ -58,7 +59,7 @@ class Verification:
             for name, now in both.items()
             if now is not None  # the claim is no more: `published.lapsed` says so
             and now.verdict != (before := self.published.verdicts[name])
-            and not (self.effort == "quick" and "undecided" in (before, now.verdict))
+            and not (self.effort == "quick" and {"undecided", "untestable"} & {before, now.verdict})
         ]
 
     @staticmethod

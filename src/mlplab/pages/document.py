@@ -19,6 +19,7 @@ from mlplab.answers import (
     Finding,
     Judgement,
     Language,
+    Verdict,
     WordList,
 )
 from mlplab.answers.shelf import NUMBER
@@ -28,7 +29,6 @@ from mlplab.inquiry.evidence import Evidence
 from mlplab.inquiry.inquiry import Inquiry
 from mlplab.inquiry.texts import render
 from mlplab.pages import figures, pandoc
-from mlplab.stats import Verdict
 
 # `open`: nobody has answered it. `unpublished`: answered, and its evidence is yet to be published.
 State = Literal["open", "unpublished", "published"]
@@ -43,6 +43,7 @@ class ShownClaim:
       interval: what the interval is: its level, method and number of replicates.
       needed: how many replicates would decide, where it is undecided.
       detail: the step that was checked, as the check says it.
+      unmet: which preconditions do not hold, where it is not testable for that.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ShownClaim:
     needed: int | None = None
     detail: str = ""
     is_control_rejected: bool = False
+    unmet: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,12 @@ def estimate_text(claim: Claim, finding: Finding) -> str:
     return form(finding.comparison)
 
 
+def unmet_text(finding: Finding, claims: Sequence[Claim], words: WordList) -> str:
+    """Which preconditions of a claim do not hold, as they are stated; empty where none fails."""
+    statements = [f"“{claim.statement(words)}”" for claim in claims if claim.name in finding.unmet]
+    return words.frame["labels.unmet"].format(" ".join(statements)) if statements else ""
+
+
 def _document(exercise: Exercise, held: Evidence | None, language: Language) -> Document:
     section, found = exercise.section, exercise.answer
     frame: dict[str, Any] = {
@@ -211,10 +219,7 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
         state="published",
         sections=sections,
         pandoc_version=version,
-        claims=[
-            _shown(claim, inquiry.findings[claim.name], inquiry.controls[claim.name], words)
-            for claim in found.claims
-        ],
+        claims=[_shown(claim, inquiry, words) for claim in found.claims],
         circulated=[(words[said.key], said.judge(inquiry.findings)) for said in found.circulated],
         tables=[
             ShownTable(table.title, table.columns, [list(row) for row in table.rows])
@@ -249,7 +254,8 @@ def _with_links(markdown: str, own: Exercise, noun: str) -> str:
     return re.sub(rf"{re.escape(noun)} ({NUMBER})", linked, markdown)
 
 
-def _shown(claim: Claim, finding: Finding, control: Verdict, words: WordList) -> ShownClaim:
+def _shown(claim: Claim, inquiry: Inquiry, words: WordList) -> ShownClaim:
+    finding = inquiry.findings[claim.name]
     compared = finding.comparison
     interval, estimate = "", estimate_text(claim, finding)
     if compared is not None:
@@ -264,5 +270,6 @@ def _shown(claim: Claim, finding: Finding, control: Verdict, words: WordList) ->
     needed = compared.replicates_needed if compared is not None and finding.verdict == "undecided" else None
     return ShownClaim(
         claim.name, claim.statement(words), claim.kind, finding.verdict, estimate, interval, needed,
-        finding.detail, control == "fails",
+        finding.detail, inquiry.controls[claim.name] == "fails",
+        unmet_text(finding, inquiry.answer.claims, words),
     )  # fmt: skip

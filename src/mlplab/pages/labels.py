@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlplab.answers import Judgement
-from mlplab.stats import Verdict
+from mlplab.answers import Judgement, Verdict
 
 # For who sees no colours; `awaits`: evidence is yet to decide.
 SHAPES: dict[Verdict | Judgement | Literal["awaits"], str] = {
     "holds": "✓", "fails": "✗", "undecided": "?",
     "right": "✓", "wrong": "✗", "incomplete": "◐", "misread": "↷", "unsupported": "?", "skipped": "–",
+    "untestable": "○",
     "awaits": "…",
 }  # fmt: skip

@@ -8,7 +8,9 @@ from typing import get_args
 from mlplab.answers import Judgement, WordList
 from mlplab.pages.document import Document
 
-ORDER: tuple[Judgement, ...] = ("wrong", "misread", "unsupported", "incomplete", "skipped", "right")
+ORDER: tuple[Judgement, ...] = (
+    "wrong", "misread", "unsupported", "incomplete", "untestable", "skipped", "right",
+)  # fmt: skip
 
 assert set(ORDER) == set(get_args(Judgement))
 
@@ -38,6 +40,6 @@ def counted(documents: Sequence[Document], judgement: Judgement, frame: WordList
 
 
 def judged(documents: Sequence[Document]) -> tuple[int, int]:
-    """How many statements do not stand as they are, and how many were judged."""
-    counts = {name: count(documents, name) for name in ORDER if name != "skipped"}
+    """How many statements do not stand as they are, and how many were judged: not those that cannot be tested."""
+    counts = {name: count(documents, name) for name in ORDER if name not in ("untestable", "skipped")}
     return sum(counts.values()) - counts["right"], sum(counts.values())

@@ -25,7 +25,7 @@ from mlplab.inquiry.texts import render
 from mlplab.inquiry.verification import Verification
 from mlplab.pages import labels
 from mlplab.pages.datasets import source_words
-from mlplab.pages.document import estimate_text, spoken
+from mlplab.pages.document import estimate_text, spoken, unmet_text
 from mlplab.pages.machine import problem_of
 from mlplab.pages.terminal_markdown import CODE_THEME, Markdown
 from mlplab.pages.terminal_text import Prose
@@ -33,7 +33,7 @@ from mlplab.pages.terminal_text import Prose
 COLOURS: dict[str, str] = {
     "holds": "green", "fails": "red", "undecided": "yellow",
     "right": "green", "wrong": "red", "incomplete": "yellow", "misread": "red", "unsupported": "yellow",
-    "skipped": "yellow",
+    "untestable": "yellow", "skipped": "yellow",
 }  # fmt: skip
 
 # Why a published verdict does not stand.
@@ -256,13 +256,16 @@ def _claims(now: Inquiry, evidence: Evidence | None, words: WordList) -> Rendera
         table.add_column(Prose(f"{label}\n{knobs}") if knobs else label, ratio=2)
     for claim in now.answer.claims:
         kind = frame["labels.of_kind"].format(frame[f"kinds.{claim.kind}"])
-        cells = [_finding(claim, inquiry.findings[claim.name], frame) for inquiry, _, _ in both]
+        cells = [_finding(claim, inquiry, words) for inquiry, _, _ in both]
         table.add_row(Prose.assemble(claim.statement(words), (kind, "dim")), *cells)
     return table
 
 
-def _finding(claim: Claim, finding: Finding, frame: WordList) -> Text:
+def _finding(claim: Claim, inquiry: Inquiry, words: WordList) -> Text:
+    finding, frame = inquiry.findings[claim.name], words.frame
     cell = verdict_text(finding, frame)
+    if unmet := unmet_text(finding, inquiry.answer.claims, words):
+        cell.append(f"\n{unmet}", style="default")
     if estimate := estimate_text(claim, finding):
         cell.append(f"\n{estimate}", style="default")
     if finding.verdict == "undecided" and finding.comparison and finding.comparison.replicates_needed:

@@ -136,6 +136,8 @@ def _facts(claim: ShownClaim, words: Mapping[str, str], frame: WordList) -> list
     facts = [frame[f"kinds.{claim.kind}"]]
     if claim.estimate:
         facts += [claim.estimate, claim.interval]
+    if claim.unmet:
+        facts.append(claim.unmet)
     if claim.needed:
         facts.append(words["needs"].format(claim.needed))
     if claim.verdict:
