@@ -88,6 +88,8 @@ TEXTS = {
     "patience": [("5", 5, "5"), ("none", None, "none"), ("NONE", None, "none")],
     "probes": [("activations", ("activations",), "activations"), ("", (), ""), ("()", (), ""),
                ("weight_norms, activations", ("activations", "weight_norms"), "activations,weight_norms")],
+    "average_epochs": [("5", 5, "5"), ("0", 0, "0")],
+    "drop_last": [("true", True, "True"), ("no", False, "False")],
     "keep_weights": [("1,10", (1, 10), "1,10"), ("[10, 1, 10]", (1, 10), "1,10"), ("3", (3,), "3"), ("", (), "")],
 }  # fmt: skip
 
@@ -288,6 +290,8 @@ def test_unreadable_text_is_refused_with_one_line_and_an_example(name, text):
         ("prior", "Normal(loc=0,scale=1,validate_args=0)", "Prior('Normal') option must be one of"),
         ("probes", "(activations", "Training.probes must be one of"),
         ("keep_weights", "11", "Training.keep_weights must be at most epochs, 10"),
+        ("average_epochs", "11", "Training.average_epochs must be at most epochs, 10"),
+        ("average_epochs", "-1", "Training.average_epochs must be a whole number, at least 0"),
         ("patience", "0", "Training.patience must be a whole number, at least 1"),
         ("huber_delta", "2", "Training.huber_delta belongs to loss 'huber'"),
         ("label_smoothing", "1", "Training.label_smoothing must be in [0, 1)"),
@@ -376,6 +380,8 @@ def any_setting(draw):
     trust, clip_norm, schedule = draw(POSITIVE), draw(st.none() | POSITIVE), draw(named(Schedule))
     optimizer = Optimizer(kind, rate, momentum, nesterov, beta1, beta2, epsilon, trust, clip_norm, schedule)
     loss, epochs = draw(st.sampled_from(sorted(Training.LOSSES))), draw(st.integers(1, 10**6))
+    probes = [probe for probe in Training.PROBES if probe != "test_hits" or loss == "cross_entropy"]
+    patience = draw(st.none() | st.integers(1, 100))
     training = Training(
         loss,
         epochs,
@@ -384,9 +390,11 @@ def any_setting(draw):
         draw(st.sampled_from(["float32", "float64", "bfloat16"])),
         draw(POSITIVE) if loss == "huber" else 1,
         draw(RATE) if loss == "cross_entropy" else 0,
-        draw(st.none() | st.integers(1, 100)),
-        draw(st.sets(st.sampled_from(Training.PROBES))),
+        patience,
+        draw(st.sets(st.sampled_from(probes))),
         draw(st.sets(st.integers(1, epochs), max_size=3)),
+        draw(st.integers(0, epochs)) if patience is None else 0,
+        draw(st.booleans()),
     )
     noise = layers(named(Noise)) or "none"
     decay, l1, believed = draw(st.floats(0, 1e300)), draw(st.floats(0, 1e300)), draw(st.none() | prior())

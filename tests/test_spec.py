@@ -93,6 +93,7 @@ OTHER = {
     Training: {
         "loss": "squared_error", "epochs": 3, "batch_size": 32, "evaluate_every": 2, "precision": "float64",
         "huber_delta": 2, "label_smoothing": 0.1, "patience": 3, "probes": "activations", "keep_weights": 3,
+        "average_epochs": 2, "drop_last": True,
     },
     Setting: {
         "model": MLP((64,)), "noise": Noise("dropout"), "optimizer": Optimizer("adam"),
@@ -257,6 +258,8 @@ WEIGHT, BIAS = [[1, 2], [3, -4.5]], [0.5, 0]
         (Training(probes="activations"), Training(probes=["activations", np.str_("activations")])),
         (Training(probes=[]), Training()),
         (Training(keep_weights=3), Training(keep_weights=(3,))),
+        (Training(average_epochs=0), Training()),
+        (Training(batch_size=None, drop_last=True), Training(batch_size=None)),
         (Training(keep_weights=[5, 1, 5]), Training(keep_weights=np.array([1, 5]))),
         (Start([(WEIGHT, BIAS)]), Start(iter([[np.array(WEIGHT), tuple(BIAS)]]))),
         (Start([(WEIGHT, BIAS)]), Start([(tensor(*WEIGHT), tensor(*BIAS))])),
@@ -600,6 +603,17 @@ BAD = [
     ),
     (lambda: Training("huber", huber_delta=0), "Training.huber_delta must be greater than 0"),
     (lambda: Training(label_smoothing=1), "Training.label_smoothing must be in [0, 1)"),
+    (
+        lambda: Training(epochs=3, average_epochs=4),
+        "Training.average_epochs must be at most epochs, 3; got 4",
+    ),
+    (lambda: Training(average_epochs=-1), "Training.average_epochs must be a whole number, at least 0"),
+    (
+        lambda: Training(average_epochs=1, patience=2),
+        "Training.average_epochs must be 0 with patience; got 1",
+    ),
+    (lambda: Training(drop_last=1), "Training.drop_last must be True or False"),
+    (lambda: Training("huber", probes="test_hits"), "Training.probes must be without 'test_hits'"),
     (lambda: Training("absolute_error", huber_delta=2), "Training.huber_delta belongs to loss 'huber'"),
     (
         lambda: Training("huber", label_smoothing=0.1),

@@ -136,6 +136,8 @@ KNOBS: dict[str, Knob] = {
     "patience": Knob("training", "patience", _or_none(int), "5"),
     "probes": Knob("training", "probes", lambda text: tuple(_items(text)), "activations,weight_norms"),
     "keep_weights": Knob("training", "keep_weights", _whole_numbers, "1,10"),
+    "average_epochs": Knob("training", "average_epochs", int, "5"),
+    "drop_last": Knob("training", "drop_last", _flag, "true"),
 }
 
 

@@ -634,6 +634,8 @@ class Training:
         An example's loss counts as often as its weight says, where the data set has weights.
       epochs: passes over the training part; the most where `patience` may end training.
       batch_size: examples an update; the last batch of an epoch may be smaller. None for the full part.
+      drop_last: leave out that smaller batch, as `torch.utils.data.DataLoader` does: other examples in each epoch.
+        All examples at once are no smaller batch.
       evaluate_every: epochs between two evaluations on the validation part.
       precision: of weights and arithmetic. `bfloat16` is mixed: matrix products of bfloat16 numbers summed in
         float32; weights, their memory and the loss are float32.
@@ -641,8 +643,14 @@ class Training:
       label_smoothing: in [0, 1), of `cross_entropy`, as in `torch.nn.CrossEntropyLoss`.
       patience: stop after so many evaluations without a lower validation loss, and go back to the weights of the
         lowest. None for no early stopping.
-      probes: what is recorded beside losses, at the last update before each evaluation: names of PROBES.
+      probes: what is recorded beside losses, at the last update before each evaluation; `test_hits`, for classes, at
+        the end: names of PROBES.
       keep_weights: epochs after which a copy of the parameters is kept.
+      average_epochs: average what is learned over all updates of so many last epochs, and evaluate the average beside
+        the last weights: a reading that does not hang on the last step (Polyak-Ruppert averaging; Polyak and Juditsky
+        1992). It is `torch.optim.swa_utils.AveragedModel` with `use_buffers=True`: the running moments of batch
+        normalisation are averaged too. Training itself does not notice. 0 for none; not with `patience`, which goes
+        back to one epoch.
     """
 
     LOSSES: ClassVar[Mapping[str, str]] = MappingProxyType(
@@ -660,6 +668,7 @@ class Training:
         "train_mode",
         "quiet_activations",
         "train_part",
+        "test_hits",
     )
 
     loss: str = "cross_entropy"
@@ -672,6 +681,8 @@ class Training:
     patience: int | None = None
     probes: tuple[str, ...] = ()
     keep_weights: tuple[int, ...] = ()
+    average_epochs: int = 0
+    drop_last: bool = False
 
     def __post_init__(self) -> None:
         _set(self, "loss", _name("Training.loss", self.loss, self.LOSSES))
@@ -691,10 +702,28 @@ class Training:
             _set(self, "patience", _whole("Training.patience", self.patience, low=1))
         probes = {_name("Training.probes", probe, self.PROBES) for probe in _tuple(self.probes)}
         _set(self, "probes", tuple(name for name in self.PROBES if name in probes))
+        if "test_hits" in probes and self.loss != "cross_entropy":
+            rule = "must be without 'test_hits' where there are no classes"
+            raise InvalidInput("Training.probes", rule, self.loss, "It belongs to loss 'cross_entropy'")
         kept = {_whole("Training.keep_weights", epoch, low=1) for epoch in _tuple(self.keep_weights)}
         if kept and max(kept) > self.epochs:
             raise InvalidInput("Training.keep_weights", f"must be at most epochs, {self.epochs}", max(kept))
         _set(self, "keep_weights", tuple(sorted(kept)))
+        _set(self, "average_epochs", _whole("Training.average_epochs", self.average_epochs, low=0))
+        if self.average_epochs > self.epochs:
+            rule = f"must be at most epochs, {self.epochs}"
+            raise InvalidInput("Training.average_epochs", rule, self.average_epochs)
+        if self.average_epochs and self.patience is not None:
+            rule, remedy = "must be 0 with patience", "Early stopping goes back to the weights of one epoch"
+            raise InvalidInput("Training.average_epochs", rule, self.average_epochs, remedy)
+        # Without batches there is no last one to drop: one meaning has one form.
+        dropping = _flag("Training.drop_last", self.drop_last) and self.batch_size is not None
+        _set(self, "drop_last", dropping)
+
+    def batches(self, num_examples: int) -> tuple[int, int]:
+        """Examples in a whole batch, and batches in an epoch, of so many training examples."""
+        size = min(self.batch_size or num_examples, num_examples)
+        return size, num_examples // size if self.drop_last else -(-num_examples // size)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def test_a_run_that_diverged_in_one_place_has_two_results(folder, book):
 
 def test_what_only_watches_a_training_makes_no_other_run(folder, book):
     plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
-    watched = turn(BASE, probes=("activations",), evaluate_every=3)
+    watched = turn(BASE, probes=("activations",), evaluate_every=3, average_epochs=1)
     plant(folder, "4.6.3", {0: {"test_accuracy": 0.7}}, base=watched)
     assert len(conflicts.conflicts(book)) == 1
 
@@ -122,6 +122,21 @@ def test_other_runs_are_not_compared(folder, book, other):
     plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
     plant(folder, "4.6.3", {0: {"test_accuracy": 0.7}}, **other)
     assert conflicts.in_common(book) == []
+
+
+def test_evidence_that_is_older_than_a_knob_is_compared_too(folder, book):
+    """What it cannot name stood at its default. Newer evidence names it, unless its arms differ by it."""
+    plant(folder, "4.6.1", {0: {"test_accuracy": 0.8}})
+    plant(folder, "4.6.3", {0: {"test_accuracy": 0.7}})
+    path = folder / "4.6.1" / "evidence.json"
+    content = json.loads(path.read_text())
+    (settings,) = content["observations"]["settings"]
+    del settings["drop_last"]
+    path.write_text(json.dumps(content))
+    assert conflicts.in_common(book) == []
+    del settings["average_epochs"]
+    path.write_text(json.dumps(content))
+    assert len(conflicts.conflicts(book)) == 1
 
 
 def test_a_file_that_was_written_anew_is_read_anew(folder, book):

@@ -287,6 +287,17 @@ CASES = [
     _case("keep_weights", keep_weights=(1, 3)),
     _case("keep_weights_patience", keep_weights=(1, 3, 12), patience=1, epochs=12,
           optimizer=_sgd(learning_rate=0.1, momentum=0.9)),
+    # Averaged weights, whole batches alone, hits
+    _case("average", average_epochs=2),
+    _case("average_all_epochs_regression_momentum", model=_deep(9, 8), loss="squared_error", average_epochs=3,
+          optimizer=_sgd(learning_rate=0.03, momentum=0.8)),
+    _case("average_norm_prelu_dropout_hits", model=_deep(12, 9, normalization="batch", activation=("prelu", "tanh")),
+          noise=_DROPOUT, average_epochs=2, epochs=4, probes=("test_hits",)),
+    _case("drop_last", drop_last=True),
+    _case("drop_last_of_equal_batches", batch_size=30, drop_last=True),
+    _case("drop_last_of_one_batch", batch_size=1000, drop_last=True),
+    _case("drop_last_average_cosine_adamw_decay", drop_last=True, average_epochs=1, epochs=4, penalty=Penalty(0.3),
+          optimizer=Optimizer("adamw", 0.02, schedule=Schedule("cosine", warmup=1))),
     # Mixed precision, and everything at once
     _case("bfloat16", precision="bfloat16"),
     _case("bfloat16_deep_norm_dropconnect", precision="bfloat16", noise="dropconnect",
@@ -312,16 +323,20 @@ clip_adam clip_prelu_momentum_decay_l1 lars_nesterov_decay_l1 lamb_decay_l1_drop
 schedule_step_warmup_momentum schedule_cosine_warmup_adamw_decay l1_proximal_adam_schedule
 elastic_net_proximal_momentum prior_student_t_adam prior_normal_decay_l1
 weighted_label_smoothing_dropout patience_2_every_2_norm_prelu_noise probes_clip_decay
-probes_deep_norm_noise keep_weights everything""".split()
+probes_deep_norm_noise keep_weights average_norm_prelu_dropout_hits drop_last_average_cosine_adamw_decay
+everything""".split()
 
 
 def largest_difference(a: Result, b: Result) -> float:
-    """The largest difference between two runs' numbers: weights, also those kept, extras, metrics and curves."""
+    """The largest difference between two runs' numbers: weights, also those kept, extras, metrics, hits and curves."""
     assert (a.status, a.diverged_step, a.best_epoch) == (b.status, b.diverged_step, b.best_epoch)
     assert a.metrics.keys() == b.metrics.keys()
     assert {name: len(curve) for name, curve in a.curves.items()} == {n: len(c) for n, c in b.curves.items()}
     differences = [weight_difference(a, b)]
     differences += [abs(value - b.metrics[name]) for name, value in a.metrics.items()]
+    assert (a.test_hits is None) == (b.test_hits is None)
+    if a.test_hits is not None and b.test_hits is not None:
+        differences.append(float(np.unpackbits(a.test_hits ^ b.test_hits).sum()))
     differences += [
         np.abs(np.subtract(curve, b.curves[name])).max(initial=0) for name, curve in a.curves.items()
     ]

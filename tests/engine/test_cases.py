@@ -106,6 +106,8 @@ def _has(setting: Setting) -> set[str]:
         "patience": training.patience is not None,
         "probes": bool(training.probes),
         "evaluate_every": training.evaluate_every > 1,
+        "average": training.average_epochs > 0,
+        "drop_last": training.drop_last,
     }
     return found | {name for name, is_there in present.items() if is_there}
 
@@ -117,6 +119,7 @@ proximal+adam proximal+schedule prior+decay prior+adam lars+decay lars+momentum 
 lamb+l1 lamb+proximal adamw+schedule schedule+momentum prelu+decay prelu+adam batch+dropout batch+decay
 batch+adam batch+momentum batch+dropconnect batch+prelu patience+batch patience+prelu
 patience+evaluate_every probes+clip probes+decay probes+dropout probes+dropconnect probes+batch
+average+batch average+prelu average+schedule average+drop_last drop_last+schedule
 """.split()
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
 
 from mlplab.engine import draws, reference
 from mlplab.engine.reference import Memory, Model, train_one
@@ -272,12 +274,16 @@ class PlainRun:
         weights = None if part.weights is None else torch.from_numpy(part.weights).double()
         return torch.from_numpy(part.features).double(), y.double() if y.is_floating_point() else y, weights
 
+    def outputs(self, net: nn.Module, x: Tensor) -> Tensor:
+        net.eval()
+        found = net(x)
+        net.train()
+        return found
+
     @torch.no_grad()
-    def evaluate(self, name: str) -> dict[str, float]:
+    def evaluate(self, name: str, net: nn.Module | None = None) -> dict[str, float]:
         x, y, weights = self.loaded(self.data.parts[name])
-        self.net.eval()
-        outputs = self.net(x)
-        self.net.train()
+        outputs = self.outputs(net or self.net, x)
         found = {f"{name}_loss": self.loss(outputs, y, weights).item()}
         if self.data.task == "classification":
             found[f"{name}_accuracy"] = hits(outputs, y) / len(y)
@@ -301,13 +307,15 @@ class PlainRun:
         others = [p for p in self.net.parameters() if all(p is not w for w in weights)]
         optim = optimizer_of(setting, weights, others)
         x, y, example_weights = self.loaded(self.data.train)
-        batch_size = training.batch_size or len(x)
-        scheduler = scheduler_of(optim, setting, -(-len(x) // batch_size))
+        batch_size = min(training.batch_size or len(x), len(x))
+        sizes = [len(rows) for rows in DataLoader(range(len(x)), batch_size, drop_last=training.drop_last)]
+        scheduler = scheduler_of(optim, setting, len(sizes))
+        average = AveragedModel(self.net, use_buffers=True)
         self.curves: dict[str, list[float]] = {}
         self.kept, self.best_epoch, best, waited = {}, None, (math.inf, {}), 0
         for epoch in range(1, training.epochs + 1):
             total, total_hits, norms = 0.0, 0.0, {}
-            for rows in draws.epoch_order(self.seed, epoch - 1, len(x)).split(batch_size):
+            for rows in draws.epoch_order(self.seed, epoch - 1, len(x))[: sum(sizes)].split(batch_size):
                 self.seen = {}
                 outputs = self.net(x[rows])
                 loss = self.loss(outputs, y[rows], None if example_weights is None else example_weights[rows])
@@ -334,9 +342,11 @@ class PlainRun:
                             w.copy_(nn.functional.softshrink(w, optim.param_groups[0]["lr"] * penalty.l1))
                 scheduler.step()
                 self.chance.step += 1
-            self._add({"running_loss": total / len(x)})
+                if training.epochs - epoch < training.average_epochs:
+                    average.update_parameters(self.net)
+            self._add({"running_loss": total / sum(sizes)})
             if self.data.task == "classification":
-                self._add({"running_accuracy": total_hits / len(x)})
+                self._add({"running_accuracy": total_hits / sum(sizes)})
             if epoch in training.keep_weights:
                 self.kept[epoch] = self.parameters()
             if epoch % training.evaluate_every and epoch != training.epochs:
@@ -367,6 +377,13 @@ class PlainRun:
         if training.patience:
             self.net.load_state_dict(best[1])
         self.metrics = {k: v for name in self.data.parts for k, v in self.evaluate(name).items()}
+        read = self.net
+        if training.average_epochs:
+            read = average.module
+            for name in self.data.parts:
+                self.metrics |= {f"average_{k}": v for k, v in self.evaluate(name, read).items()}
+        x, y, _ = self.loaded(self.data.test)
+        self.hits = (self.outputs(read, x).argmax(1) == y) if "test_hits" in training.probes else None
 
     def _add(self, point: dict[str, float]) -> None:
         for name, value in point.items():
@@ -419,6 +436,9 @@ def test_reference_equals_plain_torch(case):
             continue
         assert result.curves[name] == pytest.approx(curve, abs=1e-10), name
     assert result.best_epoch == plain.best_epoch
+    assert (result.test_hits is None) == (plain.hits is None)
+    if result.test_hits is not None:
+        assert np.unpackbits(result.test_hits, count=len(plain.hits)).tolist() == plain.hits.tolist()
     assert result.kept.keys() == plain.kept.keys()
     for epoch, layers in plain.kept.items():
         assert_same_layers(result.kept[epoch], layers)

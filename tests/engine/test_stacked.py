@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mlplab import engine
-from mlplab.engine import Epoch, Result, train
+from mlplab.engine import Epoch, Result, draws, train
 from mlplab.engine.group import bytes_of_run, group_key, train_group
 from mlplab.engine.reference import train_one
 from mlplab.engine.stacked import Models
@@ -97,6 +97,88 @@ def test_stacked_equals_reference(case):
     expected = train_one(run, data)
     assert largest_difference(solo(run, data), expected) <= 1e-10
     assert largest_difference(readable(run, data), expected) <= 1e-10
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("average", {"average_epochs": 1}),  # it begins an epoch late
+        ("average_norm_prelu_dropout_hits", {"average_epochs": 3}),  # an epoch early
+        ("drop_last", {"drop_last": False}),
+    ],
+)
+def test_a_wrong_average_and_a_partial_batch_are_noticed(name, change):
+    """Known-false controls of the comparison above."""
+    run, data = BY_NAME[name].run(precision="float64"), BY_NAME[name].data()
+    training = dataclasses.replace(run.setting.training, **change)
+    other = dataclasses.replace(run, setting=run.setting.replace(training=training))
+    assert largest_difference(solo(run, data), train_one(other, data)) > 1e-4
+
+
+def test_a_flipped_hit_is_noticed():
+    case = BY_NAME["average_norm_prelu_dropout_hits"]
+    expected = train_one(case.run(precision="float64"), case.data())
+    flipped = expected.test_hits.copy()
+    flipped[1] ^= 16
+    assert largest_difference(dataclasses.replace(expected, test_hits=flipped), expected) >= 1
+
+
+def test_the_average_is_that_of_the_weights_after_every_update():
+    """With NumPy, from the weights that were kept: a full batch has one update an epoch."""
+    case = BY_NAME["regression_linear_full_batch"]
+    run, data = case.run(precision="float64"), case.data()
+    training = dataclasses.replace(run.setting.training, epochs=6, keep_weights=range(1, 7), average_epochs=4)
+    run = dataclasses.replace(run, setting=run.setting.replace(training=training))
+    found = solo(run, data)
+    weight, bias = (np.mean([found.kept[epoch][0][i] for epoch in (3, 4, 5, 6)], axis=0) for i in (0, 1))
+    for name, part in data.parts.items():
+        loss = np.square(part.features @ weight.T + bias - part.targets).sum(1).mean() / 2
+        assert abs(loss - found.metrics[f"average_{name}_loss"]) <= 1e-10
+        assert abs(loss - found.metrics[f"{name}_loss"]) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["dropout", "batch_norm_adam", "bfloat16", "full_batch"])
+def test_whoever_averages_and_counts_hits_trains_the_same(name):
+    """The average stands beside what was there: last weights, their metrics and curves, bit for bit."""
+    run, data = BY_NAME[name].run(), BY_NAME[name].data()
+    training = dataclasses.replace(run.setting.training, average_epochs=2, probes=("test_hits",))
+    watched = solo(dataclasses.replace(run, setting=run.setting.replace(training=training)), data)
+    plain = solo(run, data)
+    assert {name for name in watched.metrics if name not in plain.metrics} == {
+        f"average_{name}" for name in plain.metrics
+    }
+    same = {name: watched.metrics[name] for name in plain.metrics}
+    assert largest_difference(dataclasses.replace(watched, metrics=same, test_hits=None), plain) == 0
+
+
+def test_hits_are_those_of_the_accuracy_that_stands_beside_them():
+    """Of the averaged weights where there are any, else of the last; else of the best."""
+    for name, reading in (("average", "average_test"), ("dropout", "test"), ("patience", "test")):
+        run, data = BY_NAME[name].run(precision="float64"), BY_NAME[name].data()
+        training = dataclasses.replace(run.setting.training, probes=("test_hits",))
+        found = solo(dataclasses.replace(run, setting=run.setting.replace(training=training)), data)
+        assert found.test_hits.nbytes == -(-data.test.num_examples // 8)
+        hits = np.unpackbits(found.test_hits, count=data.test.num_examples)
+        assert hits.mean() == pytest.approx(found.metrics[f"{reading}_accuracy"], abs=1e-12)
+
+
+def test_no_update_follows_a_partial_batch_that_is_dropped():
+    """90 examples in batches of 25: three updates an epoch, and a mean of 75 examples."""
+    case = BY_NAME["drop_last"]
+    run, data = case.run(precision="float64"), case.data()
+    batches = Models([run], {data.fingerprint: data}, torch.device("cpu")).batches
+    assert [batch.num_examples for batch in batches.epoch(0)] == [25, 25, 25]
+    assert batches.steps_per_epoch == 3
+    one = dataclasses.replace(run.setting.training, batch_size=75, epochs=1, drop_last=True)
+    large = solo(dataclasses.replace(run, setting=run.setting.replace(training=one)), data)
+    order = draws.epoch_order(run.seed, 0, 90)[:75]
+    (first_weight, first_bias), (last_weight, last_bias) = draws.initial_parameters(
+        run.setting, 8, 4, run.seed, data.train.features
+    )
+    x, y = torch.from_numpy(data.train.features)[order].double(), torch.from_numpy(data.train.targets)[order]
+    hidden = (x @ first_weight.T + first_bias).relu()
+    loss = torch.nn.functional.cross_entropy(hidden @ last_weight.T + last_bias, y)
+    assert large.curves["running_loss"] == pytest.approx([loss.item()], abs=1e-12)
 
 
 @structural_cases_at_once

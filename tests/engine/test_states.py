@@ -39,21 +39,23 @@ def in_pieces(runs, data, *cuts: int, device: str = "cpu") -> list[Result]:
 def cut(case) -> int:
     """Where a training may be cut in two, early."""
     training = case.setting.training
-    least = max((1, *training.keep_weights))
+    least = max((1, training.average_epochs, *training.keep_weights))
     every = training.evaluate_every
     return -(-least // every) * every
 
 
 def is_cuttable(case) -> bool:
     training = case.setting.training
-    return case.setting.optimizer.schedule.kind != "cosine" and cut(case) < training.epochs
+    last = training.epochs - max(training.average_epochs, 1)
+    return case.setting.optimizer.schedule.kind != "cosine" and cut(case) <= last
 
 
 CUTTABLE = [case for case in CASES if is_cuttable(case)]
 # One of each part of a state; the others in the slow step.
 AT_ONCE = """dropout_adam_decay nesterov_decay_l1 lamb_decay_l1_dropout batch_norm_by_layer prelu_deep_decay
 noise_by_layer schedule_step_warmup_momentum patience probes_deep_norm_noise weighted_regression
-patience_2_every_2_norm_prelu_noise without_bias bfloat16_deep_norm_dropconnect""".split()
+patience_2_every_2_norm_prelu_noise without_bias
+bfloat16_deep_norm_dropconnect average_norm_prelu_dropout_hits drop_last""".split()
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,23 @@ def test_a_run_that_diverged_or_stopped_stays_as_it_was():
     assert largest_difference(whole, pieces) == 0.0
 
 
+@pytest.mark.parametrize("cut", [2, 4])
+def test_an_average_of_fewer_epochs_is_left_behind(cut):
+    """Each piece averages its own last two epochs; the last piece those of the whole."""
+    case = BY_NAME["average_norm_prelu_dropout_hits"]
+    runs, data = [with_epochs(run, 6) for run in pool(case, "float64")], case.data()
+    whole, pieces = results(runs, data), in_pieces(runs, data, cut)
+    assert max(map(largest_difference, whole, pieces)) == 0.0
+
+
+def test_an_average_is_kept_with_what_has_ended():
+    """Asked for again with no more epochs, a run has the result that it had."""
+    case = BY_NAME["average_norm_prelu_dropout_hits"]
+    runs, data = pool(case, "float64"), case.data()
+    whole, again = results(runs, data), in_pieces(runs, data, 4)
+    assert max(map(largest_difference, whole, again)) == 0.0
+
+
 def test_no_state_is_kept_unless_it_is_asked_for():
     case = BY_NAME["dropout"]
     assert results([case.run()], case.data())[0].state is None
@@ -170,6 +189,7 @@ def test_seconds_are_those_of_all_pieces():
     [
         ("schedule_cosine", 1, "must not be 'cosine'"),
         ("evaluate_every_2", 3, "must divide the 3 epochs"),
+        ("average", 2, "must leave its average to epochs after the 2"),
         ("dropout", 5, "same run with no more epochs"),
     ],
 )

@@ -70,6 +70,28 @@ def test_each_row_is_its_run(results, study):
         assert bias.shape == (3,)
 
 
+def test_hits_and_averages_are_those_of_the_runs(tmp_path):
+    watched = turn(BASE, probes="test_hits", average_epochs=1, initialization="linear")
+    with Store(tmp_path / "runs.sqlite") as store:
+        results = run_study(Study([Arm("a", watched), Arm("b", BASE)], [5, 2], dataset()), store)
+    hits = results.test_hits("a")
+    assert (hits.shape, hits.dtype) == ((2, 20), np.dtype(bool))
+    assert hits.mean(1).tolist() == pytest.approx(results.values("average_test_accuracy", "a").tolist())
+    assert np.isnan(results.values("average_test_accuracy", "b")).all()
+    with pytest.raises(
+        InvalidInput, match=r"needs runs whose hits were kept; got 'b, seed 2'\. Ask for them with"
+    ):
+        results.test_hits("b")
+
+
+def test_where_nothing_finishes_the_averages_have_their_columns(tmp_path):
+    averaged = turn(BASE, average_epochs=1)
+    with Store(tmp_path / "runs.sqlite") as store:
+        store.save(map(diverged, (study := Study([Arm("a", averaged)], 1, dataset())).runs))
+        results = run_study(study, store)
+    assert results.metrics == (*METRICS, *(f"average_{name}" for name in METRICS))
+
+
 def test_curves_have_the_epochs_that_they_were_measured_at(results, study):
     run = study.runs[0]
     curves = results.curves

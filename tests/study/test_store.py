@@ -61,6 +61,24 @@ def test_weights_of_a_large_model_are_not_kept(store):
     assert found[RUNS[1].digest].parameters is None
 
 
+@pytest.mark.parametrize("numbers", [10_000, 10_001])
+def test_hits_come_back_beside_weights_and_without(store, numbers):
+    """8 a byte: 10,000 examples in 1,250 bytes, also of a model whose own weights are too many."""
+    hits = np.packbits(np.random.default_rng(0).random(10_000) < 0.87)
+    parameters = ((np.ones((numbers - 1, 1)), np.ones(1)),)
+    store.save([replace(made_up(RUNS[0]), parameters=parameters, test_hits=hits), made_up(RUNS[1])])
+    found = store.get([RUNS[0].digest, RUNS[1].digest])
+    kept = found[RUNS[0].digest]
+    assert np.array_equal(kept.test_hits, hits)
+    assert (kept.parameters is None) == (numbers > 10_000)
+    if kept.parameters is None:
+        assert len(kept.packed_parameters) < 1_500
+    else:
+        assert [a.shape for a in kept.parameters[0]] == [(9_999, 1), (1,)]
+    assert found[RUNS[1].digest].test_hits is None
+    assert equal(found[RUNS[1].digest], made_up(RUNS[1]))
+
+
 def test_weights_can_be_left_on_the_disk(store):
     store.save([made_up(RUNS[0])])
     (light,) = store.get([RUNS[0].digest], parameters=False).values()

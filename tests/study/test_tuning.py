@@ -95,6 +95,16 @@ def test_a_rung_goes_on_where_the_last_one_ended(store):
 
 
 @every_strategy
+def test_what_averages_and_keeps_late_epochs_is_searched_too(name, store):
+    """A rung has fewer epochs than are averaged in the end; it begins anew, and is counted so."""
+    training = {"epochs": 9, "average_epochs": 4, "keep_weights": (9,)}
+    space = Space(turn(SPACE.base, **training), learning_rate="0.01,0.1,1")
+    found = tune(space, DATA, store, strategy=name, budget=12, seeds=2)
+    assert found.winner.setting.training.average_epochs == 4
+    assert found.spent <= 12 * 9
+
+
+@every_strategy
 def test_the_search_never_sees_the_test_part(name, store):
     """The store holds every run of it: none has a metric of the test part, all of the refit have."""
     found = search(store, name)

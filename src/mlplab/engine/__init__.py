@@ -66,6 +66,9 @@ def _refuse_other(run: Run, state: State) -> None:
     if passed != training.epochs and run.setting.optimizer.schedule.kind == "cosine":
         remedy = "Its rates depend on how many epochs there will be: train from the beginning"
         raise InvalidInput("Optimizer.schedule", "must not be 'cosine' where a run goes on", "cosine", remedy)
+    if passed != training.epochs and passed > training.epochs - training.average_epochs:
+        rule = f"must leave its average to epochs after the {passed} that a run goes on from"
+        raise InvalidInput("Training.average_epochs", rule, training.average_epochs)
     if passed != training.epochs and passed % training.evaluate_every:
         rule = f"must divide the {passed} epochs that a run goes on from"
         raise InvalidInput("Training.evaluate_every", rule, training.evaluate_every)

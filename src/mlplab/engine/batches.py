@@ -58,8 +58,7 @@ class Batches:
         self._loaded: dict[str, Batch] = {}
         self._rooms: dict[str, Room] = {}
         self.num_examples = self.datasets[0].train.num_examples
-        self.batch_size = min(training.batch_size or self.num_examples, self.num_examples)
-        self.steps_per_epoch = -(-self.num_examples // self.batch_size)
+        self.batch_size, self.steps_per_epoch = training.batches(self.num_examples)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch, each model's in the order of its seed. Each lies where the one before it lay."""
@@ -70,7 +69,7 @@ class Batches:
         )
         held = self.whole("train")
         flat = [None if t is None else t.flatten(0, 1) for t in (held.x, held.y, held.weights)]
-        for rows in (orders + starts).split(self.batch_size, dim=1):
+        for rows in (orders + starts).split(self.batch_size, dim=1)[: self.steps_per_epoch]:
             index = rows.flatten()
             picked = [
                 None if t is None else self._pick(name, t, index).unflatten(0, rows.shape)

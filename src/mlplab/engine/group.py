@@ -4,12 +4,14 @@ the same steps (`group_key`); rates, strengths, initialisations and seeds differ
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,12 +69,14 @@ def train_group(
         models.settings, models.trained, len(models.weights), batches.steps_per_epoch
     )
     history = History(runs, batches.steps_per_epoch, device)
+    average = Average(models)
     best: list[Tensor] = []
     before = [states[run] for run in runs if run in states]
     passed = before[0].epoch if before else 0
     if before:
         assert len(before) == len(runs), "all go on, from the same epoch, or none does"
         best = _go_on(models, optimizer, before)
+        average.go_on(before, training.epochs)
         history.go_on(before)
     step = passed * batches.steps_per_epoch
     for epoch in range(passed + 1, training.epochs + 1):
@@ -95,13 +99,15 @@ def train_group(
                 if "gradient_norms" in training.probes:
                     observed |= _norms("gradient", gradients[: len(models.weights)])
             optimizer.update(gradients, step + index)
+            if epoch > training.epochs - training.average_epochs:
+                average.add()
             for name, value in metrics.items():
                 seen.setdefault(name, []).append(value)
             sizes.append(batch.num_examples)
         history.watch_updates(torch.stack(seen["loss"]), step)
         step += len(sizes)
         # float64: sums of finite losses stay finite, and an epoch's mean keeps its digits.
-        shares = torch.tensor(sizes, dtype=torch.float64, device=device)[:, None] / batches.num_examples
+        shares = torch.tensor(sizes, dtype=torch.float64, device=device)[:, None] / sum(sizes)
         points = {
             f"running_{name}": (torch.stack(values).double() * shares).sum(0) for name, values in seen.items()
         }
@@ -131,19 +137,64 @@ def train_group(
         # Before the weights go back to the best: more epochs would have gone on from the last.
         share = (time.perf_counter() - started) / len(runs)
         kept = [
-            _state(run, m, passed, models, optimizer, best, history, spent[m] + share)
+            _state(run, m, passed, models, optimizer, best, average, history, spent[m] + share)
             for m, run in enumerate(runs)
         ]
     if best:
         _take(models.state(), best, torch.ones(len(runs), dtype=torch.bool, device=device))
-    metrics = {}
-    for part in ("train", "validation", "test"):
-        metrics |= models.evaluate(part)
+    metrics = _evaluate(models)
+    hits = None
+    with average.in_place():
+        if average.tensors:
+            metrics |= {f"average_{name}": value for name, value in _evaluate(models).items()}
+        if "test_hits" in training.probes:
+            hits = models.hits("test")
     # What a stopped run does after its end is undone: only a run that trained to the end may diverge here.
     history.watch_evaluation(list(metrics.values()), step)
     share = (time.perf_counter() - started) / len(runs)
     seconds = [share + earlier for earlier in spent]
-    yield from history.results(metrics, models.parameters(), models.extras(), seconds, kept)
+    packed = None if hits is None else np.packbits(hits.cpu().numpy(), axis=1)
+    yield from history.results(metrics, models.parameters(), models.extras(), seconds, kept, packed)
+
+
+class Average:
+    """The mean of what is learned over those updates that it was told of: `AveragedModel` of PyTorch, buffers too."""
+
+    def __init__(self, models: Models) -> None:
+        self.models, self.number = models, 0
+        self.tensors: list[Tensor] = []
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Take what the models have learned now into the mean."""
+        self.number += 1
+        if self.number == 1:
+            self.tensors = [tensor.clone() for tensor in self.models.state()]
+        else:
+            torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+                self.tensors, self.models.state(), 1 / self.number
+            )
+
+    def go_on(self, states: Sequence[State], epochs: int) -> None:
+        """Take up a mean that is whole. One that ended before these epochs is another run's."""
+        whole = [s.average if s.run.setting.training.epochs == epochs else () for s in states]
+        self.tensors = _stacked(whole, self.models.device)
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The models with the mean in place of what they have learned, where there is one."""
+        if not self.tensors:
+            yield
+            return
+        held = [tensor.clone() for tensor in self.models.state()]
+        _put(self.models.state(), self.tensors)
+        yield
+        _put(self.models.state(), held)
+
+
+def _evaluate(models: Models) -> dict[str, Tensor]:
+    parts = [models.evaluate(part) for part in ("train", "validation", "test")]
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def _go_on(models: Models, optimizer: StackedOptimizer, states: Sequence[State]) -> list[Tensor]:
@@ -154,7 +205,18 @@ def _go_on(models: Models, optimizer: StackedOptimizer, states: Sequence[State])
         for index, memory in enumerate(optimizer.memory):
             for place, target in enumerate(memory):
                 target.copy_(torch.stack([state.memory[index][place] for state in states]))
-    return [torch.stack(tensors).to(models.device) for tensors in zip(*(s.best for s in states), strict=True)]
+    return _stacked([state.best for state in states], models.device)
+
+
+def _stacked(held: Sequence[Sequence[Tensor]], device: torch.device) -> list[Tensor]:
+    return [torch.stack(tensors).to(device) for tensors in zip(*held, strict=True)]
+
+
+@torch.no_grad()
+def _put(to: Sequence[Tensor], source: Sequence[Tensor]) -> None:
+    """Copy all models, in place."""
+    for target, tensor in zip(to, source, strict=True):
+        target.copy_(tensor)
 
 
 def _state(
@@ -164,6 +226,7 @@ def _state(
     models: Models,
     optimizer: StackedOptimizer,
     best: Sequence[Tensor],
+    average: Average,
     history: History,
     seconds: float,
 ) -> State:
@@ -172,7 +235,8 @@ def _state(
 
     memory = tuple(own(memory) for memory in optimizer.memory)
     lived: Any = history.of_model(model)
-    return State(run, epoch, own(models.state()), memory, own(best), **lived, seconds=seconds)
+    learned = own(models.state())
+    return State(run, epoch, learned, memory, own(best), own(average.tensors), **lived, seconds=seconds)
 
 
 def _norms(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -204,7 +268,8 @@ def bytes_of_run(setting: Setting, data: Dataset) -> int:
     optimizer = setting.optimizer
     remembered = int(optimizer.momentum > 0) if optimizer.kind in ("sgd", "lars") else 2
     on_weights = any(noise.kind == "dropconnect" for noise in setting.noises)
-    copies = 2 + remembered + 2 * on_weights + (setting.training.patience is not None)
+    copies = 2 + remembered + 2 * on_weights
+    copies += (setting.training.patience is not None) + (setting.training.average_epochs > 0)
     batch = min(setting.training.batch_size or data.train.num_examples, data.train.num_examples)
     # Of a hidden layer: before and after the activation, noise, its product, and two gradients on the way back.
     intermediate = batch * (data.in_features + 5 * sum(setting.model.hidden_sizes) + 3 * data.out_features)

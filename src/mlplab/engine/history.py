@@ -93,6 +93,7 @@ class History:
         extras: Sequence[dict[str, np.ndarray]],
         seconds: Sequence[float],
         states: Sequence[State | None],
+        hits: np.ndarray | None = None,
     ) -> Iterator[Result]:
         """One result a run; what a diverged run measured from then on is left out."""
         curves = {name: torch.stack(points).double().cpu().numpy() for name, points in self.curves.items()}
@@ -117,6 +118,7 @@ class History:
                     if passed is None or epoch <= passed
                 },
                 states[model],
+                hits[model].copy() if finished and hits is not None else None,
             )
 
     def _until(self, passed: int | None, curves: Mapping[str, np.ndarray]) -> dict[str, list[float]]:

@@ -50,8 +50,8 @@ class Result:
       status: `finished`, or `diverged` when a loss was no longer a finite number.
       diverged_step: the update, from 0, whose loss was not finite; None for a finished run. Where it was the loss of
         an evaluation that was not, the number of updates before it.
-      metrics: at the end, without noise: `{train,validation,test}_{loss,accuracy}`; `accuracy` for classes only.
-        Empty for a diverged run.
+      metrics: at the end, without noise: `{train,validation,test}_{loss,accuracy}`; `accuracy` for classes only. With
+        `Training.average_epochs` the same of the averaged weights: `average_test_loss`. Empty for a diverged run.
       curves: by epoch: `running_loss` (mean over the epoch's batches, with noise), `running_accuracy`;
         `validation_loss` and `validation_accuracy`, at the epochs in `evaluated_epoch`, and there, where
         `Training.probes` asks: `activation_mean_0`, `activation_variance_0`, `noisy_mean_0`, `noisy_variance_0`
@@ -68,6 +68,9 @@ class Result:
         normalisation.
       best_epoch: with early stopping, the epoch whose parameters and metrics these are.
       kept: (weight, bias) of each layer after each epoch of `Training.keep_weights`.
+      test_hits: with the probe of this name, which examples of the test part are classified right, in its order, 8 a
+        byte (`numpy.packbits`); of the averaged weights where there are any. Of classes that tie the first is taken.
+        None without the probe, without a test part, and for a diverged run.
       seconds: the run's share of the wall time of what it was trained with, and of what it went on from.
       state: what more epochs go on from, where `train` was asked to keep it.
     """
@@ -83,6 +86,7 @@ class Result:
     best_epoch: int | None = None
     kept: dict[int, Parameters] = field(default_factory=dict)
     state: State | None = field(default=None, repr=False)
+    test_hits: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +99,7 @@ class State:
       learned: what training changes in the model.
       memory: the optimiser's, for each parameter.
       best: the weights of the lowest validation loss, where early stopping asks for them.
+      average: the averaged weights, where training has come to the epochs that are averaged.
       curves: all points so far.
       counts: `diverged`, `stopped`, `best_epoch`, `best_loss`, `num_worse` of `History`.
       kept: as in `Result`.
@@ -106,6 +111,7 @@ class State:
     learned: tuple[Tensor, ...]
     memory: tuple[tuple[Tensor, ...], ...]
     best: tuple[Tensor, ...]
+    average: tuple[Tensor, ...]
     curves: dict[str, Tensor]
     counts: dict[str, Tensor]
     kept: dict[int, Parameters]

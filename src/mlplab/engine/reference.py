@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,17 +59,20 @@ def train_one(run: Run, data: Dataset) -> Result:
     memory = [Memory(parameter) for parameter in model.trained]
     features, targets, weights = tensors(data.train, dtype_of(setting))
     num_examples, batch_size = len(features), training.batch_size or len(features)
-    timing = math.ceil(num_examples / batch_size), training.epochs
+    timing = len(batches_of(torch.arange(num_examples), batch_size, training.drop_last)), training.epochs
     curves: dict[str, list[float]] = {}
     kept: dict[int, Parameters] = {}
     best_epoch, best_model = None, model
+    average, num_averaged = copy.deepcopy(model), 0
     seen: dict[str, Tensor] = {}
     gradients: tuple[Tensor, ...] = ()
     step = 0
     try:
         for epoch in range(training.epochs):
             sums: dict[str, float] = {}
-            for rows in draws.epoch_order(run.seed, epoch, num_examples).split(batch_size):
+            num_seen = 0
+            order = draws.epoch_order(run.seed, epoch, num_examples)
+            for rows in batches_of(order, batch_size, training.drop_last):
                 noise, seen = noise_at(setting, run.seed, step), {}
                 outputs = forward(features[rows], model, setting, noise, seen)
                 batch = measure(outputs, targets[rows], None if weights is None else weights[rows], setting)
@@ -82,8 +86,12 @@ def train_one(run: Run, data: Dataset) -> Result:
                 update_running_moments(model, setting, seen)
                 for name, value in batch.items():
                     sums[name] = sums.get(name, 0.0) + value.item() * len(rows)
+                num_seen += len(rows)
                 step += 1
-            record(curves, {f"running_{name}": total / num_examples for name, total in sums.items()})
+                if epoch >= training.epochs - training.average_epochs:
+                    num_averaged += 1
+                    move_average(average, model, num_averaged)
+            record(curves, {f"running_{name}": total / num_seen for name, total in sums.items()})
             if epoch + 1 in training.keep_weights:
                 kept[epoch + 1] = model.arrays()
             if (epoch + 1) % training.evaluate_every == 0 or epoch + 1 == training.epochs:
@@ -108,12 +116,17 @@ def train_one(run: Run, data: Dataset) -> Result:
         metrics: dict[str, float] = {}
         for part in ("train", "validation", "test"):
             metrics |= evaluate(model, setting, data, part)
+        if training.average_epochs:
+            for part in ("train", "validation", "test"):
+                metrics |= evaluate(average, setting, data, part, name=f"average_{part}")
         refuse_infinite(metrics)
+        test_hits = hits(average if training.average_epochs else model, setting, data)
     except Diverged:
         return Result(run, "diverged", step, {}, curves, (), time.perf_counter() - started, kept=kept)
     seconds = time.perf_counter() - started
     extras = {name: tensor.detach().numpy() for name, tensor in model.extras.items()}
-    return Result(run, "finished", None, metrics, curves, model.arrays(), seconds, extras, best_epoch, kept)
+    learned = model.arrays(), seconds, extras, best_epoch, kept
+    return Result(run, "finished", None, metrics, curves, *learned, test_hits=test_hits)
 
 
 def dtype_of(setting: Setting) -> torch.dtype:
@@ -242,6 +255,21 @@ def clip_coefficient(gradients: tuple[Tensor, ...], clip_norm: float | None) -> 
     return (clip_norm / (norm + 1e-6)).clamp(max=1.0)
 
 
+def batches_of(order: Tensor, batch_size: int, drop_last: bool) -> list[Tensor]:
+    """An epoch's examples in batches; the last one may be smaller, or be left out then."""
+    batches = list(order.split(batch_size))
+    is_smaller = len(batches) > 1 and len(batches[-1]) < batch_size
+    return batches[:-1] if drop_last and is_smaller else batches
+
+
+@torch.no_grad()
+def move_average(average: Model, model: Model, number: int) -> None:
+    """Take the model as it is now into a mean of `number` models with it: (1 - 1/n)·mean + model/n."""
+    ours, now = ([*sum(m.layers, ()), *m.extras.values()] for m in (average, model))
+    for mean, value in zip(ours, now, strict=True):
+        mean.lerp_(value, 1 / number)
+
+
 class Memory:
     """What an optimiser remembers of one parameter: a velocity, or two moments."""
 
@@ -325,6 +353,15 @@ def evaluate(
     x, y, weights = tensors(held, dtype_of(setting))
     measured = measure(forward(x, model, setting, noise), y, weights, setting)
     return {f"{name or part}_{metric}": value.item() for metric, value in measured.items()}
+
+
+@torch.no_grad()
+def hits(model: Model, setting: Setting, data: Dataset) -> np.ndarray | None:
+    """Which test examples are classified right, 8 a byte; None where nobody asks, or there is no test part."""
+    if data.test is None or "test_hits" not in setting.training.probes:
+        return None
+    x, y, _ = tensors(data.test, dtype_of(setting))
+    return np.packbits((forward(x, model, setting).argmax(1) == y).numpy())
 
 
 @torch.no_grad()

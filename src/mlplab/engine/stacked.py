@@ -26,7 +26,7 @@ from mlplab.engine.records import Parameters
 from mlplab.spec import Run
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
 
 
 @dataclass
@@ -230,6 +230,16 @@ class Models:
                 sums[name] = sums.get(name, 0) + value.double() * batch.num_examples
             examples += batch.num_examples
         return {f"{part}_{name}": value / examples for name, value in sums.items()}
+
+    @torch.no_grad()
+    def hits(self, part: str) -> Bool[Tensor, "model example"] | None:
+        """Which examples of a part each model classifies right; of classes that tie it takes the first."""
+        silent = [None] * len(self.activations)
+        found = [
+            self.forward(batch.x, silent).argmax(2) == self._targets(batch)
+            for batch in self.batches.part(part)
+        ]
+        return torch.cat(found, 1) if found else None
 
     @torch.no_grad()
     def train_mode(self, step: int) -> dict[str, Float[Tensor, "model"]]:

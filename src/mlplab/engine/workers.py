@@ -64,8 +64,8 @@ def _beside(chunks: Chunks, data: Mapping[str, Dataset], cores: int, workers: in
 
 def _work(chunk: Sequence[Run], data: Mapping[str, Dataset]) -> int:
     """Multiplications of a whole training."""
-    setting, examples = chunk[0].setting, data[chunk[0].data].train.num_examples
-    steps = -(-examples // min(setting.training.batch_size or examples, examples))
+    setting = chunk[0].setting
+    _, steps = setting.training.batches(data[chunk[0].data].train.num_examples)
     return len(chunk) * setting.training.epochs * steps * multiplications(setting, data[chunk[0].data])
 
 

@@ -26,7 +26,9 @@ METRICS = (
     "test_accuracy", "validation_accuracy", "train_accuracy", "test_loss", "validation_loss", "train_loss",
 )  # fmt: skip
 # Knobs that watch a training and do not touch it. Without patience nothing hangs on how often it is evaluated.
-WATCHING = ("probes", "keep_weights", "evaluate_every")
+WATCHING = ("probes", "keep_weights", "evaluate_every", "average_epochs")
+# What a knob stands at in evidence that is older than it. Newer evidence lacks it where arms differ by it.
+BEFORE = {"drop_last": "False"}
 # Figures are published with so many digits: two that differ by less are one.
 TOLERANCE = 10.0 ** (1 - evidence.DIGITS)
 
@@ -191,7 +193,8 @@ def _setting(shared: Iterable[Mapping[str, str]], row: Mapping[str, Any]) -> Set
     levels = {name: value for name, value in row.items() if name in KNOBS}
     texts = set()
     for study in shared:
-        knobs = {name: value for name, value in {**study, **levels}.items() if name not in WATCHING}
+        before = {} if {"average_epochs", *BEFORE} & {*study, *levels} else BEFORE
+        knobs = {k: v for k, v in {**before, **study, **levels}.items() if k not in WATCHING}
         # Two names of one field: the one that the row gives, else the one that says everything.
         if {"dropout", "noise"} <= knobs.keys():
             del knobs["noise" if "dropout" in levels else "dropout"]

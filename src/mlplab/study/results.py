@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
@@ -19,7 +20,7 @@ from mlplab.study.row import MAX_PARAMETERS, Parameters, StoredResult
 from mlplab.study.store import Store
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
 
 FIXED = ("arm", "seed", "status", "diverged_step", "seconds")
 CURVE_COLUMNS = ("arm", "seed", "epoch", "metric", "value")
@@ -39,9 +40,11 @@ class Results:
         self,
         frame: pd.DataFrame,
         curves: Callable[[], pd.DataFrame],
-        parameters: Callable[[str, int], Parameters | None] | None = None,
+        stored: Callable[[str, int], StoredResult] | None = None,
+        test_sizes: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
-        self.frame, self._make_curves, self._find_parameters = frame, curves, parameters
+        self.frame, self._make_curves, self._find = frame, curves, stored
+        self._test_sizes = test_sizes
         # Told apart by type, as published records do not say: levels are text and metrics are numbers.
         held = [name for name in frame.columns if name not in FIXED]
         self.factors = tuple(name for name in held if not pd.api.types.is_numeric_dtype(frame[name]))
@@ -65,7 +68,12 @@ class Results:
                 record |= dict.fromkeys(_expected_metrics(study))
         results = {key: held[key][1] for key in keys}
         digests = {key: held[key][0] for key in keys}
-        return cls(_frame(records), partial(_curves, results), partial(_parameters, store.path, digests))
+        sizes = {
+            run.seed: 0 if test is None else test.num_examples
+            for run in study.runs
+            for test in [study.datasets[run.data].test]
+        }
+        return cls(_frame(records), partial(_curves, results), partial(_stored, store.path, digests), sizes)
 
     @classmethod
     def from_records(
@@ -113,7 +121,7 @@ class Results:
         self._check_arm(arm)
         if seed not in (seeds := self._rows(arm)["seed"].tolist()):
             raise UnknownName("seed", seed, map(str, seeds))
-        found = self._find_parameters(arm, seed) if self._find_parameters else None
+        found = self._find(arm, seed).parameters if self._find else None
         if not found:
             remedy = (
                 f"The store keeps those of models of up to {MAX_PARAMETERS:,} numbers that did not diverge"
@@ -122,6 +130,24 @@ class Results:
                 "Results.parameters", "needs a run whose weights were kept", f"{arm}, seed {seed}", remedy
             )
         return found
+
+    def test_hits(self, arm: str) -> Bool[np.ndarray, "seed example"]:
+        """Which test examples each run of an arm classifies right, by ascending seed, read from the store.
+
+        Raises UnknownName for another arm, InvalidInput where that was not kept: without the probe `test_hits`, of a
+        run that diverged, in published evidence.
+        """
+        self._check_arm(arm)
+        found = []
+        for seed in self._rows(arm)["seed"].tolist():
+            packed = self._find(arm, seed).test_hits if self._find else None
+            if packed is None:
+                remedy = "Ask for them with probes=test_hits"
+                raise InvalidInput(
+                    "Results.test_hits", "needs runs whose hits were kept", f"{arm}, seed {seed}", remedy
+                )
+            found.append(np.unpackbits(packed, count=self._test_sizes[seed]).astype(bool))
+        return np.stack(found)
 
     def values(self, metric: str, arm: str) -> Float[np.ndarray, "seed"]:
         """A metric of one arm by ascending seed; NaN for a run that diverged. Raises UnknownName."""
@@ -228,7 +254,13 @@ def _record(arm: str, seed: int, levels: Mapping[str, str], result: StoredResult
 def _expected_metrics(study: Study) -> list[str]:
     data = next(iter(study.datasets.values()))
     names = ("loss", "accuracy") if data.task == "classification" else ("loss",)
-    return [f"{part}_{name}" for part in data.parts for name in names]
+    is_averaged = any(arm.setting.training.average_epochs for arm in study.arms)
+    return [
+        f"{reading}{part}_{name}"
+        for reading in ("", "average_")[: 1 + is_averaged]
+        for part in data.parts
+        for name in names
+    ]
 
 
 def _frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -261,11 +293,11 @@ def _curves(results: Mapping[tuple[str, int], StoredResult]) -> pd.DataFrame:
     return pd.DataFrame(parts).astype({"seed": "int64", "epoch": "int64", "value": "float64"})
 
 
-def _parameters(path: Path, digests: Mapping[tuple[str, int], str], arm: str, seed: int) -> Parameters | None:
+def _stored(path: Path, digests: Mapping[tuple[str, int], str], arm: str, seed: int) -> StoredResult:
     # A second look at the file: the caller may have closed the store, and weights of all runs would fill memory.
     with Store.open_readonly(path) as store:
         digest = digests[arm, seed]
-        return store.get([digest])[digest].parameters
+        return store.get([digest])[digest]
 
 
 def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -17,6 +17,9 @@ from mlplab.engine import Result
 
 # Above this a run's weights are not kept: they would make up most of the file, and training gives them again.
 MAX_PARAMETERS = 10_000
+# Beside weights in the column of parameters, for a large model alone there: a column of its own would shut older
+# stores out.
+TEST_HITS = "test_hits"
 
 Parameters = tuple[tuple[np.ndarray, np.ndarray], ...]
 
@@ -25,7 +28,7 @@ Parameters = tuple[tuple[np.ndarray, np.ndarray], ...]
 class StoredResult:
     """What the store holds of one run. Fields mean what they mean in `engine.Result`.
 
-    Curves and parameters are unpacked when they are asked for.
+    Curves, parameters and hits are unpacked when they are asked for.
     """
 
     status: Literal["finished", "diverged"]
@@ -43,11 +46,22 @@ class StoredResult:
     @cached_property
     def parameters(self) -> Parameters | None:
         """(weight, bias) of each layer; None for a model of more than MAX_PARAMETERS numbers."""
+        if self._arrays is None or self._arrays.keys() == {TEST_HITS}:
+            return None
+        layers = range(len(self._arrays) // 2)
+        return tuple((self._arrays[f"weight{layer}"], self._arrays[f"bias{layer}"]) for layer in layers)
+
+    @cached_property
+    def test_hits(self) -> np.ndarray | None:
+        """Which test examples were classified right, 8 a byte; None where the run was not asked, or diverged."""
+        return (self._arrays or {}).get(TEST_HITS)
+
+    @cached_property
+    def _arrays(self) -> dict[str, np.ndarray] | None:
         if self.packed_parameters is None:
             return None
         with np.load(io.BytesIO(self.packed_parameters), allow_pickle=False) as named:
-            layers = range(len(named.files) // 2)
-            return tuple((named[f"weight{layer}"], named[f"bias{layer}"]) for layer in layers)
+            return dict(named)
 
 
 # The columns that a result is read from. Parameters have their own checksum: most readers leave them alone.
@@ -67,7 +81,7 @@ def to_row(digest: str, result: Result) -> dict[str, Any]:
         "seconds": float(result.seconds),
         "curves": zlib.compress(json.dumps(result.curves).encode()),
     }
-    parameters = _pack(result.parameters)
+    parameters = _pack(result.parameters, result.test_hits)
     return {
         **kept,
         "checksum": _checksum(*kept.values()),
@@ -101,11 +115,12 @@ def _checksum(*values: str | bytes | float | None) -> int:
     return total
 
 
-def _pack(parameters: Parameters) -> bytes | None:
-    if sum(weight.size + bias.size for weight, bias in parameters) > MAX_PARAMETERS:
+def _pack(parameters: Parameters, test_hits: np.ndarray | None) -> bytes | None:
+    is_large = sum(weight.size + bias.size for weight, bias in parameters) > MAX_PARAMETERS
+    if is_large and test_hits is None:
         return None
-    named = {}
-    for layer, (weight, bias) in enumerate(parameters):
+    named: dict[str, Any] = {} if test_hits is None else {TEST_HITS: test_hits}
+    for layer, (weight, bias) in enumerate(() if is_large else parameters):
         named |= {f"weight{layer}": weight, f"bias{layer}": bias}
     packed = io.BytesIO()
     np.savez_compressed(packed, **named)

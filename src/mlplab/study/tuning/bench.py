@@ -76,9 +76,8 @@ class Bench:
     @property
     def goes_on(self) -> bool:
         """Whether more epochs cost only what is new, whatever is drawn from the space."""
-        return (
-            can_go_on(self.space.base) and not {"schedule", "evaluate_every"} & self.space.dimensions.keys()
-        )
+        hindering = {"schedule", "evaluate_every", "average_epochs"}
+        return can_go_on(self.space.base) and not hindering & self.space.dimensions.keys()
 
     def scores(self, arms: Sequence[Arm], epochs: int, seeds: Sequence[int]) -> Float[np.ndarray, "arm seed"]:
         """Train settings, all as one program."""
@@ -134,4 +133,6 @@ class Bench:
 
 def can_go_on(setting: Setting) -> bool:
     """Whether a training with more epochs begins like one with fewer."""
-    return setting.optimizer.schedule.kind != "cosine" and setting.training.evaluate_every == 1
+    training = setting.training
+    is_whole = training.evaluate_every == 1 and not training.average_epochs
+    return is_whole and setting.optimizer.schedule.kind != "cosine"

@@ -82,7 +82,7 @@ class StoredTraining:
         self, arms: Sequence[Arm], epochs: int, seeds: Sequence[int]
     ) -> Float[np.ndarray, "arm seed"]:
         """Scores; what the store does not hold is trained, all together."""
-        asked = [replace(arm, setting=turn(arm.setting, epochs=epochs)) for arm in arms]
+        asked = [replace(arm, setting=_cut(arm.setting, epochs)) for arm in arms]
         study = Study(asked, list(seeds), self.data)
         going_on = {_lineage(run) for run in study.runs}
         self._states = {key: state for key, state in self._states.items() if key in going_on}
@@ -102,6 +102,14 @@ class StoredTraining:
             yield record
 
 
+def _cut(setting: Setting, epochs: int) -> Setting:
+    """The setting with fewer epochs, of which it averages and keeps what there is."""
+    training = setting.training
+    kept = tuple(epoch for epoch in training.keep_weights if epoch <= epochs)
+    average_epochs = min(training.average_epochs, epochs)
+    return turn(setting, epochs=epochs, keep_weights=kept, average_epochs=average_epochs)
+
+
 def _lineage(run: Run) -> tuple[Setting, int]:
     """What runs share that differ in how long they are trained."""
-    return turn(run.setting, epochs=1, keep_weights=()), run.seed
+    return turn(run.setting, epochs=1, keep_weights=(), average_epochs=0), run.seed
