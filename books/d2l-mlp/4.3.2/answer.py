@@ -37,6 +37,8 @@ ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", 
 QUICK = ("relu", "gelu", "tanh", "sigmoid")
 # Kin of ReLU: through 0, the identity far on the right, bounded or nearly so on the left.
 RELU_FAMILY = ("relu", "leaky_relu", "elu", "gelu", "silu")
+# Smooth, and further from ReLU than GELU or SiLU.
+FURTHER_OFF = ("tanh", "softplus", "elu")
 RATES = (0.03, 0.1, 0.3, 1.0)
 CHAPTER_RATE = 0.1
 MARGIN = 0.005
@@ -127,6 +129,25 @@ def some_beats_relu(differences: dict[str, np.ndarray]) -> Finding:
     return Finding(verdict, best, numbers, ", ".join(winners))
 
 
+def are_behind(differences: dict[str, np.ndarray]) -> Finding:
+    """Are those that are further off than ReLU's close kin all behind it, with Holm over all activations?"""
+    found = stats.compare_arms(
+        {"relu": np.zeros_like(next(iter(differences.values()))), **differences},
+        "relu",
+        claim="less",
+        margin=MARGIN,
+    )
+    off = {name: found[name] for name in FURTHER_OFF if name in found}
+    verdicts = [comparison.verdict for comparison in off.values()]
+    verdict: Verdict = "fails" if "fails" in verdicts else "undecided" if "undecided" in verdicts else "holds"
+    nearest = max(off, key=lambda name: off[name].estimate)
+    numbers = {
+        "least": -max(c.estimate for c in off.values()),
+        "most": -min(c.estimate for c in off.values()),
+    }
+    return Finding(verdict, off[nearest], numbers | {"num_behind": len(off)}, nearest)
+
+
 def family_effects(observations: Observations) -> dict[str, np.ndarray]:
     """Member of the ReLU family -> its accuracy minus that of the activation that validation data prefer."""
     values, best = accuracies(observations), chosen(observations)
@@ -207,6 +228,7 @@ def facts(observations: Observations) -> dict[str, Any]:
         "num_choosing": int(observations["choosing"]["seed"].nunique()),
         "chosen": chosen(observations),
         "rival": rival(observations),
+        "at_edge": [name for name, rate in rates.items() if choice.is_at_edge(rate, RATES)],
         "relu_rate": rates["relu"],
         "sigmoid_rate": rates["sigmoid"],
         "chapter_rate": CHAPTER_RATE,
@@ -269,6 +291,14 @@ ANSWER = Answer(
             check=some_beats_relu,
             subject=against_relu,
             falsehood=lambda o: _spread(o, -0.05),
+            unit="points",
+        ),
+        Claim(
+            name="those-further-off-are-behind",
+            kind="experiment",
+            check=are_behind,
+            subject=against_relu,
+            falsehood=lambda o: _spread(o, 0.02),
             unit="points",
         ),
         Claim(

@@ -57,7 +57,7 @@ FOR_TANH = ("xavier_normal", "kaiming_normal")
 def observe(lab: Lab) -> Observations:
     """Look at untrained networks, then train ReLU networks from five starts and tanh networks from two."""
     depths = lab.choose(quick=[1, 10], full=[1, 4, 10])
-    relu = lab.choose(quick=["normal", "xavier_normal", "kaiming_normal"], full=list(NAMES))
+    relu = lab.choose(quick=["normal", "linear", "xavier_normal", "kaiming_normal"], full=list(NAMES))
     width = lab.take("hidden_sizes", turn(chapter.MLP_SETTING, hidden_sizes=(WIDTH,)))[0]
     dataset = lab.dataset("fashion-mnist", embedded="mnist-5k")
     base = lab.setting(chapter.scaled(chapter.MLP_SETTING, dataset))
@@ -210,11 +210,11 @@ def facts(observations: Observations) -> dict[str, Any]:
         "num_starts": len(starts(observations)),
         "deep_test": {
             start: mean_interval(accuracies(observations, "relu", start, deepest))
-            for start in ("normal", "xavier_normal", "kaiming_normal")
+            for start in ("normal", "linear", "xavier_normal", "kaiming_normal")
         },
         "signal": {
             start: float(signals["relu", "forward", start, deepest] / signals["relu", "forward", start, 1])
-            for start in ("normal", "xavier_normal", "kaiming_normal")
+            for start in ("normal", "linear", "xavier_normal", "kaiming_normal")
         },
         "guessing": 0.1,
         "epochs": observations.settings[0]["epochs"],
@@ -288,7 +288,23 @@ ANSWER = Answer(
             kind="experiment",
             check=equivalent(margin=MARGIN),
             subject=lambda o: he_against(o, "xavier_normal", 1),
-            falsehood=lambda o: recentred(he_against(o, "xavier_normal", 1), 0.05),
+            falsehood=lambda o: recentred(he_against(o, "xavier_normal", 1), 2 * MARGIN),
+            unit="points",
+        ),
+        Claim(
+            name="the-small-start-costs-with-one-layer",
+            kind="experiment",
+            check=greater(margin=MARGIN),
+            subject=lambda o: he_against(o, "normal", 1),
+            falsehood=lambda o: recentred(he_against(o, "normal", 1), 0.0),
+            unit="points",
+        ),
+        Claim(
+            name="pytorchs-default-fails-deep",
+            kind="experiment",
+            check=greater(margin=MARGIN),
+            subject=lambda o: deep(o, "linear"),
+            falsehood=lambda o: recentred(deep(o, "linear"), -0.05),
             unit="points",
         ),
         Claim(
@@ -296,7 +312,7 @@ ANSWER = Answer(
             kind="experiment",
             check=greater(margin=MARGIN),
             subject=lambda o: deep(o, "normal"),
-            falsehood=lambda o: -deep(o, "normal"),
+            falsehood=lambda o: recentred(deep(o, "normal"), -0.05),
             unit="points",
         ),
         Claim(
