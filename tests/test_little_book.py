@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from mlplab import cli
+from mlplab.answers import shelf
+from mlplab.pages.build import build
+from mlplab.pages.html import fonts
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -92,6 +95,7 @@ def test_a_book_in_one_language_is_built_whole(little, mlplab, tmp_path):
     printed = mlplab("--book", str(little), "book", "build", "--out", str(tmp_path / "dist/book"))
     site = tmp_path / "dist/book"
     assert printed.split() == [str(site / "index.html"), str(tmp_path / "dist/little-book-en.pdf")]
+    assert not (site / "en/notes.html").exists(), "no notes circulate"
     assert sorted(path.name for path in site.iterdir()) == [
         "assets",
         "en",
@@ -100,14 +104,59 @@ def test_a_book_in_one_language_is_built_whole(little, mlplab, tmp_path):
     ]
     pages = {path.name for path in (site / "en").iterdir()}
     assert {"index.html", "1.1.html", "2.1.html"} <= pages
-    for path in site.rglob("*.html"):
-        page = _Links(path.read_text("utf-8"))
-        for link in page.links:
-            assert (path.parent / link).exists(), (path, link)
+    for page in pages_of(site):
         assert not page.languages, "a book in one language leads to no other"
     text = (site / "en/2.1.html").read_text("utf-8")
     assert "mlplab --book little-book verify 2.1" in text
     assert not re.search("Dive into Deep Learning|chapter 4", (site / "en/index.html").read_text("utf-8"))
+
+
+@pytest.fixture
+def two_of_ours(tmp_path, monkeypatch) -> None:
+    """Our book with two exercises, of which one is translated: 49 in three languages take minutes to build."""
+    ours = tmp_path / "books" / "d2l-mlp"
+    for number in ("4.5.4", "4.5.6"):
+        shutil.copytree(shelf.ours().folder / number, ours / number)
+    for module in shelf.ours().folder.glob("*.py"):
+        shutil.copy(module, ours)
+    before, *sections = shelf.ours().file.read_text("utf-8").split("[[sections]]\n")
+    (section,) = (section for section in sections if section.startswith('number = "4.5"'))
+    section = re.sub("exercises = .*", 'exercises = ["4.5.4", "4.5.6"]', section)
+    (ours / "book.toml").write_text(f"{before}[[sections]]\n{section}", "utf-8")
+    monkeypatch.setattr(shelf, "home", lambda: ours.parent)
+    # Letters are cut for every book alike, and that takes longer than all the rest.
+    monkeypatch.setattr(fonts, "write", lambda font, letters, folder: "")
+
+
+@pytest.mark.slow
+def test_a_translation_is_built_whole_with_the_exercises_that_it_has(german, two_of_ours, tmp_path):
+    """What a language lacks is no page, and nothing leads to it."""
+    pytest.importorskip("typst", reason="needs typst: pip install 'mlplab[book]'")
+    site, dist = tmp_path / "dist/book", tmp_path / "dist"
+    dist.mkdir()
+    paths = build(shelf.Book.open(german), site, workers=1)
+    assert paths == [
+        site / "index.html",
+        *(dist / f"mlplab-answers-{language}.pdf" for language in ("zh", "en", "de")),
+    ]
+    names = {language: {path.name for path in (site / language).iterdir()} for language in ("en", "de")}
+    assert names["en"] - names["de"] == {"4.5.6.html"}
+    assert "4.5.4.html" in names["de"]
+    pages_of(site)
+    index = (site / "de/index.html").read_text("utf-8")
+    assert "Die quadrierte Norm einer Matrix" in index
+    assert "Eine Sammlung von Notizen" in (site / "de/notes.html").read_text("utf-8")
+
+
+def pages_of(site: Path) -> list[_Links]:
+    """All pages of a book, whose links all lead somewhere."""
+    pages = []
+    for path in site.rglob("*.html"):
+        page = _Links(path.read_text("utf-8"))
+        for link in page.links:
+            assert (path.parent / link).exists(), (path, link)
+        pages.append(page)
+    return pages
 
 
 class _Links(HTMLParser):

@@ -125,7 +125,7 @@ def test_a_knob_at_which_all_arms_stand_is_none_that_the_experiment_varies(lab):
         ("--seeds", {"seeds": 3}),
         ("--seeds", {"seeds": 0}),
         ("--data", {"data_name": "digits"}),
-        ("--set", {"knobs": {"epochs": "3"}}),
+        ("--set epochs", {"knobs": {"epochs": "3"}}),
     ],
 )
 def test_an_answer_that_trains_nothing_refuses(option, given):

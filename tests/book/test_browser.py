@@ -138,7 +138,7 @@ def test_search_offers_what_the_other_language_has(visit):
     opened = visit("en/4.6.1.html")
     found = look_for(opened, "泛化误差")
     assert found[0] == "../zh/4.4.4"
-    assert "Chinese edition" in opened.locator("#search-state").inner_text()
+    assert "found in 中文:" in opened.locator("#search-state").inner_text()
     opened.keyboard.press("Enter")
     opened.wait_for_url("**/zh/4.4.4.html*")
 

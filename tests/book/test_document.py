@@ -6,11 +6,12 @@ import dataclasses
 import json
 import re
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from mlplab.answers import Language, ours
+from mlplab.answers import Book, Language, ours
 from mlplab.inquiry import evidence
 from mlplab.inquiry.evidence import Evidence
 from mlplab.inquiry.inquiry import Inquiry, conclude
@@ -101,6 +102,15 @@ def test_a_spec_cannot_close_its_script(published):
     figure = dataclasses.replace(published["en"].figure, spec={"title": "</script><b>"})
     page = page_of(dataclasses.replace(published["en"], figure=figure))
     assert "</script><b>" not in page
+
+
+def test_a_text_leads_only_to_pages_that_its_language_has():
+    german = Book.open(Path(__file__).parents[2] / "examples/german")
+    own = german.exercise("4.5.4")
+    for language, noun, is_led in [("de", "Aufgabe", False), ("en", "exercise", True)]:
+        text = f"As in {noun} 4.5.3."
+        assert ("4.5.3.html" in document._with_links(text, own, own.words(language))) == is_led
+        assert document._with_links(f"{noun} 4.5.4", own, own.words(language)) == f"{noun} 4.5.4"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 
 import pytest
 
-from mlplab.answers import ours
+from mlplab.answers import Book, ours
 from mlplab.errors import InvalidInput
 from mlplab.inquiry import errata
 from mlplab.pages.html import pages
+from mlplab.pages.pdf.contents import contents
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 FILE = """exercise = "4.1.1"
 date = 2027-01-31
@@ -41,6 +45,27 @@ def test_a_correction_is_read_and_shown_with_its_claim(tmp_path):
 def test_who_does_not_wish_to_be_named_is_not(tmp_path):
     correction = errata.read(written(tmp_path, FILE.replace('reported_by = "A. Reader"\n', "")), ours())
     assert "Reported by" not in pages.errata_page(ours(), [correction], "en")
+
+
+def test_a_correction_stands_in_the_languages_that_have_its_exercise(tmp_path):
+    """There is no page to lead to in the others."""
+    german = Book.open(EXAMPLES / "german")
+    assert german.exercise("4.1.1").languages == ("zh", "en")
+    correction = errata.read(written(tmp_path, FILE), german)
+    assert "4.1.1.html" in pages.errata_page(german, [correction], "en")
+    assert "4.1.1" not in pages.errata_page(german, [correction], "de")
+    made_with = {"mlplab": "1", "python": "3"}
+    printed = {
+        one: contents(german, [], [correction], one, made_with, "Fonts")["errata"] for one in ("en", "de")
+    }
+    assert len(printed["en"]) == 1
+    assert not printed["de"]
+
+
+def test_a_file_that_lacks_a_text_is_told_the_languages_of_its_book(tmp_path):
+    little = Book.open(EXAMPLES / "little-book")
+    with pytest.raises(InvalidInput, match=r"must have exercise, date, claim and what\.en; reported_by"):
+        errata.read(written(tmp_path, FILE.replace("en =", "fr =")), little)
 
 
 @pytest.mark.parametrize(

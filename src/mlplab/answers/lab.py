@@ -120,29 +120,17 @@ class Lab:
 
         Raises InvalidInput that names the option, and why it does not apply.
         """
-        if not trains:
-            reason = f"{number} is proved and calculated, nothing is trained"
-            asked: dict[Option, tuple[str, object]] = {
-                "data": ("--data", self._data_name),
-                "seeds": ("--seeds", self._seeds),
-                "knobs": ("--set", ", ".join(self._knobs)),
-            }
-            reasons: Mapping[Option, str] = dict.fromkeys(OPTIONS, reason)
-        else:
-            name, value = next(iter(self._knobs.items()), ("", None))
-            asked = {
-                "data": ("--data", self._data_name),
-                "seeds": ("--seeds", self._seeds),
-                "knobs": (f"--set {name}", value),
-            }
-            reasons = {
-                "data": f"{number} draws its own problem",
-                "seeds": f"{number} repeats nothing",
-                "knobs": f"{number} trains nothing",
-            }
-        for option, (name, value) in asked.items():
-            if value not in (None, "") and not (trains and option in takes):  # 0 seeds are as wrong as 5
-                raise InvalidInput(name, f"does not apply: {reasons[option]}", value)
+        knob, value = next(iter(self._knobs.items()), ("", None))
+        asked: dict[Option, tuple[str, object, str]] = {
+            "data": ("--data", self._data_name, "draws its own problem"),
+            "seeds": ("--seeds", self._seeds, "repeats nothing"),
+            "knobs": (f"--set {knob}", value, "trains nothing"),
+        }
+        for option, (name, received, reason) in asked.items():
+            if received in (None, "") or (trains and option in takes):  # 0 seeds are as wrong as 5
+                continue
+            why = reason if trains else "is proved and calculated, nothing is trained"
+            raise InvalidInput(name, f"does not apply: {number} {why}", received)
 
     def run(self, study: Study, *, train: Train = engine.train) -> Results:
         """Results of a study; what the store does not hold yet is trained, by `train`."""

@@ -79,6 +79,10 @@ class Exercise:
             if all(self._find(name) for name in (f"text.{language}.md", f"words.{language}.toml"))
         )
 
+    def is_told_in(self, language: Language) -> bool:
+        """Whether the book has a page for it in a language: an open one has its place in all of them."""
+        return language in self.languages or not self.is_answered
+
     def check(self) -> None:
         """Raises BookError for a folder that is missing, or lacks a text or words in one of the book's languages.
 
@@ -93,6 +97,15 @@ class Exercise:
             self.text(language)
 
     @property
+    def problem(self) -> str:
+        """Why it cannot be opened; nothing where it can."""
+        try:
+            self.check()
+        except BookError as error:
+            return str(error)
+        return ""
+
+    @property
     def is_answered(self) -> bool:
         """Whether somebody has written its answer."""
         return (self.folder / "answer.py").is_file()
@@ -101,13 +114,20 @@ class Exercise:
     def answer(self) -> Answer | None:
         """Its answer; None where nobody has written it yet.
 
-        Raises BookError for a module that cannot be loaded, or has no ANSWER, or claims without a statement.
+        Raises BookError for a module that cannot be loaded, or has no ANSWER, or claims without a statement, and for
+        a judgement of what circulates in a book that names no set of answers.
         """
         if not self.is_answered:
             return None
         answer = getattr(self.module, "ANSWER", None)
         if not isinstance(answer, Answer):
             raise BookError(self.folder / "answer.py", "ANSWER", "must be an Answer")
+        if answer.circulated and not self.book.judges:
+            raise BookError(
+                self.folder / "answer.py",
+                "ANSWER.circulated",
+                f"judges what circulates, and {self.book.base.file} has no [[circulated]]",
+            )
         for language in self.languages:
             self.words(language).require(answer.needed_words())
         return answer
@@ -145,6 +165,10 @@ class Exercise:
                 if self._find(f"words.{spoken}.toml"):
                     return self.words(spoken)["title"]
         return self.number
+
+    def link(self, language: Language) -> str:
+        """Where its section of the textbook can be read; nothing where the book does not say."""
+        return self.book.spoken(self.section.link, language)
 
     def text(self, language: Language) -> str:
         """The template of its text, in Markdown. Raises BookError for a file that is missing or no UTF-8 text."""
@@ -262,10 +286,26 @@ class Book:
         return [exercise for exercise in self.exercises.values() if exercise.is_answered]
 
     def say(self, key: str, language: Language) -> str:
-        """A text of `book.toml`; in the first language that has it where this one lacks it; else nothing."""
-        texts = {**self.base.content.get(key, {}), **self.content.get(key, {})}
-        spoken = (texts[one] for one in (language, *self.languages) if one in texts)
-        return next(spoken, "")
+        """A text of `book.toml`, as `spoken` chooses it."""
+        return self.spoken({**self.base.content.get(key, {}), **self.content.get(key, {})}, language)
+
+    def spoken(self, texts: Mapping[Language, str], language: Language) -> str:
+        """One of texts by language: in this one, else in the first of the book's that has it, else nothing."""
+        return next((texts[one] for one in (language, *self.languages) if one in texts), "")
+
+    @property
+    def judges(self) -> bool:
+        """Whether sets of answers circulate, that the book judges: `[[circulated]]`."""
+        return bool(self.base.content.get("circulated"))
+
+    def about_circulated(self, language: Language) -> str:
+        """What the book says of the sets that it judges, each in its words; nothing where it says nothing."""
+        translated = {one["name"]: one for one in self.content.get("circulated", ())}
+        texts = (
+            {**one.get("about", {}), **translated.get(one["name"], {}).get("about", {})}
+            for one in self.base.content.get("circulated", ())
+        )
+        return " ".join(filter(None, (self.spoken(text, language) for text in texts)))
 
     @property
     def elsewhere(self) -> Mapping[str, str]:
@@ -413,6 +453,7 @@ def _check(content: Mapping[str, Any], file: Path) -> None:
         if not isinstance(content.get(key, ""), str):
             raise BookError(file, key, "must be a text in quotes")
     _check_pdf(content.get("pdf", "{language}.pdf"), file)
+    _check_circulated(content.get("circulated", []), languages, file)
     _check_editions(content.get("editions", []), file)
     sections = content.get("sections", [] if "translates" in content else None)
     if not (isinstance(sections, list) and all(isinstance(s, Mapping) for s in sections)):
@@ -460,6 +501,17 @@ def _check_pdf(name: object, file: Path) -> None:
         raise BookError(
             file, "pdf", 'must be a file\'s name with the place {language}, as "book-{language}.pdf"'
         )
+
+
+def _check_circulated(sets: object, languages: Iterable[Language], file: Path) -> None:
+    if not (isinstance(sets, list) and all(isinstance(one, Mapping) for one in sets)):
+        raise BookError(file, "circulated", "must be tables [[circulated]]")
+    for index, one in enumerate(sets):
+        place = f"circulated[{index}]"
+        if not isinstance(one.get("name"), str):
+            raise BookError(file, f"{place}.name", "must be a text in quotes")
+        _check_texts(one.get("title", {}), languages, file, f"{place}.title")
+        _check_texts(one.get("about", {}), (), file, f"{place}.about")
 
 
 def _check_editions(editions: object, file: Path) -> None:

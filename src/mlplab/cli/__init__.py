@@ -33,7 +33,8 @@ STOPPED = 128 + signal.SIGINT
 
 app = Commands(
     name="mlplab",
-    help="The answer book of chapter 4 of Dive into Deep Learning that proves itself.",
+    help="Answer books that prove themselves: ours, on chapter 4 of Dive into Deep Learning, and those that you open; "
+    "and the laboratory behind them.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -11,8 +11,6 @@ from pathlib import Path
 from mlplab.answers import Book, Exercise, Language
 from mlplab.errors import InvalidInput
 
-RULE = "must have exercise, date, claim and what.en, what.zh; reported_by if they wish"
-
 
 @dataclass(frozen=True)
 class Correction:
@@ -56,7 +54,9 @@ def read(path: Path, book: Book) -> Correction:
         exercise = book.exercise(number)
         correction = Correction(exercise, what=texts, **held)
     except (tomllib.TOMLDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise InvalidInput(str(path.name), RULE, str(error)) from error
+        texts = ", ".join(f"what.{language}" for language in book.base.languages)
+        rule = f"must have exercise, date, claim and {texts}; reported_by if they wish"
+        raise InvalidInput(str(path.name), rule, str(error)) from error
     if not isinstance(correction.date, datetime.date):
         raise InvalidInput(
             f"{path.name}: date", "must be a date, as 2027-01-31 without quotes", correction.date

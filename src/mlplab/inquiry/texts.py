@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import jinja2
 
-from mlplab.answers import Language, WordList
+from mlplab.answers import Book, Language, WordList
 from mlplab.charts import show
 from mlplab.errors import BookError, InvalidInput
 from mlplab.inquiry import conflicts
 from mlplab.inquiry.inquiry import Inquiry
 
-# Parts of every text, in this order. What a language calls them stands in its file of the frame's words.
+# Parts of a text, in this order. What a language calls them stands in its file of the frame's words.
 PARTS = ("question", "short", "why", "circulates", "limits", "references")
 
 
@@ -54,7 +55,8 @@ def render(inquiry: Inquiry, language: Language) -> dict[str, str]:
         seen["two_results"] = [one.told(exercise.number) for one in common]
     file = f"text.{language}.md"
     try:
-        return sections(_template(source).render(**seen, **found), exercise.book.frame(language))
+        text = _template(source).render(**seen, **found)
+        return sections(text, exercise.book.frame(language), parts_of(exercise.book))
     except jinja2.TemplateSyntaxError as error:
         raise BookError(
             exercise.folder / file, f"line {error.lineno}", f"is wrong: {error.message}"
@@ -76,7 +78,12 @@ def _template(source: str) -> jinja2.Template:
     return environment.from_string(source)
 
 
-def sections(markdown: str, frame: WordList) -> dict[str, str]:
+def parts_of(book: Book) -> tuple[str, ...]:
+    """PARTS; without what circulates in a book that judges no set of answers."""
+    return tuple(part for part in PARTS if part != "circulates" or book.judges)
+
+
+def sections(markdown: str, frame: WordList, names: Sequence[str] = PARTS) -> dict[str, str]:
     """Parts a text at its second-level headings: section name -> Markdown.
 
     Raises InvalidInput for a text that does not have all headings in their order, each once, and nothing before.
@@ -85,10 +92,10 @@ def sections(markdown: str, frame: WordList) -> dict[str, str]:
     parts = [
         (heading.strip(), body.strip()) for heading, _, body in (block.partition("\n") for block in blocks)
     ]
-    expected = [frame[f"headings.{name}"] for name in PARTS]
+    expected = [frame[f"headings.{name}"] for name in names]
     if before.strip() or [heading for heading, _ in parts] != expected:
         found = [
             line for line in (before.strip().partition("\n")[0], *(heading for heading, _ in parts)) if line
         ]
         raise InvalidInput("the text of an answer", f"must have the headings {', '.join(expected)}", found)
-    return dict(zip(PARTS, (body for _, body in parts), strict=True))
+    return dict(zip(names, (body for _, body in parts), strict=True))

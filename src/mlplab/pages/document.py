@@ -94,6 +94,7 @@ class Document:
     """One exercise in one language.
 
     Arguments:
+      judges: whether its book judges sets of answers that circulate.
       sections: name of a section of the text (`texts.PARTS`) -> pandoc's blocks; empty unless published.
       pandoc_version: of those blocks.
       circulated: what the notes say, and what it is worth; None for the worth where evidence is yet to decide.
@@ -112,6 +113,7 @@ class Document:
     link: str
     state: State
     command: str = "mlplab"
+    judges: bool = True
     sections: Mapping[str, pandoc.Blocks] = field(default_factory=dict)
     pandoc_version: Sequence[int] = ()
     claims: Sequence[ShownClaim] = ()
@@ -129,8 +131,8 @@ class Document:
 
     @property
     def judgements(self) -> list[Judgement | None]:
-        """What the circulated answer is worth, at a glance; notes that say nothing skip it."""
-        if self.state != "open" and not self.circulated:
+        """What the circulated answer is worth, at a glance; notes that say nothing skip it, where there are any."""
+        if self.judges and self.state != "open" and not self.circulated:
             return ["skipped"]
         return list(dict.fromkeys(judgement for _, judgement in self.circulated))
 
@@ -143,8 +145,7 @@ def documents(exercise: Exercise, languages: Sequence[Language]) -> tuple[list[D
     """
     exercise.check()
     held = evidence.published(exercise) if exercise.is_answered else None
-    # Whoever has not answered an exercise has not translated it either: its place says so in every language.
-    spoken = [one for one in languages if one in exercise.languages or not exercise.is_answered]
+    spoken = [language for language in languages if exercise.is_told_in(language)]
     return [_document(exercise, held, language) for language in spoken], broken(held)
 
 
@@ -190,8 +191,9 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
         "language": language,
         "title": exercise.title(language),
         "section": section.number,
-        "section_title": spoken(section.title, language),
-        "link": spoken(section.link, language),
+        "section_title": exercise.book.spoken(section.title, language),
+        "link": exercise.link(language),
+        "judges": exercise.book.judges,
         "command": exercise.book.command,
     }
     if found is None:
@@ -209,10 +211,7 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
             ],
         )
     inquiry, seen = held.inquiry, held.inquiry.observations
-    text = {
-        name: _with_links(part, exercise, words.frame["labels.exercise"])
-        for name, part in render(inquiry, language).items()
-    }
+    text = {name: _with_links(part, exercise, words) for name, part in render(inquiry, language).items()}
     version, sections = pandoc.parse(text, language)
     return Document(
         **frame,
@@ -234,24 +233,20 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
     )
 
 
-def spoken(texts: Mapping[Language, str], language: Language) -> str:
-    """A text that stands in several languages, in this one; else in the first that there is, or nothing."""
-    return texts.get(language) or next(iter(texts.values()), "")
-
-
 def _drawn(inquiry: Inquiry, words: WordList) -> Figure:
     spec, svg, described = figures.drawn(inquiry.answer.figure(inquiry.observations, words))
     return Figure(spec, svg, described, figures.on_paper(spec, svg))
 
 
-def _with_links(markdown: str, own: Exercise, noun: str) -> str:
-    """Where a text names another exercise of its book, a link to its page."""
+def _with_links(markdown: str, own: Exercise, words: WordList) -> str:
+    """Where a text names another exercise of its book that has a page in its language, a link to that."""
 
     def linked(named: re.Match[str]) -> str:
-        is_other = named[1] in own.book.exercises and named[1] != own.number
-        return f"[{named[0]}]({named[1]}.html)" if is_other else named[0]
+        other = own.book.exercises.get(named[1], own)
+        has_page = other is not own and other.is_told_in(words.language)
+        return f"[{named[0]}]({named[1]}.html)" if has_page else named[0]
 
-    return re.sub(rf"{re.escape(noun)} ({NUMBER})", linked, markdown)
+    return re.sub(rf"{re.escape(words.frame['labels.exercise'])} ({NUMBER})", linked, markdown)
 
 
 def _shown(claim: Claim, inquiry: Inquiry, words: WordList) -> ShownClaim:

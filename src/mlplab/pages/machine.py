@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlplab.answers import Exercise, Language, Shelf
-from mlplab.errors import BookError, MissingExtra
+from mlplab.answers import Language, Shelf
+from mlplab.errors import MissingExtra
 from mlplab.inquiry.changes import Changes
 from mlplab.inquiry.evidence import Evidence
 from mlplab.inquiry.inquiry import Inquiry
 from mlplab.inquiry.texts import render
 from mlplab.pages import figures
-from mlplab.pages.document import spoken
 
 
 def draw(now: Inquiry, evidence: Evidence | None, language: Language) -> tuple[Path, Path] | str:
@@ -60,20 +59,11 @@ def list_as_dict(shelf: Shelf, language: Language) -> list[dict[str, Any]]:
         {
             "exercise": number,
             "title": exercise.title(language),
-            "link": spoken(exercise.section.link, language),
+            "link": exercise.link(language),
             "answered": exercise.is_answered,
             "published": exercise.is_answered and exercise.is_published,
         }
         | ({"book": exercise.book.name} if len(shelf.books) > 1 else {})
-        | ({"problem": problem} if (problem := problem_of(exercise)) else {})
+        | ({"problem": problem} if (problem := exercise.problem) else {})
         for number, exercise in shelf.exercises.items()
     ]
-
-
-def problem_of(exercise: Exercise) -> str:
-    """Why an exercise cannot be opened; nothing where it can."""
-    try:
-        exercise.check()
-    except BookError as error:
-        return str(error)
-    return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from mlplab.answers import Judgement, WordList
+from mlplab.answers import Book, Judgement, Language, WordList
 from mlplab.pages.document import Document
 
 ORDER: tuple[Judgement, ...] = (
@@ -15,6 +15,12 @@ ORDER: tuple[Judgement, ...] = (
 assert set(ORDER) == set(get_args(Judgement))
 
 Entry = tuple[Document, Sequence[str]]
+
+
+def intro(book: Book, language: Language) -> str:
+    """What the notes are, and what is listed of them."""
+    about = book.about_circulated(language)
+    return book.frame(language)("pages.notes_intro", about=about).strip()
 
 
 def entries(documents: Sequence[Document], judgement: Judgement) -> list[Entry]:

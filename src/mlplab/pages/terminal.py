@@ -25,8 +25,7 @@ from mlplab.inquiry.texts import render
 from mlplab.inquiry.verification import Verification
 from mlplab.pages import labels
 from mlplab.pages.datasets import source_words
-from mlplab.pages.document import estimate_text, spoken, unmet_text
-from mlplab.pages.machine import problem_of
+from mlplab.pages.document import estimate_text, unmet_text
 from mlplab.pages.terminal_markdown import CODE_THEME, Markdown
 from mlplab.pages.terminal_text import Prose
 
@@ -50,8 +49,9 @@ def header(
     lines: list[RenderableType] = [
         *(Prose(f"! {note.of(words)}", style="yellow") for note in notes),
         Rule(Text(f"{exercise.number}  {exercise.title(language)}", style="bold")),
-        Text(f"{frame['labels.section']} {spoken(exercise.section.link, language)}", style="dim"),
     ]
+    if link := exercise.link(language):
+        lines.append(Text(f"{frame['labels.section']} {link}", style="dim"))
     if now.observations.data:
         stands = stands_on(now.observations, frame)
         lines.append(Text(f"{frame['labels.this_run']}: {stands}", style="dim"))
@@ -118,7 +118,7 @@ def _list_of(book: Book, language: Language) -> RenderableType:
             )
         shown = Text(frame[state], style=style)
         title: RenderableType = exercise.title(language)
-        if problem := problem_of(exercise):
+        if problem := exercise.problem:
             title, shown = Text(problem, style="red"), Text(frame["labels.broken"], style="red")
         table.add_row(number, title, shown)
     return table
@@ -280,6 +280,8 @@ def _circulates(
     judge = now if evidence is None else evidence.inquiry
     said = text if evidence is None else render(judge, language)
     words = now.exercise.words(language)
+    if not now.exercise.book.judges:
+        return []
     lines: list[RenderableType] = [_heading("circulates", words.frame)]
     for claim in judge.answer.circulated:
         judgement = claim.judge(judge.findings)

@@ -98,11 +98,11 @@ def write(font: Font, letters: dict[str, str], folder: Path) -> str:
     )
     options.drop_tables += ["meta"]
     source = typefaces.home(font.package) / font.path
-    opened = subset.load_font(str(source), options)
-    cutter = subset.Subsetter(options)
-    cutter.populate(text=letters[font.letters])
-    cutter.subset(opened)
-    subset.save_font(opened, str(folder / font.file), options)
+    with subset.load_font(str(source), options) as opened:
+        cutter = subset.Subsetter(options)
+        cutter.populate(text=letters[font.letters])
+        cutter.subset(opened)
+        subset.save_font(opened, str(folder / font.file), options)
     rule = _rule(font, font.family)
     if font.family == "Noto Sans SC":
         rule += _rule(font, "Chinese punctuation", PUNCTUATION)

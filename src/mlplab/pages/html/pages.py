@@ -17,7 +17,7 @@ from pygments.lexers import PythonLexer
 from mlplab.answers import Book, Language
 from mlplab.inquiry.errata import Correction
 from mlplab.pages import labels, notes
-from mlplab.pages.document import Document, spoken
+from mlplab.pages.document import Document
 
 SECTIONS = "question short why evidence circulates limits code again references provenance".split()
 SHOWN_ROWS = 60  # of a figure's data; the rest are in the evidence
@@ -54,7 +54,8 @@ def answer_page(
     figure = document.figure
     heads, rows, left_out = _data(figure.spec) if figure else ([], [], 0)
     present = {"question", "short", "why", "again", "references", "provenance", "limits"} if html else set()
-    present |= {"evidence", "circulates"} | ({"code"} if document.code else set())
+    present |= {"evidence"} | ({"circulates"} if document.judges else set())
+    present |= {"code"} if document.code else set()
     return _page(
         "answer.html",
         book,
@@ -123,6 +124,7 @@ def notes_page(
         groups=groups,
         reasons={number: Markup(sections.get("circulates", "")) for number, sections in html.items()},
         meanings=book.frame(language).group("meanings"),
+        intro=notes.intro(book, language),
         total=total,
         wrong=wrong,
     )
@@ -135,12 +137,13 @@ def errata_page(book: Book, corrections: Sequence[Correction], language: Languag
             "exercise": correction.exercise.number,
             "title": correction.exercise.title(language),
             "date": correction.date.isoformat(),
-            "what": spoken(correction.what, language),
+            "what": book.spoken(correction.what, language),
             "claim": correction.claim,
             "statement": correction.statement(language),
             "reported_by": correction.reported_by,
         }
         for correction in corrections
+        if correction.exercise.is_told_in(language)
     ]
     return _page(
         "errata.html",
@@ -187,13 +190,22 @@ def _page(
     }
     return ENVIRONMENT.get_template(template).render(
         w=SimpleNamespace(**frame.group("pages")),
-        book=SimpleNamespace(**words),
+        book=SimpleNamespace(**words, judges=book.judges),
         labels=SimpleNamespace(
             verdicts=frame.group("verdicts"),
             judgements=frame.group("judgements"),
             kinds=frame.group("kinds"),
         ),
         html_lang=frame["tag"],
+        language=language,
+        editions=json.dumps(
+            [
+                {"language": other, "tag": book.frame(other)["tag"], "name": book.frame(other)["name"]}
+                for other in book.languages
+                if other != language
+            ],
+            ensure_ascii=False,
+        ),
         others=[
             SimpleNamespace(
                 tag=book.frame(other)["tag"], name=book.frame(other)["name"], page=f"../{other}/{page}"

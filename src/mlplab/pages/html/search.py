@@ -31,7 +31,7 @@ def script(contents: Mapping[str, str], language: Language, elsewhere: Mapping[s
         if (read := words(page)) is not None
     ]
     texts = json.dumps(held, ensure_ascii=False, separators=(",", ":"))
-    return f"(globalThis.mlplabPages ??= {{}}).{language} = {texts};\n"
+    return f"(globalThis.mlplabPages ??= {{}})[{json.dumps(language)}] = {texts};\n"
 
 
 def words(page: str) -> dict[str, str] | None:

@@ -58,7 +58,8 @@ def _write_pages(
             for before, document, after in zip([None, *chapter], chapter, [*chapter[1:], None], strict=False)
         }
         contents["index.html"] = pages.index_page(book, chapter, language)
-        contents["notes.html"] = pages.notes_page(book, chapter, html, language)
+        if book.judges:
+            contents["notes.html"] = pages.notes_page(book, chapter, html, language)
         contents["errata.html"] = pages.errata_page(book, corrections, language)
         for name, page in contents.items():
             (folder / name).write_text(page, "utf-8")

@@ -10,7 +10,7 @@ from typing import Any
 from mlplab.answers import Book, Language, WordList
 from mlplab.inquiry.errata import Correction
 from mlplab.pages import labels, notes
-from mlplab.pages.document import Document, ShownClaim, ShownTable, spoken
+from mlplab.pages.document import Document, ShownClaim, ShownTable
 
 Pair = tuple[str, str]
 
@@ -31,6 +31,7 @@ def contents(
     wrong, total = notes.judged(documents)
     published = sum(document.state == "published" for document in documents)
     words["notes_count"] = words["notes_count"].format(count=wrong, total=total)
+    words["notes_intro"] = notes.intro(book, language)
     words["glance_intro"] = words["glance_intro"].format(answered=published, total=len(documents))
     revision = made_with.get("revision") or "–"
     colophon = [
@@ -46,6 +47,7 @@ def contents(
     ]
     return {
         "language": language,
+        "judges": book.judges,
         "tag": frame["tag"],
         "title": book.say("full_title", language) or book.say("title", language),
         "keywords": book.say("keywords", language).split(", "),
@@ -79,7 +81,11 @@ def contents(
             for name in notes.ORDER
             if (held := notes.entries(documents, name))
         ],
-        "errata": [_correction(correction, language, words) for correction in corrections],
+        "errata": [
+            _correction(correction, language, words)
+            for correction in corrections
+            if correction.exercise.is_told_in(language)
+        ],
         "colophon": colophon,
     }
 
@@ -198,7 +204,7 @@ def _correction(correction: Correction, language: Language, words: Mapping[str, 
         "number": correction.exercise.number,
         "title": correction.exercise.title(language),
         "date": correction.date.isoformat(),
-        "what": spoken(correction.what, language),
+        "what": correction.exercise.book.spoken(correction.what, language),
         "statement": correction.statement(language),
         "by": words["errata_by"].format(correction.reported_by) if correction.reported_by else "",
     }

@@ -131,8 +131,8 @@ const dialog = document.getElementById("search");
 const box = document.getElementById("search-words");
 const results = document.getElementById("search-results");
 const state = document.getElementById("search-state");
-const language = root.lang.slice(0, 2);
-const other = language === "zh" ? "en" : "zh";
+const { language } = root.dataset;
+const editions = [{ language, tag: root.lang }, ...JSON.parse(root.dataset.others)]; // where it looks, this one first
 let looking = null;
 let asked = 0;
 
@@ -150,17 +150,18 @@ async function search(words) {
     state.textContent = "";
     return;
   }
-  let edition = language;
-  let pages = await found(words, edition);
-  if (!pages.length) {
-    edition = other;
-    pages = await found(words, edition);
+  let edition = null;
+  let pages = [];
+  for (edition of editions) {
+    pages = await found(words, edition.language);
+    if (pages.length) break;
   }
   if (turn !== asked) return; // something else has been typed since
-  const said = !pages.length ? state.dataset.none : edition === language ? state.dataset.found : state.dataset.elsewhere;
-  state.textContent = said.replace("{}", pages.length);
-  results.lang = edition === "zh" ? "zh-CN" : "en";
-  results.replaceChildren(...pages.map((page) => shown(page, edition === language ? "" : `../${edition}/`)));
+  const isHere = edition.language === language;
+  const said = !pages.length ? state.dataset.none : isHere ? state.dataset.found : state.dataset.elsewhere;
+  state.textContent = said.replace("{count}", pages.length).replace("{name}", edition.name);
+  results.lang = edition.tag;
+  results.replaceChildren(...pages.map((page) => shown(page, isHere ? "" : `../${edition.language}/`)));
 }
 
 function shown(page, folder) {
