@@ -35,7 +35,7 @@ POSITIVE = sympy.Symbol("t", positive=True)
 SIZES = ((1, 4, 1), (1, 8, 1), (1, 4, 3, 1), (1, 4, 3, 3, 1))
 TRIES = 6  # networks of each size and activation
 SLOPE = 0.25  # the α of pReLU: a binary fraction, so that float64 holds it exactly
-PIECES = range(2, 51)
+PIECES = range(1, 51)
 WIDTH, DEPTHS = 2, (1, 2, 3, 4, 5, 6)
 
 Knots = Sequence[Fraction]
@@ -247,25 +247,25 @@ def random_function(pieces: int, seed: int) -> PiecewiseLinear:
 
 
 def is_built_with(builder: Callable[[PiecewiseLinear], nn.Sequential]) -> Finding:
-    """Functions of 2 to 50 pieces: at most p hidden units, and the network's own pieces are the function's, exactly?"""
+    """Functions of 1 to 50 pieces: at most p hidden units (two for p = 1), and the same pieces, exactly?"""
     for pieces in PIECES:
         f = random_function(pieces, pieces)
         net = builder(f)
         (units,) = widths(net)
-        if units > pieces or from_network(net, exact=True).max_difference(f) != 0:
+        if units > max(pieces, 2) or from_network(net, exact=True).max_difference(f) != 0:
             return Finding.true_if(False, f"another function at p = {pieces}")
     return Finding.true_if(
         True, "no difference, in fractions", tries=len(PIECES), most_pieces=PIECES[-1], least_pieces=PIECES[0]
     )
 
 
-def with_two_units_less(f: PiecewiseLinear) -> nn.Sequential:
-    """The builder's network without its last units, so that p - 2 are left: too few for p - 1 breakpoints."""
+def within_p_units(f: PiecewiseLinear) -> nn.Sequential:
+    """The builder's network cut to p units: right from p = 2 on, and one unit short for a line with a slope."""
     net = to_network(f)
     hidden, output = net[0], net[2]
     assert isinstance(hidden, nn.Linear)
     assert isinstance(output, nn.Linear)
-    kept = max(f.num_pieces - 2, 1)
+    kept = min(f.num_pieces, hidden.out_features)
     small = nn.Linear(1, kept, dtype=torch.float64), nn.Linear(kept, 1, dtype=torch.float64)
     with torch.no_grad():
         small[0].weight.copy_(hidden.weight[:kept])
@@ -273,6 +273,24 @@ def with_two_units_less(f: PiecewiseLinear) -> nn.Sequential:
         small[1].weight.copy_(output.weight[:, :kept])
         small[1].bias.copy_(output.bias)
     return nn.Sequential(small[0], nn.ReLU(), small[1])
+
+
+def never_equals_x(units: int) -> Finding:
+    """Can so many ReLU units not have slope 1 at both ends of the line, whatever their weights?
+
+    A unit v relu(wx + b) has slope vw at one end, on the side of w's sign, and 0 at the other; for w = 0 both are 0.
+    """
+    slopes = sympy.symbols(f"s:{units}")
+    reached = [
+        sides
+        for sides in itertools.product((-1, 0, 1), repeat=units)
+        if sympy.linsolve(
+            [sum(s for s, side in zip(slopes, sides, strict=True) if side == end) - 1 for end in (-1, 1)],
+            *slopes,
+        )
+    ]
+    detail = f"slope 1 at both ends in {len(reached)} of {3**units} cases of signs"
+    return Finding.true_if(not reached, detail, cases=3**units)
 
 
 # What is shown
@@ -442,7 +460,14 @@ ANSWER = Answer(
             kind="property",
             check=is_built_with,
             subject=lambda o: to_network,
-            falsehood=lambda o: with_two_units_less,
+            falsehood=lambda o: within_p_units,
+        ),
+        Claim(
+            name="one-unit-is-never-x",
+            kind="proof",
+            check=never_equals_x,
+            subject=lambda o: 1,
+            falsehood=lambda o: 2,
         ),
     ),
     circulated=(
