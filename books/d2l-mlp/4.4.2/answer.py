@@ -2,6 +2,7 @@
 
 All degrees are fitted exactly, in a basis in which float64 can tell them apart, on many draws of the section's problem.
 Draws are paired: every degree sees the same examples, and a smaller number of them is the beginning of a larger one.
+The section's own gradient descent stands beside the exact fits, on the section's 100 examples.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import numpy as np
 import pandas as pd
 
 from mlplab import data
-from mlplab.analysis.polynomial_curves import ErrorCurves, error_curves
+from mlplab.analysis.polynomial_basis import design_matrix
+from mlplab.analysis.polynomial_curves import ErrorCurves, draw_problems, error_curves
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, rounded
 from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data.synthetic import CUBIC
 from mlplab.errors import import_extra
+from mlplab.stats import mean_interval
+
+from .. import descent
 
 if TYPE_CHECKING:
     import altair
@@ -30,8 +35,10 @@ SIZES = (10, 15, 20, 30, 50, 100, 200)
 DRAWN_SIZES = (10, 20, 50, 200)  # a line each; more would hide each other
 DRAWN_DEGREES = (2, TRUE_DEGREE, LARGEST)
 FEW, MANY = 20, 100  # where claims are decided
-ARMS = ((FEW, TRUE_DEGREE - 1), (FEW, TRUE_DEGREE), (FEW, LARGEST), (MANY, LARGEST))
+ARMS = ((FEW, TRUE_DEGREE - 1), (FEW, TRUE_DEGREE), (FEW, LARGEST), (MANY, TRUE_DEGREE), (MANY, LARGEST))
 MARGIN = 0.05  # of the ratio of a training error to the formula
+FLAT_FROM = 5  # degree from which the section's descent no longer tells one from the next
+FLAT = 0.05  # largest difference of logarithms that is flat: a factor of 1.05
 ROUNDING = (
     1e-18  # squares of errors of 1e-10 and less: targets reach 100, and interpolation loses some digits
 )
@@ -53,10 +60,30 @@ def observe(lab: Lab) -> Observations:
             errors = {part: rounded(getattr(found, part)[seed, i, j]) for part in PARTS}
             rows.append({"arm": arm(size, degree), "seed": seed, "status": "finished"} | errors)
     means = found.table().drop(columns=["std_error"])
+    descents = pd.DataFrame(_descents(range(min(lab.choose(quick=50, full=200), len(seeds)))))
     ratios = {name: ratio(found, count) for name, count in (("ratio", 1), ("ratio_without_constant", 0))}
     return lab.observations(
-        runs=pd.DataFrame(rows), curves=means, ratios=pd.DataFrame({"seed": list(seeds), **ratios})
+        runs=pd.DataFrame(rows),
+        curves=means,
+        ratios=pd.DataFrame({"seed": list(seeds), **ratios}),
+        descents=descents,
     )
+
+
+def _descents(draws: range) -> list[dict[str, Any]]:
+    """Errors of the section's loop on MANY examples, at every degree, with the section's features x^i/i!."""
+    x, y = draw_problems("train", draws, MANY, NOISE_STD)
+    test_x, test_y = draw_problems("test", draws, MANY, NOISE_STD)
+    rows = []
+    for degree in DEGREES:
+        design, test_design = (design_matrix(at, degree, "factorial") for at in (x, test_x))
+        weights = descent.weights(design, y, draws)
+        train, test = (descent.error(*part, weights) for part in ((design, y), (test_design, test_y)))
+        rows += [
+            {"degree": degree, "seed": draw, "train": rounded(train[draw]), "test": rounded(test[draw])}
+            for draw in draws
+        ]
+    return rows
 
 
 def curves(num_draws: int) -> ErrorCurves:
@@ -110,6 +137,28 @@ def log_ratio(
     return np.log(observations.runs.values(part, arm(*one)) / observations.runs.values(part, arm(*other)))
 
 
+def descent_log_ratio(observations: Observations, part: str, one: int, other: int) -> np.ndarray:
+    """The logarithm of the descent's error at one degree over that at another, for each draw."""
+    errors = observations["descents"].pivot(index="seed", columns="degree", values=part)
+    return np.log(errors[one].to_numpy(dtype=float) / errors[other].to_numpy(dtype=float))
+
+
+def exact_over_descent(observations: Observations, part: str, degree: int) -> np.ndarray:
+    """The logarithm of the exact fit's error over the section's descent's, with MANY examples, for each draw."""
+    table = observations["descents"]
+    ours = table.loc[table["degree"] == degree, part].to_numpy(dtype=float)
+    return np.log(observations.runs.values(part, arm(MANY, degree))[: len(ours)] / ours)
+
+
+def descent_interval(observations: Observations, part: str, degree: int) -> dict[str, Any]:
+    """The geometric mean over draws of an error of the section's descent, with its interval."""
+    table = observations["descents"]
+    logs = mean_interval(np.log(table.loc[table["degree"] == degree, part].to_numpy(dtype=float))).to_dict()
+    for key in ("estimate", "ci_low", "ci_high"):
+        logs[key] = None if logs[key] is None else float(np.exp(logs[key]))
+    return logs
+
+
 def factor(logarithms: np.ndarray) -> float:
     """The geometric mean."""
     return float(np.exp(logarithms.mean()))
@@ -134,12 +183,52 @@ def facts(observations: Observations) -> dict[str, Any]:
         "best_degree": DEGREES[int(few.to_numpy(dtype=float).argmin())],
         "noise_variance": NOISE_STD**2,
         "best_error": float(few.min()),
+        "flat_from": FLAT_FROM,
+        "num_descents": int(observations["descents"]["seed"].nunique()),
+        "descent": {
+            part: {
+                "true": descent_interval(observations, part, TRUE_DEGREE)["estimate"],
+                "flat": descent_interval(observations, part, FLAT_FROM)["estimate"],
+                "largest": descent_interval(observations, part, LARGEST)["estimate"],
+            }
+            for part in PARTS
+        },
+        "epochs": descent.EPOCHS,
+        "rate": descent.RATE,
+        "batch": descent.BATCH,
     }
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """Training and test error by degree, with FEW and with MANY examples."""
-    return [_table(observations, size, words) for size in (FEW, MANY)]
+    return [*(_table(observations, size, words) for size in (FEW, MANY)), _descent_table(observations, words)]
+
+
+def _descent_table(observations: Observations, words: WordList) -> Table:
+    rows = []
+    exact = {part: geometric(observations, part) for part in PARTS}
+    for degree in DEGREES:
+        cells = []
+        for part in PARTS:
+            of_part = exact[part]
+            fit = of_part[(of_part["size"] == MANY) & (of_part["degree"] == degree)].iloc[0]
+            cells += [
+                show.number_interval(descent_interval(observations, part, degree)),
+                show.number(float(fit["estimate"])),
+            ]
+        rows.append([str(degree), *cells])
+    heads = (
+        words["heads.degree"],
+        *(words(f"heads.{how}", part=words.group("parts")[part]) for part in PARTS for how in ("descent", "exact")),
+    )  # fmt: skip
+    title = words(
+        "titles.the-sections-own-descent",
+        size=MANY,
+        epochs=descent.EPOCHS,
+        rate=descent.RATE,
+        batch=descent.BATCH,
+    )
+    return Table(title, heads, rows)
 
 
 def _table(observations: Observations, size: int, words: WordList) -> Table:
@@ -164,9 +253,9 @@ def _table(observations: Observations, size: int, words: WordList) -> Table:
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
-    """Training and test error against the degree, and against the number of examples."""
+    """Both errors against the degree, and against the number of examples; the section's descent beside exact fits."""
     train, test = (_by_degree(observations, part, words) for part in PARTS)
-    rows = (train | test) & _by_size(observations, words)
+    rows = (train | test) & (_by_size(observations, words) | _descent_panel(observations, words))
     return rows.resolve_scale(color="independent", strokeDash="independent")
 
 
@@ -191,6 +280,18 @@ def _by_size(observations: Observations, words: WordList) -> altair.LayerChart:
         words["labels.both-errors"],
         words,
     )
+
+
+def _descent_panel(observations: Observations, words: WordList) -> altair.LayerChart:
+    parts = []
+    for part in PARTS:
+        name = words.group("parts")[part]
+        drawn = [{"degree": d, **descent_interval(observations, part, d)} for d in DEGREES]
+        parts.append(pd.DataFrame(drawn).assign(group=words("heads.descent", part=name)))
+        rows = geometric(observations, part)
+        parts.append(rows[rows["size"] == MANY].assign(group=words("heads.exact", part=name)))
+    rows = pd.concat(parts).assign(level=lambda t: t["degree"].astype(str))
+    return _panel(rows, words["labels.degree"], words("labels.descent-and-exact", size=MANY), words)
 
 
 def _panel(rows: pd.DataFrame, x: str, title: str, words: WordList) -> altair.LayerChart:
@@ -267,6 +368,31 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "train", (MANY, LARGEST), (FEW, LARGEST)),
             falsehood=lambda o: log_ratio(o, "train", (FEW, LARGEST), (MANY, LARGEST)),
+        ),
+        Claim(
+            name="descent-overfits-less",
+            kind="experiment",
+            figures={"largest": LARGEST, "true_degree": TRUE_DEGREE},
+            check=greater(numbers={"factor": factor}),
+            subject=lambda o: exact_over_descent(o, "test", LARGEST),
+            falsehood=lambda o: exact_over_descent(o, "test", TRUE_DEGREE),
+        ),
+        Claim(
+            name="descent-is-flat",
+            kind="experiment",
+            figures={"flat_from": FLAT_FROM, "largest": LARGEST, "factor": round(float(np.exp(FLAT)), 2)},
+            check=equivalent(margin=FLAT, numbers={"factor": factor}),
+            subject=lambda o: descent_log_ratio(o, "test", LARGEST, FLAT_FROM),
+            falsehood=lambda o: descent_log_ratio(o, "test", FLAT_FROM, FLAT_FROM - 1),
+        ),
+        Claim(
+            name="descent-raises-the-training-error",
+            kind="experiment",
+            figures={"largest": LARGEST, "true_degree": TRUE_DEGREE},
+            check=greater(numbers={"factor": factor}),
+            subject=lambda o: descent_log_ratio(o, "train", LARGEST, TRUE_DEGREE),
+            # What exact fits do.
+            falsehood=lambda o: log_ratio(o, "train", (MANY, LARGEST), (MANY, TRUE_DEGREE)),
         ),
     ),
     circulated=(Circulated("question-left-out", "skipped"),),

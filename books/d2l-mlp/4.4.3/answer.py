@@ -1,6 +1,6 @@
 """4.4.3 What happens if the features x^i are not divided by i!, and what else would help?
 
-Five bases of the same polynomials are laid on the same inputs. What gradient descent can do in each is known without
+Six bases of the same polynomials are laid on the same inputs. What gradient descent can do in each is known without
 training: the largest stable rate is that of the largest singular value of the design matrix A, and what is left after T
 steps follows from its singular values.
 """
@@ -8,7 +8,7 @@ steps follows from its singular values.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,23 +33,31 @@ from mlplab.answers import (
 from mlplab.answers.checks import greater
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, proportion_interval
+
+from .. import descent
 
 if TYPE_CHECKING:
     import altair
 
-SECTION_DEGREE, SECTION_RATE, NUM_EXAMPLES, NOISE_STD = 19, 0.01, 100, 0.1
-RESOLVED_DEGREE = 10  # float64 tells all five bases from singular
+SECTION_DEGREE, SECTION_RATE, NUM_EXAMPLES, NOISE_STD = 19, descent.RATE, 100, 0.1
+CUBIC, BORDER, LOST = 3, 4, 5  # degrees: the section's fit, and two above it
+QUANTITIES = (
+    "largest_feature", "rate", "condition", "left", "left_cubic", *(f"rate_{d}" for d in (CUBIC, BORDER, LOST)),
+)  # fmt: skip
+TOLERANCE = 0.5  # share of draws: "most" is more than that
+RESOLVED_DEGREE = 10  # float64 tells all six bases from singular
 DEGREES = (1, 3, 5, 8, 10, 12, 15, 19)
 STEPS = (1, 10, 100, 1_000, 10_000, 100_000)
 EARLY, LAST = 100, 10_000  # about the section's number of updates, rounded up to a power of ten
-# name -> basis, whether x is first mapped from [-max |x|, max |x|] to [-1, 1]
-BASES: dict[str, tuple[Basis, bool]] = {
-    "power": ("monomial", False),
-    "factorial": ("factorial", False),
-    "power-mapped": ("monomial", True),
-    "legendre": ("legendre", True),
-    "chebyshev": ("chebyshev", True),
+# name -> basis, and what is done first: x mapped from [-max |x|, max |x|] to [-1, 1], or the columns standardised
+BASES: dict[str, tuple[Basis, Literal["", "mapped", "standardised"]]] = {
+    "power": ("monomial", ""),
+    "factorial": ("factorial", ""),
+    "standardised": ("monomial", "standardised"),
+    "power-mapped": ("monomial", "mapped"),
+    "legendre": ("legendre", "mapped"),
+    "chebyshev": ("chebyshev", "mapped"),
 }
 
 
@@ -68,21 +76,50 @@ def observe(lab: Lab) -> Observations:
                 "rate": largest_rate(design),
                 "condition": float(np.linalg.cond(matrix(name, x, RESOLVED_DEGREE))),
                 "left": float(error_left(design, y, [LAST])[0]),
+                "left_cubic": float(error_left(matrix(name, x, CUBIC), y, [EARLY])[0]),
+            }
+            row |= {
+                f"rate_{degree}": largest_rate(matrix(name, x, degree)) for degree in (CUBIC, BORDER, LOST)
             }
             rows.append({key: rounded(value) for key, value in row.items()})
         curves += _curves(name, inputs, targets)
     share = float(np.mean(inputs < 0))
     return lab.observations(
-        runs=pd.DataFrame(rows), curves=pd.DataFrame(curves), inputs=pd.DataFrame([{"negative": share}])
+        runs=pd.DataFrame(rows),
+        curves=pd.DataFrame(curves),
+        inputs=pd.DataFrame([{"negative": share}]),
+        loops=pd.DataFrame(_loops(seeds, inputs, targets)),
     )
+
+
+def _loops(seeds: range, inputs: np.ndarray, targets: np.ndarray) -> list[dict[str, Any]]:
+    """The section's loop on plain powers: the training error, and whether it is above that of the mean of y."""
+    rows = []
+    for degree in (CUBIC, BORDER, LOST):
+        design = np.stack([matrix("power", x, degree) for x in inputs])
+        errors = descent.error(design, targets, descent.weights(design, targets, seeds))
+        for seed, error, variance in zip(seeds, errors, targets.var(1), strict=True):
+            is_lost = bool(error > variance)
+            rows.append(
+                {
+                    "degree": degree,
+                    "seed": seed,
+                    "is_lost": is_lost,
+                    "train": None if is_lost else rounded(error),
+                }
+            )
+    return rows
 
 
 def matrix(name: str, x: np.ndarray, degree: int) -> np.ndarray:
     """The design matrix of a basis of BASES on inputs x."""
-    basis, is_mapped = BASES[name]
+    basis, before = BASES[name]
     reach = float(np.abs(x).max())
-    domain: Domain | None = (-reach, reach) if is_mapped else None
-    return design_matrix(x, degree, basis, domain=domain)
+    domain: Domain | None = (-reach, reach) if before == "mapped" else None
+    design = design_matrix(x, degree, basis, domain=domain)
+    if before == "standardised":  # all but the constant
+        design[:, 1:] = (design[:, 1:] - design[:, 1:].mean(0)) / design[:, 1:].std(0)
+    return design
 
 
 def error_left(design: np.ndarray, y: np.ndarray, steps: list[int] | tuple[int, ...]) -> np.ndarray:
@@ -172,6 +209,29 @@ def has_rank_1(powers: Any) -> Finding:
     return Finding.true_if(rank_1, "all 2 x 2 minors are 0" if rank_1 else "a 2 x 2 minor is not 0")
 
 
+def are_mostly_lost(lost: np.ndarray) -> Finding:
+    """Is a draw lost more often than not? Read off the exact 95% interval of the share."""
+    share = proportion_interval(int(lost.sum()), lost.size)
+    numbers = {"share": share.estimate, "low": share.ci_low, "high": share.ci_high}
+    assert share.ci_low is not None
+    assert share.ci_high is not None
+    if share.ci_low <= TOLERANCE <= share.ci_high:
+        return Finding("undecided", None, {name: float(number or 0) for name, number in numbers.items()})
+    return Finding.true_if(share.ci_low > TOLERANCE, **{name: float(n or 0) for name, n in numbers.items()})
+
+
+def lost(observations: Observations, degree: int) -> np.ndarray:
+    """For each draw, whether the section's loop on plain powers of this degree ends above the mean of y."""
+    table = observations["loops"]
+    return table.loc[table["degree"] == degree, "is_lost"].to_numpy(dtype=bool)
+
+
+def above_the_sections(observations: Observations, basis: str, degree: int) -> np.ndarray:
+    """The logarithm of the largest stable rate over the section's, for each draw."""
+    name = "rate" if degree == SECTION_DEGREE else f"rate_{degree}"
+    return log_values(observations, name, basis) - np.log(SECTION_RATE)
+
+
 def log_values(observations: Observations, quantity: str, basis: str) -> np.ndarray:
     """The logarithm of a quantity, for each draw."""
     return np.log(observations.runs.values(quantity, basis))
@@ -193,6 +253,13 @@ def facts(observations: Observations) -> dict[str, Any]:
         "num_draws": observations.num_seeds,
         "degree": SECTION_DEGREE,
         "resolved_degree": RESOLVED_DEGREE,
+        "cubic": CUBIC,
+        "border": BORDER,
+        "first_lost": LOST,
+        "lost": {
+            f"at_{degree}": float(lost(observations, degree).mean()) for degree in (CUBIC, BORDER, LOST)
+        },
+        "cubic_loop": _median_loop(observations),
         "section_rate": SECTION_RATE,
         "steps": LAST,
         "early": {
@@ -206,9 +273,15 @@ def facts(observations: Observations) -> dict[str, Any]:
                 name.replace("-", "_"): float(np.exp(log_values(observations, quantity, name).mean()))
                 for name in BASES
             }
-            for quantity in ("largest_feature", "rate", "condition", "left")
+            for quantity in QUANTITIES
         },
     }
+
+
+def _median_loop(observations: Observations) -> float:
+    """The median training error of the section's loop on an unscaled cubic, over the draws that were not lost."""
+    table = observations["loops"]
+    return float(table.loc[table["degree"] == CUBIC, "train"].astype(float).median())
 
 
 def _left_after(observations: Observations, basis: str, steps: int) -> float:
@@ -313,12 +386,45 @@ ANSWER = Answer(
             falsehood=lambda o: log_ratio(o, "largest_feature", "factorial", "power"),
         ),
         Claim(
+            name="the-cubic-bears-the-sections-rate",
+            kind="experiment",
+            figures={"section_rate": SECTION_RATE, "degree": CUBIC},
+            check=greater(numbers={"factor": factor}),
+            subject=lambda o: above_the_sections(o, "power", CUBIC),
+            falsehood=lambda o: above_the_sections(o, "power", LOST),
+        ),
+        Claim(
             name="the-sections-rate-is-too-large-without-it",
             kind="experiment",
-            figures={"section_rate": SECTION_RATE},
+            figures={"section_rate": SECTION_RATE, "degree": LOST},
             check=greater(numbers={"factor": factor}),
-            subject=lambda o: np.log(SECTION_RATE) - log_values(o, "rate", "power"),
-            falsehood=lambda o: np.log(SECTION_RATE) - log_values(o, "rate", "factorial"),
+            subject=lambda o: -above_the_sections(o, "power", LOST),
+            falsehood=lambda o: -above_the_sections(o, "power", BORDER),
+        ),
+        Claim(
+            name="the-sections-loop-is-lost",
+            kind="experiment",
+            figures={"degree": LOST},
+            check=are_mostly_lost,
+            subject=lambda o: lost(o, LOST),
+            falsehood=lambda o: lost(o, CUBIC),
+        ),
+        Claim(
+            name="standardised-columns-bear-the-sections-rate",
+            kind="experiment",
+            figures={"section_rate": SECTION_RATE, "degree": SECTION_DEGREE},
+            check=greater(numbers={"factor": factor}),
+            subject=lambda o: above_the_sections(o, "standardised", SECTION_DEGREE),
+            falsehood=lambda o: above_the_sections(o, "power", SECTION_DEGREE),
+        ),
+        Claim(
+            name="standardising-leaves-more-than-legendre",
+            kind="experiment",
+            figures={"last": LAST, "degree": SECTION_DEGREE},
+            check=greater(numbers={"factor": factor}),
+            subject=lambda o: log_ratio(o, "left", "standardised", "legendre"),
+            # What a reader of the cubic alone would say: there it leaves less, by far.
+            falsehood=lambda o: log_ratio(o, "left_cubic", "standardised", "legendre"),
         ),
         Claim(
             name="the-factorial-does-not-mend-conditioning",
