@@ -31,6 +31,7 @@ SIZES, BATCH = (784, 256, 10), 256  # the section's network, without biases
 FLOAT, LABEL = 4, 8  # bytes of a number and of a label
 COPIES = {"sgd": 0, "momentum": 1, "adam": 2}  # of the parameters, in the state of the optimiser
 KEEPS_INPUT = {"ReLU": 0, "Tanh": 0, "GELU": 1}  # whether the backward of the activation reads z beside h
+PENALTY = 1e-3  # λ of the section's objective; only that it is not 0 matters
 DEPTHS = (1, 2, 4, 8)  # hidden layers of 256 units
 CPU = torch.device("cpu")
 
@@ -52,6 +53,11 @@ CASES = [
     Case((20, 30, 3), 7, "ReLU", True, "adam"), Case((20, 30, 40, 3), 7, "GELU", True, "momentum"),
     Case((5, 64, 64, 64, 2), 100, "Tanh", True), Case((100, 8, 50), 33, "GELU"), Case((17, 200, 200, 5), 1, "ReLU"),
 ]  # fmt: skip
+# Sizes for which the peak is where the gradient of the first layer is made: a batch of at most d/3.
+PEAK_CASES = (
+    Case(), Case((784, 128, 10), 64), Case((500, 300, 20), 100), Case((2000, 64, 5), 32), Case(batch=1),
+    Case((100, 400, 10), 10),
+)  # fmt: skip
 
 
 def network(case: Case) -> nn.Sequential:
@@ -83,7 +89,17 @@ def observe(lab: Lab) -> Observations:
         resident = sum(p.nbytes for p in network(case).parameters()) + batch_of(case)[0].nbytes
         kept = measured(case)["saved"]
         depths.append({"depth": depth, "prediction": prediction_peak(case) - resident, "training": kept})
-    tables = {"terms": terms, "peaks": peaks, "depths": depths}
+    formulas = [
+        {"case": number, "step": step, "bytes": size}
+        for number, case in enumerate(PEAK_CASES)
+        for step, size in {
+            "prediction": prediction_peak(case),
+            "loss": training_peak(case),
+            "objective": training_peak(case, PENALTY),
+            "decay": training_peak(case, decay=PENALTY),
+        }.items()
+    ]
+    tables = {"terms": terms, "peaks": peaks, "depths": depths, "formulas": formulas}
     return lab.observations(**{name: pd.DataFrame(rows) for name, rows in tables.items()})
 
 
@@ -118,15 +134,21 @@ def measured(case: Case) -> dict[str, int]:
     }
 
 
-def training_peak(case: Case) -> int:
-    """The most bytes of a training step that is not the first."""
+def training_peak(case: Case, penalty: float = 0.0, *, decay: float = 0.0) -> int:
+    """The most bytes of a training step that is not the first.
+
+    The penalty λ/2 (‖W₁‖² + ‖W₂‖²) is part of the objective, as the section writes it; `decay` leaves it to SGD.
+    """
     net, (x, y) = network(case), batch_of(case)
     make = OPTIMIZERS[case.optimizer]
     assert make is not None
-    optimizer = make(net.parameters())
+    optimizer = torch.optim.SGD(net.parameters(), weight_decay=decay) if decay else make(net.parameters())
 
     def step() -> None:
-        functional.cross_entropy(net(x), y).backward()
+        loss = functional.cross_entropy(net(x), y)
+        if penalty:
+            loss = loss + penalty / 2 * sum((w**2).sum() for w in net.parameters())
+        loss.backward()
         optimizer.step()
 
     step()
@@ -172,6 +194,23 @@ def reckoned(case: Case, *, keeps_z: bool = False) -> dict[str, int]:
     }
 
 
+def peak_formula(case: Case, step: str) -> int:
+    """The peak from d, h, q and B: of a prediction, of an SGD step on the loss, and on the loss with the penalty.
+
+    The penalty adds w² of W₁ and its gradient, and the loss's log-probabilities are not free yet.
+    """
+    (d, h, q), batch = case.sizes, case.batch
+    if step == "prediction":
+        return FLOAT * (d * h + h * q + batch * (d + 2 * h))
+    on_loss = FLOAT * (2 * (d * h + h * q) + batch * (d + h)) + LABEL * batch + 2 * FLOAT
+    return on_loss if step == "loss" else on_loss + FLOAT * (2 * d * h + batch * q) + 2 * FLOAT
+
+
+def without_penalty(case: Case, step: str) -> int:
+    """The same for an objective of the loss alone."""
+    return peak_formula(case, "loss" if step == "objective" else step)
+
+
 @cache
 def predicted(optimizer: str, batch: int = BATCH) -> Memory:
     """By `mlplab memory`, from shapes alone."""
@@ -210,6 +249,16 @@ def are_peaks(subject: tuple[pd.DataFrame, int]) -> Finding:
         told = predicted("sgd", batch).prediction if step == "prediction" else predicted(step, batch).training
         worst = max(worst, abs(told.peak / found - 1))
     return Finding.true_if(worst < 1e-3, f"{worst:.2g}", worst_error=worst)
+
+
+def follow_formula(subject: tuple[pd.DataFrame, Callable[[Case, str], int]]) -> Finding:
+    """Is each measured peak the formula's, to the byte?"""
+    table, formula = subject
+    table = table[table["step"] != "decay"]
+    apart = [
+        abs(row["bytes"] - formula(PEAK_CASES[row["case"]], row["step"])) for row in table.to_dict("records")
+    ]
+    return Finding.true_if(max(apart) == 0, f"{max(apart)} bytes apart", networks=table["case"].nunique())
 
 
 def is_prediction(subject: tuple[pd.DataFrame, Callable[[Case], int]]) -> Finding:
@@ -260,6 +309,10 @@ def facts(observations: Observations) -> dict[str, Any]:
         "batch": BATCH,
         "prediction_bytes": peaks["prediction"],
         "sgd_bytes": peaks["sgd"],
+        "objective_bytes": _section_peak(observations, "objective"),
+        "decay_bytes": _section_peak(observations, "decay"),
+        "objective_ratio": _section_peak(observations, "objective") / peaks["sgd"],
+        "sizes": "-".join(map(str, SIZES)),
         "adam_bytes": peaks["adam"],
         "adam_ratio": peaks["adam"] / peaks["prediction"],
         "parameter_bytes": of_case["parameter"],
@@ -270,6 +323,11 @@ def facts(observations: Observations) -> dict[str, Any]:
         "saved_at_peak": use("sgd").at_peak.get("saved", 0),
         "temporary_at_peak": use("sgd").at_peak["temporary"],
     }
+
+
+def _section_peak(observations: Observations, step: str) -> int:
+    table = observations["formulas"]
+    return int(table.loc[(table["case"] == 0) & (table["step"] == step), "bytes"].iloc[0])
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
@@ -303,6 +361,11 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     whole = [
         [label, f"{use(step).peak:,}", f"{peaks[step]:,}", f"{use(step).at_peak['temporary']:,}"]
         for step, label in words.group("steps").items()
+    ]
+    whole += [
+        [label, f"{peak_formula(Case(), 'objective'):,}" if step == "objective" else "", f"{size:,}", ""]
+        for step, label in words.group("penalised").items()
+        for size in (_section_peak(observations, step),)
     ]
     peak_heads = (
         words["heads.step"], words["heads.predicted"], words["heads.measured"],
@@ -420,6 +483,13 @@ ANSWER = Answer(
             check=are_peaks,
             subject=lambda o: (o["peaks"], BATCH),
             falsehood=lambda o: (o["peaks"], BATCH - 1),
+        ),
+        Claim(
+            name="peaks-follow-the-formula",
+            kind="property",
+            check=follow_formula,
+            subject=lambda o: (o["formulas"], peak_formula),
+            falsehood=lambda o: (o["formulas"], without_penalty),
         ),
         Claim(
             name="prediction-holds-two-neighbours",
