@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mlplab.answers import Answer, Claim, Finding, Lab, Observations, Table, WordList, recentred
 from mlplab.answers.checks import equivalent, greater
@@ -146,6 +147,28 @@ def contains_the_narrower(pad: Callable[[Tensor, int], Tensor]) -> Finding:
 def pad_with(value: float) -> Callable[[Tensor, int], Tensor]:
     """Weights out of added units: all this value."""
     return lambda out, extra: torch.cat([out, out.new_full((len(out), extra), value)], 1)
+
+
+def multiplications(width: int, *, input_needs_gradient: bool = False) -> float:
+    """Multiplications of one step for one example, counted as PyTorch runs it, over the number of parameters."""
+    in_features, batch = 784, 32
+    net = nn.Sequential(nn.Linear(in_features, width), nn.ReLU(), nn.Linear(width, 10))
+    x = torch.zeros(batch, in_features, requires_grad=input_needs_gradient)
+    with FlopCounterMode(display=False) as counter:
+        nn.functional.cross_entropy(net(x), torch.zeros(batch, dtype=torch.int64)).backward()
+    # A multiplication and an addition are counted as two.
+    return counter.get_total_flops() / 2 / batch / num_parameters(in_features, width)
+
+
+def is_twice_the_parameters(count: Callable[[int], float]) -> Finding:
+    """Widths from 8 to 4,096: are the multiplications of a step within 0.05 of two for each parameter?"""
+    ratios = [count(width) for width in (8, 256, 4096)]
+    return Finding.true_if(
+        all(abs(ratio - 2) < 0.05 for ratio in ratios),
+        ", ".join(f"{ratio:.3f}" for ratio in ratios),
+        least=min(ratios),
+        most=max(ratios),
+    )
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
@@ -284,6 +307,14 @@ ANSWER = Answer(
             subject=cost_of_choice,
             falsehood=lambda o: recentred(cost_of_choice(o), -0.05),
             unit="points",
+        ),
+        Claim(
+            name="a-step-takes-two-multiplications-a-parameter",
+            kind="calculation",
+            check=is_twice_the_parameters,
+            subject=lambda o: multiplications,
+            # As if the gradient of the input were computed too: the usual three.
+            falsehood=lambda o: lambda width: multiplications(width, input_needs_gradient=True),
         ),
     ),
     tables=tables,

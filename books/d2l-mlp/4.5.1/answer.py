@@ -7,6 +7,7 @@ drawn three times: from the section's start, from zero, and for the exact soluti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 
 from mlplab import data
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
-from mlplab.answers.checks import equivalent, greater
+from mlplab.answers.checks import equivalent, greater, less
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.engine import reference
@@ -41,6 +42,8 @@ PATHS = (
 ROUNDING = 1e-10  # a float32 training loss below this is zero to rounding
 # A change of the risk by less than this share of it is called flat.
 FLAT = 0.1
+# Learning less than this share of the risk of knowing nothing is called nearly nothing.
+LITTLE = 0.2
 
 
 def observe(lab: Lab) -> Observations:
@@ -65,7 +68,23 @@ def observe(lab: Lab) -> Observations:
     for seed, problem in problems.items():
         for weight_decay in LAMBDAS:
             rows.append(_row("exact", weight_decay, seed, problem, *solve_exactly(problem, weight_decay)))
-    return lab.observations(runs=runs.frame, paths=pd.DataFrame(rows))
+    return lab.observations(runs=runs.frame, paths=pd.DataFrame(rows), nothing=knowing_nothing(problems))
+
+
+def knowing_nothing(problems: Mapping[int, Dataset]) -> pd.DataFrame:
+    """For each draw the risk of predicting the mean of the training targets, and that of the true weights."""
+    rows = []
+    for seed, problem in problems.items():
+        truth, bias = problem.truth["weights"].ravel(), float(problem.truth["bias"].item())
+        risks = {
+            name: _row(name, 0.0, seed, problem, w, b)["risk"]
+            for name, w, b in (
+                ("mean", np.zeros_like(truth), float(problem.train.targets[:, 0].astype(np.float64).mean())),
+                ("truth", truth, bias),
+            )
+        }
+        rows.append({"seed": seed, **risks})
+    return pd.DataFrame(rows)
 
 
 def solve_exactly(problem: Dataset, weight_decay: float) -> tuple[np.ndarray, float]:
@@ -131,6 +150,21 @@ def relative_gain(observations: Observations, path: str) -> np.ndarray:
     return gain(observations, path) / column(observations, path, 0.0, "risk")
 
 
+def learned(observations: Observations, risk: np.ndarray) -> np.ndarray:
+    """By what share a risk is below that of predicting the mean of y, for each seed."""
+    return 1 - risk / observations["nothing"].sort_values("seed")["mean"].to_numpy(dtype=float)
+
+
+def best_lambda(observations: Observations) -> float:
+    """The λ at which the exact solution has the lowest mean risk."""
+    return min(LAMBDAS, key=lambda decay: column(observations, "exact", decay, "risk").mean())
+
+
+def narrowing(observations: Observations, path: str) -> np.ndarray:
+    """How much the section's λ narrows the gap between test and training loss, for each seed."""
+    return gain(observations, path, "test_loss") - gain(observations, path, "train_loss")
+
+
 def moves_unseen(weight_decay: float) -> Finding:
     """Train in float64 on five problems: does the unseen part of the weights stay where it started?"""
     worst = max(
@@ -190,6 +224,19 @@ def facts(observations: Observations) -> dict[str, Any]:
         "num_draws": observations["paths"]["seed"].nunique(),
         "chapter_lambda": CHAPTER_LAMBDA,
         "num_updates": num_updates(),
+        "nothing": mean_interval(observations["nothing"]["mean"].to_numpy(dtype=float)),
+        "best_lambda": best_lambda(observations),
+        "best_risk": mean_interval(column(observations, "exact", best_lambda(observations), "risk")),
+        "truth": float(observations["nothing"]["truth"].mean()),
+        "gap": {
+            name: float(
+                (
+                    column(observations, "section", decay, "test_loss")
+                    - column(observations, "section", decay, "train_loss")
+                ).mean()
+            )
+            for name, decay in (("without", 0.0), ("with", CHAPTER_LAMBDA))
+        },
         "test_loss": {
             path: {
                 "without": mean_interval(column(observations, path, 0.0, "test_loss")),
@@ -276,6 +323,21 @@ ANSWER = Answer(
             subject=lambda o: relative_gain(o, "exact"),
             falsehood=lambda o: recentred(relative_gain(o, "exact"), 0.5),
         ),
+        Claim(
+            name="nearly-nothing-is-learned",
+            kind="experiment",
+            check=less(LITTLE, numbers={}),
+            subject=lambda o: learned(o, column(o, "exact", best_lambda(o), "risk")),
+            # What there is to be learned: the true weights.
+            falsehood=lambda o: learned(o, o["nothing"].sort_values("seed")["truth"].to_numpy(dtype=float)),
+        ),
+        Claim(
+            name="decay-narrows-the-gap",
+            kind="experiment",
+            check=greater(),
+            subject=lambda o: narrowing(o, "section"),
+            falsehood=lambda o: -narrowing(o, "section"),
+        ),
     ),
     circulated=(
         Circulated(
@@ -285,7 +347,7 @@ ANSWER = Answer(
         ),
         Circulated(
             "reason-larger-relieves-overfitting",
-            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            {"holds": "incomplete", "fails": "right", "undecided": "unsupported"},
             by="the-gain-is-the-forgotten-start",
         ),
     ),

@@ -362,7 +362,7 @@ ANSWER = Answer(
         ),
         Circulated(
             "reason-validation-sets-distribution-differs",
-            {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
+            {"holds": "incomplete", "fails": "unsupported", "undecided": "unsupported"},
             by="the-chosen-is-not-the-optimal",
         ),
     ),

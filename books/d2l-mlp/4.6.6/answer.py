@@ -166,6 +166,45 @@ def place_makes_no_difference(activation: Callable[[Tensor], Tensor]) -> Finding
     return Finding.true_if(worst < 1e-12, worst_difference=worst)
 
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "softplus": torch.nn.functional.softplus,
+}
+
+
+def multiplied(values: Tensor, mask: Tensor) -> Tensor:
+    """Dropout as it is."""
+    return values * mask
+
+
+def passed_through(values: Tensor, mask: Tensor) -> Tensor:
+    """The same values, but with the gradient of the unmasked ones: as if a dropped unit still learned."""
+    return values + (values * mask - values).detach()
+
+
+def gives_no_gradient(drop: Callable[[Tensor, Tensor], Tensor]) -> Finding:
+    """Drop units before and after four activations: do the weights into them get a gradient of exactly 0?
+
+    Each unit of the layer is dropped for the whole batch or kept, and those kept must get one.
+    """
+    num_cases, largest, is_kept_alive = 0, 0.0, True
+    for seed, (activation, is_before) in enumerate(itertools.product(ACTIVATIONS.values(), (True, False))):
+        weight = draws.noise_normals(seed, 0, 0, (6, 5)).requires_grad_()
+        x, out = draws.noise_normals(seed, 1, 0, (8, 5)), draws.noise_normals(seed, 2, 0, (6, 3))
+        mask = torch.tensor([1.0, 0, 1, 0, 0, 1], dtype=x.dtype)
+        z = x @ weight.T
+        h = activation(drop(z, mask)) if is_before else drop(activation(z), mask)
+        (gradient,) = torch.autograd.grad((h @ out).square().sum(), weight)
+        largest = max(largest, gradient[mask == 0].abs().max().item())
+        is_kept_alive &= bool((gradient[mask == 1] != 0).any(1).all())
+        num_cases += 1
+    return Finding.true_if(
+        largest == 0 and is_kept_alive, f"largest gradient {largest:.3g}", cases=num_cases, largest=largest
+    )
+
+
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """The arms, and how their rates were chosen."""
     rows = []
@@ -285,6 +324,13 @@ ANSWER = Answer(
             check=place_makes_no_difference,
             subject=lambda o: torch.relu,
             falsehood=lambda o: torch.nn.functional.softplus,
+        ),
+        Claim(
+            name="no-gradient-behind-a-mask-of-0",
+            kind="property",
+            check=gives_no_gradient,
+            subject=lambda o: multiplied,
+            falsehood=lambda o: passed_through,
         ),
         Claim(
             name="dropconnect-helps",
