@@ -323,7 +323,22 @@ class Book:
     @property
     def command(self) -> str:
         """What a command on this book begins with: a book that is not ours is named by its folder."""
-        return "mlplab" if self.name == OURS else f"mlplab --book {shlex.quote(self.folder.name)}"
+        is_ours = self.folder.resolve() == (home() / OURS).resolve()
+        return "mlplab" if is_ours else f"mlplab --book {shlex.quote(self.folder.name)}"
+
+    @property
+    def prefix(self) -> str:
+        """What files of this book outside its folder begin with: nothing for ours, which was there first.
+
+        Two books may have one name as well as one number.
+        """
+        if self.base.folder.resolve() == (home() / OURS).resolve():
+            return ""
+        return f"{self.base.name}-{_place(self.base.folder)}-"
+
+    def nearest(self, language: Language) -> Language:
+        """The language; the book's first one where it lacks it."""
+        return language if language in self.languages else self.languages[0]
 
     def frame(self, language: Language) -> WordList:
         """What the frame of the book says in a language: headings, verdicts, labels.
@@ -365,7 +380,8 @@ class Shelf:
         A translation of ours stands in its place. Raises BookError for a folder that is no book.
         """
         named = [*folders, *filter(None, os.environ.get(VARIABLE, "").split(os.pathsep))]
-        books = [Book.open(Path(folder).expanduser().resolve()) for folder in named]
+        places = dict.fromkeys(Path(folder).expanduser().resolve() for folder in named)
+        books = [Book.open(place) for place in places]
         if not any(book.base.name == OURS for book in books):
             books.append(Book.open(home() / OURS))
         return cls(books)
@@ -374,6 +390,22 @@ class Shelf:
     def first(self) -> Book:
         """The book that was named, or ours."""
         return self.books[0]
+
+    @property
+    def answering(self) -> list[Book]:
+        """The books with answers of their own: of translations of one book, the one that was named first."""
+        bases: dict[Path, Book] = {}
+        for book in self.books:
+            bases.setdefault(book.base.folder, book)
+        return list(bases.values())
+
+    def name(self, book: Book) -> str:
+        """The name of a book, with its folder where another one has that name too."""
+        return _apart(book, [one.name for one in self.books], book.name)
+
+    def title(self, book: Book, language: Language) -> str:
+        """The title of a book, with its folder where another one has that title too."""
+        return _apart(book, [one.say("title", language) for one in self.books], book.say("title", language))
 
     @property
     def languages(self) -> tuple[Language, ...]:
@@ -403,6 +435,10 @@ def home() -> Path:
 def ours() -> Book:
     """The book that mlplab brings."""
     return Book.open(home() / OURS)
+
+
+def _apart(book: Book, names: Sequence[str], name: str) -> str:
+    return f"{name} ({book.folder})" if names.count(name) > 1 else name
 
 
 def _exercise(number: str, exercises: Mapping[str, Exercise]) -> Exercise:
@@ -541,10 +577,13 @@ def _package(folder: Path) -> str:
     """The package that stands for a book's folder: its modules import each other as `from ..chapter import ...`."""
     root = sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE))
     root.__path__ = []
-    # Two books may have folders of one name.
-    place = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
     name = re.sub(r"\W", "_", folder.name)
-    return _subpackage(PACKAGE, f"{name}_{place}", folder)
+    return _subpackage(PACKAGE, f"{name}_{_place(folder)}", folder)
+
+
+def _place(folder: Path) -> str:
+    """A few letters that tell folders of one name apart."""
+    return hashlib.sha256(str(folder).encode()).hexdigest()[:8]
 
 
 def _subpackage(package: str, name: str, folder: Path) -> str:

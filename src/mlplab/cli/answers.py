@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 OptionalNumber = Annotated[
     str | None, typer.Argument(help="Number of an exercise, e.g. 4.6.1.", metavar="[ID]", show_default=False)
 ]
-All = Annotated[bool, typer.Option("--all", help="All exercises, with a quick look at each.")]
+All = Annotated[
+    bool, typer.Option("--all", help="All exercises of all books that are open, with a quick look at each.")
+]
 Full = Annotated[bool, typer.Option("--full", help="All that was published, at its full size.")]
 OptionalEffort = Annotated[
     str | None,
@@ -151,20 +153,26 @@ def _verify_all(shelf: Shelf, effort: Effort, language: Language, as_json: bool)
     from mlplab.pages import terminal
 
     console = terminal.console()
-    frame = shelf.first.frame(language)
-    start, found = time.perf_counter(), []
+    start, all_ = time.perf_counter(), []
     with progress() as on_progress:
-        for one in audit.audit(shelf.first, effort, on_progress=on_progress):
-            found.append(one)
+        for book in shelf.answering:
+            frame = book.frame(book.nearest(language))
+            if not as_json and (title := terminal.book_title(shelf, book, language)):
+                console.print(title, style="bold")
+            for one in audit.audit(book, effort, on_progress=on_progress):
+                all_.append((book, one))
+                if not as_json:
+                    console.print(terminal.audited(one, frame))
             if not as_json:
-                console.print(terminal.audited(one, frame))
+                for line in terminal.two_results(conflicts.conflicts(book), frame):
+                    console.print(line, style="yellow")
     if as_json:
-        print_json([one.to_dict() for one in found])
+        several = len(shelf.books) > 1
+        print_json([one.to_dict() | ({"book": shelf.name(book)} if several else {}) for book, one in all_])
     else:
-        for line in terminal.two_results(conflicts.conflicts(shelf.first), frame):
-            console.print(line, style="yellow")
-        console.print(terminal.audit(found, time.perf_counter() - start, frame))
-    states = {one.state for one in found}
+        frame = shelf.first.frame(shelf.first.nearest(language))
+        console.print(terminal.audit([one for _, one in all_], time.perf_counter() - start, frame))
+    states = {one.state for _, one in all_}
     for state, status in (("does not stand", 1), ("crashed", UNFORESEEN), ("failed", 2)):
         if state in states:
             raise typer.Exit(status)

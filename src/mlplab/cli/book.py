@@ -55,7 +55,7 @@ def _built(out: Path) -> list[Path]:
     book = open_shelf().first
     with stage_bar() as on_progress:
         paths = build_book(book, out, on_progress=on_progress)
-    frame = book.frame("en" if "en" in book.languages else book.languages[0])
+    frame = book.frame(book.nearest("en"))
     for line in terminal.two_results(conflicts.conflicts(book), frame):
         typer.echo(line, err=True)
     return paths

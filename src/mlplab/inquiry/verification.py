@@ -110,7 +110,7 @@ def verify(
     held = evidence.published(exercise)
     if held is None:
         raise EvidenceError(f"Nothing was published for {exercise.number}: there is nothing to verify.")
-    path = default_path().with_name(f"verify-{exercise.number}-{effort}.sqlite")
+    path = default_path().with_name(f"verify-{exercise.book.prefix}{exercise.number}-{effort}.sqlite")
     # What is observed without replicates has no seeds to repeat.
     seeds = (held.inquiry.observations.num_seeds or None) if answer.trains and effort == "full" else None
     with Store(path) if answer.trains else nullcontext() as store:

@@ -20,7 +20,7 @@ def draw(now: Inquiry, evidence: Evidence | None, language: Language) -> tuple[P
     A figure of a run with turned knobs names them above it, and is a file of its own.
     """
     changes = Changes.of(now, evidence)
-    name = f"{now.number}-{language}" + ("-changed" if changes else "")
+    name = f"{now.exercise.book.prefix}{now.number}-{language}" + ("-changed" if changes else "")
     try:
         words = now.exercise.words(language)
         chart = now.answer.figure(now.observations, words)
@@ -54,16 +54,17 @@ def as_dict(
 
 
 def list_as_dict(shelf: Shelf, language: Language) -> list[dict[str, Any]]:
-    """All exercises with their state; `problem` says why one cannot be opened."""
+    """All exercises of all books with their state; `problem` says why one cannot be opened."""
     return [
         {
-            "exercise": number,
+            "exercise": exercise.number,
             "title": exercise.title(language),
             "link": exercise.link(language),
             "answered": exercise.is_answered,
             "published": exercise.is_answered and exercise.is_published,
         }
-        | ({"book": exercise.book.name} if len(shelf.books) > 1 else {})
+        | ({"book": shelf.name(book)} if len(shelf.books) > 1 else {})
         | ({"problem": problem} if (problem := exercise.problem) else {})
-        for number, exercise in shelf.exercises.items()
+        for book in shelf.books
+        for exercise in book.exercises.values()
     ]

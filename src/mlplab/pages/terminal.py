@@ -100,13 +100,19 @@ def full_answer(
 
 def list_of_exercises(shelf: Shelf, language: Language) -> RenderableType:
     """All exercises of all books with their state, and why one of them cannot be opened."""
-    return Group(*(_list_of(book, language) for book in shelf.books))
+    return Group(*(_list_of(book, shelf, language) for book in shelf.books))
 
 
-def _list_of(book: Book, language: Language) -> RenderableType:
-    frame = book.frame(language if language in book.languages else book.languages[0])
+def book_title(shelf: Shelf, book: Book, language: Language) -> str:
+    """What stands above a book where there are several; nothing where it is alone."""
+    return shelf.title(book, book.nearest(language)) if len(shelf.books) > 1 else ""
+
+
+def _list_of(book: Book, shelf: Shelf, language: Language) -> RenderableType:
+    frame = book.frame(book.nearest(language))
     count = f"{len(book.answered)} / {len(book.exercises)} {frame['labels.answered']}"
-    table = RichTable(box=box.SIMPLE_HEAD, title=count)
+    title = "\n".join(filter(None, (book_title(shelf, book, language), count)))
+    table = RichTable(box=box.SIMPLE_HEAD, title=title)
     table.add_column(frame["labels.exercise"], no_wrap=True)
     table.add_column(frame["labels.title"])
     table.add_column(frame["labels.state"], no_wrap=True)
@@ -117,10 +123,10 @@ def _list_of(book: Book, language: Language) -> RenderableType:
                 ("labels.answered", "green") if exercise.is_published else ("labels.unpublished", "yellow")
             )
         shown = Text(frame[state], style=style)
-        title: RenderableType = exercise.title(language)
+        asked: RenderableType = exercise.title(language)
         if problem := exercise.problem:
-            title, shown = Text(problem, style="red"), Text(frame["labels.broken"], style="red")
-        table.add_row(number, title, shown)
+            asked, shown = Text(problem, style="red"), Text(frame["labels.broken"], style="red")
+        table.add_row(number, asked, shown)
     return table
 
 
