@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,11 @@ def choosing_seeds(lab: Lab, *, quick: int, full: int) -> range:
 def scored(accuracies: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
     """Accuracies in which a run that diverged counts as one that guesses among ten classes."""
     return np.nan_to_num(np.asarray(accuracies, dtype=np.float64), nan=CHANCE)
+
+
+def scored_losses(losses: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
+    """Cross-entropies in which a run that diverged counts as one that guesses among ten classes."""
+    return np.nan_to_num(np.asarray(losses, dtype=np.float64), nan=-math.log(CHANCE))
 
 
 def means(runs: pd.DataFrame, factors: Sequence[str], metric: str = "validation_accuracy") -> pd.DataFrame:
@@ -60,3 +66,42 @@ def more_are_lost(runs: tuple[np.ndarray, np.ndarray]) -> Finding:
 def is_at_edge(chosen: float, tried: Sequence[float] | pd.Series) -> bool:
     """Whether the least or the greatest of what was tried was chosen: a better one may lie beyond."""
     return chosen in (min(tried), max(tried))
+
+
+# One rung on each ladder.
+Rungs = tuple[int, ...]
+
+
+def settled(
+    ladders: Sequence[Sequence[float]],
+    start: Rungs,
+    losses: Callable[[Sequence[tuple[float, ...]]], Sequence[float]],
+) -> tuple[tuple[float, ...], dict[tuple[float, ...], float]]:
+    """Strengths whose neighbours are all worse, and all that were tried on the way with their losses.
+
+    Arguments:
+      ladders: what each strength can be, in order.
+      start: where to begin.
+      losses: one for each of several places; of one that is not finite the place is never chosen.
+
+    From the best place so far one rung up and one down each ladder are tried, until nothing new is left to try: the
+    outcome lies at the end of a ladder only where its loss still falls there.
+    """
+    tried: dict[Rungs, float] = {}
+    best = start
+    while new := [place for place in (best, *_neighbours(best, ladders)) if place not in tried]:
+        found = losses([_strengths(place, ladders) for place in new])
+        tried |= {p: loss if math.isfinite(loss) else math.inf for p, loss in zip(new, found, strict=True)}
+        best = min(tried, key=tried.__getitem__)
+    return _strengths(best, ladders), {_strengths(place, ladders): loss for place, loss in tried.items()}
+
+
+def _neighbours(place: Rungs, ladders: Sequence[Sequence[float]]) -> Iterator[Rungs]:
+    for axis, ladder in enumerate(ladders):
+        for rung in (place[axis] - 1, place[axis] + 1):
+            if 0 <= rung < len(ladder):
+                yield (*place[:axis], rung, *place[axis + 1 :])
+
+
+def _strengths(place: Rungs, ladders: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    return tuple(ladder[rung] for ladder, rung in zip(ladders, place, strict=True))

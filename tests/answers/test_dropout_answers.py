@@ -11,15 +11,13 @@ import torch
 
 from mlplab.answers import Observations, ours
 from mlplab.answers.checks import beats
-from mlplab.knobs import turn
 from mlplab.rng import Stream
-from mlplab.spec import MLP, Setting
-from mlplab.study import Results, factorial
 
 q2 = ours().exercise("4.6.2").module
 q3 = ours().exercise("4.6.3").module
 q4 = ours().exercise("4.6.4").module
 q5 = ours().exercise("4.6.5").module
+choice = ours().exercise("4.6.5").module.choice
 q7 = ours().exercise("4.6.7").module
 
 # 4.6.2
@@ -143,51 +141,46 @@ def test_one_pass_is_the_geometric_mean_for_one_hidden_layer_only():
 # 4.6.5
 
 
-def tuned(accuracy) -> tuple[tuple, Results]:
-    """A grid of arms and made-up runs of which `accuracy(rate, decay)` is the validation accuracy."""
-    grid = factorial(
-        turn(Setting(MLP((4, 4))), epochs=1), dropout=[(0.0,), (0.2,), (0.5,)], weight_decay=[0.0, 1e-4, 1e-3]
-    )
-    rows = [
-        {
-            "arm": arm.name,
-            "seed": 0,
-            "status": "finished",
-            "validation_accuracy": accuracy(arm.levels["dropout"][0], arm.levels["weight_decay"]),
-        }
-        for arm in grid
-    ]
-    return grid, Results.from_records(rows)
-
-
-def test_strengths_are_chosen_alone_and_together():
-    """Alone 0.5 and 1e-3 are best; together the weaker ones."""
-    grid, results = tuned(
-        lambda rate, decay: (rate or decay * 500) if not (rate and decay) else 0.9 - rate - 100 * decay
-    )
-    roles = {
-        role: (arm.levels["dropout"], arm.levels["weight_decay"])
-        for role, arm in q5.choose(grid, results).items()
-    }
-    assert roles == {
-        "neither": ((0.0,), 0.0),
-        "dropout": ((0.5,), 0.0),
-        "decay": ((0.0,), 1e-3),
-        "both": ((0.5,), 1e-3),
-        "joint": ((0.2,), 1e-4),
-    }
-
-
 def test_the_interaction_is_what_is_left_of_both():
-    values = {"neither": 0.80, "dropout": 0.83, "decay": 0.82, "both": 0.84}
+    values = {"neither": 0.80, "dropout": 0.70, "decay": 0.65, "both": 0.60}
     rows = [
         {"arm": arm, "seed": seed, "status": "finished", q5.METRIC: value + seed / 100}
         for arm, value in values.items()
         for seed in range(3)
     ]
-    chosen = [{"role": role, "arm": role, "validation_accuracy": 0.0} for role in values]
-    seen = Observations({"runs": pd.DataFrame(rows), "chosen": pd.DataFrame(chosen)})
-    np.testing.assert_allclose(q5.interaction(seen), -0.01)
+    seen = Observations({"runs": pd.DataFrame(rows)})
+    np.testing.assert_allclose(q5.interaction(seen), -0.05)
+
+
+def losses_of(loss, asked: list):
+    """Of strengths, by `loss(*strengths)`; notes what was asked for."""
+
+    def losses(places):
+        asked.extend(places)
+        return [loss(*place) for place in places]
+
+    return losses
+
+
+@pytest.mark.parametrize("best", [(1, 1), (3, 2), (5, 0), (0, 4)])
+def test_a_search_ends_where_all_neighbours_are_worse_and_tries_nothing_twice(best):
+    ladders = [tuple(range(6)), tuple(range(5))]
+    asked = []
+    found, tried = choice.settled(
+        ladders, (2, 2), losses_of(lambda a, b: (a - best[0]) ** 2 + (b - best[1]) ** 2, asked)
+    )
+    assert found == best
+    assert sorted(asked) == sorted(set(asked)) == sorted(tried)
+    around = {(best[0] + i, best[1] + j) for i, j in ((1, 0), (-1, 0), (0, 1), (0, -1))}
+    assert around & set(itertools.product(*ladders)) <= set(tried)
+
+
+def test_strengths_that_break_training_are_passed_over():
+    found, tried = choice.settled(
+        [tuple(range(6))], (3,), losses_of(lambda a: float("nan") if a > 2 else -a, [])
+    )
+    assert found == (2,)
+    assert tried[3,] == float("inf")
 
 
 # 4.6.7

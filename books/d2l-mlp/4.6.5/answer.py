@@ -1,13 +1,13 @@
 """4.6.5 Dropout and weight decay: each alone, both together. Do their gains add up, shrink, or cancel?
 
-For a linear model dropout is a penalty, exactly. For the section's network it is a two by two experiment at strengths
-that validation images chose.
+For a linear model dropout is a penalty, exactly. For the section's network it is a two by two experiment where there is
+something to regularise: on few images, in test loss, at strengths that validation images chose.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,106 +15,135 @@ import pandas as pd
 import sympy
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
-from mlplab.answers.checks import equivalent, greater
+from mlplab.answers.checks import greater, less
 from mlplab.charts import plots, show
-from mlplab.knobs import written
+from mlplab.knobs import turn, value_of, written
 from mlplab.rng import Stream
+from mlplab.spec import Setting
 from mlplab.stats import Comparison, interaction_2x2, mean_interval, paired
-from mlplab.study import Arm, Results, Study, factorial
+from mlplab.study import Arm, Study
 
-from .. import chapter
+from .. import chapter, choice
 
 if TYPE_CHECKING:
     import altair
 
-# Differences in accuracy of less than 0.3 points do not matter here: another seed moves it by more.
-MARGIN = 0.003
-METRIC = "test_accuracy"
-DROPOUTS = ((0.0,), (0.1,), (0.2,), (0.3,), (0.5,), (0.2, 0.5))
-DECAYS = (0.0, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
-ROLES = (
-    "neither",
-    "dropout",
-    "decay",
-    "both",
-    "joint",
-)
+# Of the test loss: a seventh of what the better of the two gains. Smaller differences do not matter here.
+MARGIN = 0.03
+METRIC = "test_loss"
+# By how much the loss on new images must exceed that on the training images, so that there is something to regularise.
+LEAST_GAP = 0.3
+# Strengths that can be tried: the search goes on until its best has worse ones on all sides.
+RATES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
+DECAYS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+ROLES = ("neither", "dropout", "decay", "both", "joint", "section")
 
 
 def observe(lab: Lab) -> Observations:
     """Choose strengths on validation images, alone and together; train the chosen arms on fresh seeds."""
-    dataset = lab.dataset("fashion-mnist", embedded="digits")
-    base = lab.setting(chapter.dropout_comparison(dataset.name))
-    which = lab.choose(quick=slice(0, 5, 2), full=slice(None))
-    grid = factorial(base, dropout=DROPOUTS[which], weight_decay=DECAYS[which])
+    dataset = lab.dataset("fashion-mnist", embedded="mnist-5k")
+    base = lab.setting(chapter.few_images_setting(dataset, epochs=lab.choose(quick=30, full=80)))
+    problem = chapter.few_images(dataset)
     first = chapter.FIRST_TUNING_SEED
-    tuned = lab.run(Study(grid, range(first, first + 2), dataset))
-    roles = choose(grid, tuned)
+    seeds = range(first, first + lab.choose(quick=1, full=3))
+
+    def losses(strengths: Sequence[tuple[float, ...]]) -> list[float]:
+        arms = [Arm(f"{rate:g} {decay:g}", remedied(base, rate, decay)) for rate, decay in strengths]
+        tuned = lab.run(Study(arms, seeds, problem))
+        return [
+            float(tuned.frame[tuned.frame["arm"] == arm.name]["validation_loss"].to_numpy().mean())
+            for arm in arms
+        ]
+
+    every = lab.choose(quick=slice(1, None, 2), full=slice(None))
+    rates, decays = RATES[every], DECAYS[every]
+    middle = len(rates) // 2
+    searches = {
+        "dropout": choice.settled([rates, (0.0,)], (middle, 0), losses),
+        "decay": choice.settled([(0.0,), decays], (0, middle), losses),
+    }
+    (rate, _), (_, decay) = (searches[name][0] for name in ("dropout", "decay"))
+    searches["joint"] = choice.settled([rates, decays], (rates.index(rate), decays.index(decay)), losses)
+    strengths = {
+        "neither": (0.0, 0.0),
+        "dropout": (rate, 0.0),
+        "decay": (0.0, decay),
+        "both": (rate, decay),
+        "joint": searches["joint"][0],
+    }
     # Two roles can have one setting: where tuning together changes nothing.
-    arms = [Arm(role, arm.setting, arm.levels) for role, arm in roles.items()]
-    arms = [arm for arm in arms if arm.name != "joint" or arm.setting != roles["both"].setting]
-    runs = lab.run(Study(arms, lab.seeds(quick=5, full=20), dataset))
-    chosen = pd.DataFrame(
+    arms = [Arm(role, remedied(base, *pair)) for role, pair in strengths.items()]
+    arms = [arm for arm in arms if arm.name != "joint" or strengths["joint"] != strengths["both"]]
+    given = value_of(chapter.DROPOUT_SETTING, "dropout")
+    if len(given) == len(base.model.hidden_sizes):
+        arms.append(Arm("section", turn(base, dropout=given)))
+    runs = lab.run(Study(arms, lab.seeds(quick=4, full=40), problem))
+    # A search passes over what another one has tried.
+    tried = pd.DataFrame(
         [
-            {
-                "role": role,
-                "arm": "both" if role == "joint" and arm.setting == roles["both"].setting else role,
-                "dropout": written(arm.levels["dropout"]),
-                "weight_decay": arm.levels["weight_decay"],
-                "validation_accuracy": float(tuned.values("validation_accuracy", arm.name).mean()),
-            }
-            for role, arm in roles.items()
+            {"search": name, "dropout": rate, "weight_decay": decay, "validation_loss": loss}
+            for name, (_, found) in searches.items()
+            for (rate, decay), loss in found.items()
         ]
     )
-    return lab.observations(
-        runs=runs.frame, chosen=chosen, selection=tuned.summary("validation_accuracy").drop(columns="arm")
+    chosen = pd.DataFrame(
+        [{"role": role, "dropout": rate, "weight_decay": decay} for role, (rate, decay) in strengths.items()]
     )
+    sizes = pd.DataFrame([{part: held.num_examples for part, held in problem(0).parts.items()}])
+    columns = [
+        "arm",
+        "seed",
+        "status",
+        "train_loss",
+        "test_loss",
+        "train_accuracy",
+        "test_accuracy",
+        "seconds",
+    ]
+    return lab.observations(runs=runs.frame[columns], chosen=chosen, tried=tried, sizes=sizes)
 
 
-def choose(grid: tuple[Arm, ...], tuned: Results) -> dict[str, Arm]:
-    """The arms that are compared, as validation images prefer: each alone, both at these strengths, and jointly."""
-    by_levels = {(arm.levels["dropout"], arm.levels["weight_decay"]): arm for arm in grid}
-    none, by_name = (0.0,), {arm.name: arm for arm in grid}
+def remedied(base: Setting, rate: float, decay: float) -> Setting:
+    """The network with dropout at one rate in every hidden layer, and weight decay; 0 is without."""
+    return turn(base, dropout=(rate,), weight_decay=decay)
 
-    def best(fits: Callable[[tuple[float, ...], float], bool]) -> Arm:
-        names = [arm.name for (rates, decay), arm in by_levels.items() if fits(rates, decay)]
-        return by_name[tuned.best("validation_accuracy", arms=names)]
 
-    dropout = best(lambda rates, decay: rates != none and decay == 0)
-    decay = best(lambda rates, decay: rates == none and decay != 0)
+def values(observations: Observations, role: str, metric: str = METRIC) -> np.ndarray:
+    """Test loss, or another metric, of the arm that plays a role, by seed."""
+    arms = observations.runs.arms
+    arm = "both" if role == "joint" and role not in arms else role
+    scored = choice.scored if metric.endswith("accuracy") else choice.scored_losses
+    return scored(observations.runs.values(metric, arm))
+
+
+def strengths(observations: Observations) -> dict[str, dict[str, float]]:
+    """By role: its dropout rate and weight decay."""
     return {
-        "neither": by_levels[none, 0.0],
-        "dropout": dropout,
-        "decay": decay,
-        "both": by_levels[dropout.levels["dropout"], decay.levels["weight_decay"]],
-        "joint": best(lambda rates, decay: rates != none and decay != 0),
+        row["role"]: {"dropout": row["dropout"], "decay": row["weight_decay"]}
+        for row in observations.rows("chosen")
     }
-
-
-def values(observations: Observations, role: str) -> np.ndarray:
-    """Test accuracy of the arm that plays a role, by seed."""
-    return observations.runs.values(METRIC, chosen_arms(observations)[role]["arm"])
-
-
-def chosen_arms(observations: Observations) -> dict[str, dict[str, Any]]:
-    """By role: the arm that plays it, its strengths, and its validation accuracy."""
-    return {row["role"]: row for row in observations.rows("chosen")}
 
 
 def better_single(observations: Observations) -> str:
     """Dropout or weight decay, whichever validation images prefer alone."""
-    chosen = chosen_arms(observations)
-    return max(("dropout", "decay"), key=lambda role: chosen[role]["validation_accuracy"])
+    tried = observations["tried"]
+    lowest = tried[tried["search"] != "joint"].groupby("search")["validation_loss"].min()
+    return min(("dropout", "decay"), key=lambda role: float(lowest[role]))
+
+
+def gap(observations: Observations) -> np.ndarray:
+    """Loss on new images minus that on the training images, with neither remedy, by seed."""
+    return values(observations, "neither") - values(observations, "neither", "train_loss")
 
 
 def gain(observations: Observations, role: str) -> np.ndarray:
-    """Test accuracy minus that with neither, by seed."""
-    return values(observations, role) - values(observations, "neither")
+    """By how much test loss is lower than with neither, by seed."""
+    return values(observations, "neither") - values(observations, role)
 
 
 def over_single(observations: Observations, role: str) -> np.ndarray:
-    """Test accuracy minus that of the better single remedy, by seed."""
-    return values(observations, role) - values(observations, better_single(observations))
+    """By how much test loss is lower than with the better single remedy, by seed."""
+    return values(observations, better_single(observations)) - values(observations, role)
 
 
 def interaction(observations: Observations) -> np.ndarray:
@@ -188,76 +217,90 @@ def minimises_over_masks(solve: Callable[[np.ndarray, np.ndarray, float], np.nda
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """The arms that were compared."""
+    pairs = strengths(observations)
     rows = []
-    for chosen in observations.rows("chosen"):
-        role, accuracy = chosen["role"], mean_interval(values(observations, chosen["role"]))
-        versus = "" if role == "neither" else show.points_interval(paired(gain(observations, role)))
-        strengths = f"{chosen['dropout']} / {chosen['weight_decay']:g}"
-        cells = [show.stacked(cell) for cell in (show.percent_interval(accuracy), versus)]
-        rows.append([words.group("roles")[role], strengths, *cells])
-    title = words["titles.test-accuracy-mean-over-seeds"]
+    for role in ROLES:
+        if role not in (*pairs, *observations.runs.arms):
+            continue  # the section's rates are two, and the network may have another number of layers
+        loss, accuracy = (
+            mean_interval(values(observations, role, name)) for name in (METRIC, "test_accuracy")
+        )
+        of_role = (
+            f"{pairs[role]['dropout']:g} / {pairs[role]['decay']:g}"
+            if role in pairs
+            else f"{written(value_of(chapter.DROPOUT_SETTING, 'dropout'))} / 0"
+        )
+        versus = "" if role == "neither" else show.number_interval(paired(gain(observations, role)))
+        train = show.number(float(values(observations, role, "train_loss").mean()))
+        cells = [show.number_interval(loss), versus, show.percent_interval(accuracy)]
+        rows.append([words.group("roles")[role], of_role, train, *map(show.stacked, cells)])
     heads = (
         "",
         words["heads.dropout"],
+        words["heads.training-loss"],
+        words["heads.test-loss"],
+        words["heads.gain"],
         words["heads.accuracy"],
-        words["heads.gain-points"],
     )
-    return [Table(title, heads, rows)]
+    return [Table(words["titles.losses"], heads, rows)]
 
 
 def contrasts(observations: Observations) -> dict[str, Comparison]:
     """The gains and the interaction, each with its interval."""
-    found = {role: paired(gain(observations, role), margin=MARGIN) for role in list(ROLES)[1:]}
-    four = (values(observations, role) for role in ("both", "dropout", "decay", "neither"))
+    found = {role: paired(gain(observations, role), margin=MARGIN) for role in ROLES[1:5]}
+    four = (-values(observations, role) for role in ("both", "dropout", "decay", "neither"))
     return found | {"interaction": interaction_2x2(*four, margin=MARGIN)}
 
 
 def facts(observations: Observations) -> dict[str, Any]:
     """The strengths that were chosen, the gains, and the interaction."""
-    chosen, found = chosen_arms(observations), contrasts(observations)
+    pairs, found = strengths(observations), contrasts(observations)
+    tried = observations["tried"]
+    # Below the weakest strength lies none at all, which is an arm of its own.
+    at_edge = [
+        name
+        for name, ladder in (("dropout", RATES), ("decay", DECAYS))
+        if any(pairs[role][name] == ladder[-1] for role in (name, "joint"))
+    ]
+    sizes = observations.rows("sizes")[0]
     return {
-        "strengths": {
-            role: {"dropout": chosen[role]["dropout"], "decay": chosen[role]["weight_decay"]}
-            for role in ROLES
-        },
-        "gains": {role: found[role] for role in list(ROLES)[1:]},
+        "strengths": pairs,
+        "gains": {role: found[role] for role in ROLES[1:5]},
         "interaction": found["interaction"],
         "is_dropout_better": better_single(observations) == "dropout",
-        "num_settings": len(observations["selection"]),
+        "better_gain": found[better_single(observations)].estimate,
+        "num_settings": len(tried.drop_duplicates(["dropout", "weight_decay"])),
+        "at_edge": at_edge,
         "epochs": observations.settings[-1]["epochs"],
+        "num_images": sizes["train"],
+        "num_test": sizes["test"],
         "margin": MARGIN,
+        "least_gap": LEAST_GAP,
+        "accuracy": {
+            role: paired(
+                values(observations, role, "test_accuracy") - values(observations, "neither", "test_accuracy")
+            )
+            for role in ROLES[1:5]
+        },
     }
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
-    """Validation accuracy over both strengths, beside gains and interaction on test images."""
-    selection = observations["selection"]
-    left = plots.grid_plot(
-        selection,
-        x="weight_decay",
-        y="dropout",
-        x_title=words["titles.weight-decay"],
-        y_title=words["titles.dropout-rate"],
-        value_title=words["titles.validation-accuracy"],
-        title=words["titles.how-strengths-were-chosen"],
-        value_format=".1%",
-        notes=words.notes,
-        cell=52,
-    )
+    """What each remedy gains alone and with the other, and the interaction."""
     labels = dict(words.group("roles").items())
     labels["interaction"] = words["labels.interaction"]
-    right = plots.difference_plot(
+    return plots.difference_plot(
         contrasts(observations),
-        value_title=words["titles.difference-in-test-accuracy"],
-        title=words["titles.minus-neither-and-interaction"],
+        value_title=words["titles.fall-in-test-loss"],
+        title=words["titles.against-neither-and-interaction"],
         labels=labels,
-        value_format=".1%",
+        value_format=".2f",
         notes=words.notes,
-        width=220,
+        width=320,
     )
-    return (left | right).resolve_scale(color="independent")
 
 
+# In a world where a remedy gains nothing: the spread that was seen, about 0.
 ANSWER = Answer(
     observe=observe,
     claims=(
@@ -276,50 +319,57 @@ ANSWER = Answer(
             falsehood=lambda o: plain_ridge,
         ),
         Claim(
+            name="overfits-with-neither",
+            kind="experiment",
+            check=greater(LEAST_GAP),
+            subject=gap,
+            falsehood=lambda o: recentred(gap(o), LEAST_GAP / 2),
+        ),
+        Claim(
             name="dropout-alone-helps",
             kind="experiment",
             check=greater(margin=MARGIN),
             subject=lambda o: gain(o, "dropout"),
-            falsehood=lambda o: recentred(gain(o, "dropout"), -0.02),
-            unit="points",
+            falsehood=lambda o: recentred(gain(o, "dropout"), 0.0),
+            requires=("overfits-with-neither",),
         ),
         Claim(
             name="decay-alone-helps",
             kind="experiment",
             check=greater(margin=MARGIN),
             subject=lambda o: gain(o, "decay"),
-            falsehood=lambda o: recentred(gain(o, "decay"), -0.02),
-            unit="points",
+            falsehood=lambda o: recentred(gain(o, "decay"), 0.0),
+            requires=("overfits-with-neither",),
         ),
         Claim(
-            name="gains-add-up",
+            name="returns-diminish",
             kind="experiment",
-            check=equivalent(margin=MARGIN),
+            check=less(margin=MARGIN),
             subject=interaction,
-            falsehood=lambda o: recentred(interaction(o), -0.02),
-            unit="points",
+            falsehood=lambda o: recentred(interaction(o), 0.0),
+            requires=("dropout-alone-helps", "decay-alone-helps"),
         ),
         Claim(
             name="both-beat-the-better-one",
             kind="experiment",
             check=greater(margin=MARGIN),
             subject=lambda o: over_single(o, "both"),
-            falsehood=lambda o: recentred(over_single(o, "both"), -0.02),
-            unit="points",
+            falsehood=lambda o: recentred(over_single(o, "both"), 0.0),
+            requires=("overfits-with-neither",),
         ),
         Claim(
             name="tuned-together-they-beat-the-better-one",
             kind="experiment",
             check=greater(margin=MARGIN),
             subject=lambda o: over_single(o, "joint"),
-            falsehood=lambda o: recentred(over_single(o, "joint"), -0.02),
-            unit="points",
+            falsehood=lambda o: recentred(over_single(o, "joint"), 0.0),
+            requires=("overfits-with-neither",),
         ),
     ),
     circulated=(
         Circulated(
             "together-result-better-since-two",
-            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
             by="tuned-together-they-beat-the-better-one",
         ),
     ),
