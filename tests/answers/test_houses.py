@@ -69,10 +69,16 @@ def test_only_tables_of_houses_are_taken() -> None:
 
 def test_a_submission_is_written_where_it_was_asked_for(tmp_path) -> None:
     with Store(tmp_path / "runs.sqlite") as store:
-        path = q1_submission.submit(tmp_path / "mine.csv", Lab("quick", store=store))
+        lab = Lab("quick", knobs={"epochs": "2"}, store=store)
+        path = q1_submission.submit(tmp_path / "mine.csv", lab)
     lines = path.read_text().splitlines()
     assert lines[0] == "Id,SalePrice"
     assert [line.partition(",")[0] for line in lines[1:]] == [str(i) for i in range(1, 601)]
+    expected, scored = (note for note in lab.notes if note.key in ("notes.expected", "notes.scored"))
+    assert float(expected.values["low"]) < float(expected.values["score"]) < float(expected.values["high"])
+    assert float(scored.values["score"]) > 0
+    for language in ("en", "zh"):
+        assert "{" not in expected.of(ours().exercise("4.10.1").words(language))
     with pytest.raises(DataError, match="it is a folder"):
         q1_submission.submit(tmp_path, Lab("quick"))
     with pytest.raises(DataError, match="there is no folder"):

@@ -1,19 +1,21 @@
 """4.10.1 How good is the submission?
 
-Kaggle's server is asked by nobody here: repeated k-fold validation stands in for it, and that stand-in is itself put to
-the test. The table is halved many times; what cross-validation says of one half is held beside the score on the other,
-which plays the part of the hidden test houses.
+Before anybody scores it: 5-fold validation, with an interval over houses. After: its score on the prices that the
+competition keeps back, which are opened once. Then validation itself is put to the test: the table is halved many
+times, and what cross-validation says of one half is held beside the score on the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from mlplab import data
 from mlplab.answers import (
     Answer,
     Circulated,
@@ -27,9 +29,10 @@ from mlplab.answers import (
     rounded,
 )
 from mlplab.answers.checks import equivalent, less
+from mlplab.answers.words import Note
 from mlplab.charts import plots, show
 from mlplab.data.submission import refuse, submission_text, write_submission
-from mlplab.errors import DataError, InvalidInput, import_extra
+from mlplab.errors import AbsentData, DataError, InvalidInput, import_extra
 from mlplab.rng import Stream
 from mlplab.spec import Setting
 from mlplab.stats import mean_interval, resampled_interval
@@ -48,7 +51,9 @@ ARMS = (
     "ridge",
     "mlp",
 )
-SUBMITTED_SEEDS = 5  # networks whose log prices are averaged in the submission
+NETWORKS = 5  # perceptrons whose log prices are averaged
+OFF = 0.1  # a single estimate is called unreliable if it is off by more than a tenth in the median
+PAIRS = {"the-mlp-beats-the-sections-model": ("linear", "mlp")}
 COVERED_TABLES, COVERED_ROWS = 400, 100
 LOWEST_PRICE = 1.0  # what the section raises lower predictions to before it takes the logarithm
 
@@ -80,15 +85,44 @@ def observe(lab: Lab) -> Observations:
     runs = runs.sort_values(["arm", "seed"]).astype({"arm": object}).reset_index(drop=True)
     halvings = range(lab.choose(quick=3, full=36))
     halves = [half(houses, number, side) for number in halvings for side in (0, 1)]
-    ids, prices = submission(lab, houses, setting)
+    held, final = h.submitted(lab, houses)
+    expected = h.expected_score(held_errors(houses, held), len(final))
+    ids = houses.unlabelled["Id"].astype(int).tolist()
+    board = h.scoreboard(lab, houses, asked_of_all(lab, houses, section, setting) | {"submitted": final})
     return lab.observations(
         runs=runs,
         halves=pd.DataFrame(halves),
-        submission=pd.DataFrame({"Id": ids, "SalePrice": np.round(prices)}),
+        submission=pd.DataFrame({"Id": ids, "SalePrice": np.round(np.exp(final))}),
+        expected=pd.DataFrame([{name: rounded(value) for name, value in asdict(expected).items()}]),
+        board=pd.DataFrame(h.board_rows(board)),
+        gaps=pd.DataFrame(h.gap_rows(board, PAIRS, 0.95)),
         table=pd.DataFrame(
             [{"labelled": len(houses), "unlabelled": len(ids), "first": ids[0], "last": ids[-1]}]
         ),
     )
+
+
+def held_errors(houses: h.Houses, held: Mapping[int, np.ndarray]) -> np.ndarray:
+    """What a model was off by on each labelled house when a fold held it out."""
+    y = houses.log_prices
+    return np.concatenate([values - y[h.parted(len(houses), number)[1]] for number, values in held.items()])
+
+
+def asked_of_all(lab: Lab, houses: h.Houses, section: Setting, setting: Setting) -> dict[str, np.ndarray]:
+    """Log prices of the competition's houses by each model, trained on all labelled ones."""
+    whole, asked = h.refitted(houses)
+    own, own_asked = h.refitted(houses, as_section=True)
+    seeds = range(lab.choose(quick=2, full=NETWORKS))
+    prices, logs = own.dataset("price"), whole.dataset("log")
+    linear = lab.run(Study([Arm("linear", section)], range(1), lambda _: prices))
+    mlp = lab.run(Study([Arm("mlp", setting)], seeds, lambda _: logs))
+    outputs = h.predict(section, linear.parameters("linear", 0), own_asked)
+    return {
+        "constant": np.full(len(asked), whole.train_y.mean()),
+        "linear": np.log(np.maximum(outputs, LOWEST_PRICE)),
+        "ridge": h.ridge(whole.train_x, whole.train_y).predict(asked),
+        "mlp": h.mean_log_prices(whole, setting, mlp, "mlp", seeds, asked),
+    }
 
 
 def half(houses: h.Houses, number: int, side: int) -> dict[str, Any]:
@@ -112,26 +146,33 @@ def half(houses: h.Houses, number: int, side: int) -> dict[str, Any]:
     }
 
 
-def submission(lab: Lab, houses: h.Houses, setting: Setting) -> tuple[list[int], np.ndarray]:
-    """Ids and prices of the houses without labels: the mean log price of networks trained on all labelled houses."""
-    fitted = h.encoder(houses.columns).fit(houses.table)
-    x, asked = (np.asarray(fitted.transform(part), np.float64) for part in (houses.table, houses.unlabelled))
-    # The score on `held` is never looked at: a fold wants some houses there, and all labelled ones are trained on.
-    whole = h.Fold(houses.name, x, houses.log_prices, x[:2], houses.log_prices[:2])
-    seeds = range(lab.choose(quick=2, full=SUBMITTED_SEEDS))
-    runs = lab.run(Study([Arm("mlp", setting)], seeds, whole.dataset("log")))
-    mean, std = whole.scale()
-    outputs = [h.predict(setting, runs.parameters("mlp", seed), asked) for seed in seeds]
-    return houses.unlabelled["Id"].astype(int).tolist(), np.exp(mean + std * np.mean(outputs, axis=0))
-
-
 def submit(path: str | Path, lab: Lab) -> Path:
-    """Write the prices of the competition's houses; returns the path. Raises as `write_submission` and `load` do."""
+    """Write the prices of the competition's houses; returns the path. Raises as `write_submission` and `load` do.
+
+    Notes in the laboratory say what score to expect, and, where the sealed prices are at hand, what it is.
+    """
     path = Path(path).expanduser()
     if path.is_dir() or not path.parent.is_dir():  # before anything is trained
         why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise DataError(f"{path} cannot be written: {why}.")
-    return write_submission(path, *submission(lab, h.load(lab), h.MLP_SETTING))
+    houses = h.load(lab)
+    held, final = h.submitted(lab, houses)
+    written = write_submission(path, houses.unlabelled["Id"].astype(int).tolist(), np.exp(final))
+    expected = h.expected_score(held_errors(houses, held), len(final))
+    said = {
+        "score": f"{expected.estimate:.4f}",
+        "low": f"{expected.ci_low:.4f}",
+        "high": f"{expected.ci_high:.4f}",
+    }
+    lab.notes.append(Note("notes.expected", houses=f"{len(final):,}", folds=h.NUM_FOLDS, **said))
+    try:
+        board = data.score(houses.name, {"submitted": final})
+    except AbsentData as error:
+        lab.notes.append(Note("notes.unscored", error=str(error)))
+    else:
+        score, median = (f"{of['submitted']:.4f}" for of in (board.scores, board.medians))
+        lab.notes.append(Note("notes.scored", name=board.name, score=score, median=median))
+    return written
 
 
 # Checks
@@ -192,20 +233,49 @@ def covers(ratio: float) -> Finding:
     )
 
 
-def over_linear(observations: Observations, arm: str = "mlp") -> np.ndarray:
-    """Log-RMSE of an arm less that of the section's model, by fold."""
-    return observations.runs.differences("log_rmse", arm, "linear")
+def lies_within(pair: tuple[Mapping[str, float], float]) -> Finding:
+    """Does a score lie in the interval that was promised?"""
+    expected, score = pair
+    is_in = expected["ci_low"] <= score <= expected["ci_high"]
+    text = f"{score:.4f}; {expected['estimate']:.4f} [{expected['ci_low']:.4f}, {expected['ci_high']:.4f}]"
+    return Finding.true_if(is_in, text, score=score, **expected)
+
+
+def promised(observations: Observations, arm: str = "submitted") -> tuple[dict[str, float], float]:
+    """What the folds promised of the submission, and what an arm scores on the sealed prices."""
+    return observations.rows("expected")[0], board(observations)[arm]["score"]
+
+
+def is_far_off(ratios: np.ndarray) -> Finding:
+    """Are estimates off by more than a tenth of the truth in the median? Of estimate over truth, each by itself."""
+    off = float(np.median(np.abs(ratios - 1)))
+    return Finding.true_if(off > OFF, f"{100 * off:.1f} %", off=off, many=len(ratios))
+
+
+def single_ratios(observations: Observations) -> np.ndarray:
+    """What 5-fold said of each half over the score on the other."""
+    halves = observations["halves"]
+    return halves["folds"].to_numpy(dtype=float) / halves["unseen"].to_numpy(dtype=float)
+
+
+def averaged_ratios(observations: Observations) -> np.ndarray:
+    """The same after both halves of a halving were averaged, which nobody has who has one table."""
+    return np.exp(log_ratio(observations, "folds"))
 
 
 # What is shown
+
+
+def board(observations: Observations) -> dict[str, dict[str, Any]]:
+    """The rows of the scoreboard by arm."""
+    return {row["arm"]: row for row in observations.rows("board")}
 
 
 def facts(observations: Observations) -> dict[str, Any]:
     """Scores with their intervals, and how far the score of other houses may lie from them."""
     runs, table = observations.runs, observations.rows("table")[0]
     halves = observations["halves"]
-    spread = np.quantile(halves["unseen"] / halves["folds"], (0.05, 0.95))
-    centre = float(runs.values("log_rmse", "mlp").mean())
+    rows, ratios = board(observations), single_ratios(observations)
     naive, found = (f(runs.values("log_rmse", "mlp")) for f in (mean_interval, h.score))
     return {
         "score": {arm: h.score(runs.values("log_rmse", arm)) for arm in ARMS},
@@ -215,9 +285,19 @@ def facts(observations: Observations) -> dict[str, Any]:
         "half": int(table["labelled"]) // 2,
         "labelled": int(table["labelled"]),
         "houses": int(table["unlabelled"]),
-        "low": centre * float(spread[0]),
-        "high": centre * float(spread[1]),
-        "typical_error": float(np.expm1(centre)),
+        "promise_level": 0.95,
+        "expected": h.Expected(**observations.rows("expected")[0]),
+        "sealed": {arm: row["score"] for arm, row in rows.items()},
+        "median": {arm: float(np.expm1(row["median"])) for arm, row in rows.items()},
+        "rms": float(np.expm1(rows["submitted"]["score"])),
+        "correlation": float(
+            np.corrcoef(halves["folds"].astype(float), halves["unseen"].astype(float))[0, 1]
+        ),
+        "least": float(ratios.min()),
+        "most": float(ratios.max()),
+        "within": float(np.mean(np.abs(ratios - 1) <= OFF)),
+        "off_margin": OFF,
+        "num_networks": NETWORKS,
         "wider": float(found.std_error or 0) / float(naive.std_error or 1),
     }
 
@@ -233,12 +313,19 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     rows = []
     for arm, label in arm_names(observations, words).items():
         values = observations.runs.values("log_rmse", arm)
-        both = [show.number_interval(found) for found in (h.score(values), mean_interval(values))]
-        rows.append([label, *both])
+        both = [
+            show.stacked(show.number_interval(found)) for found in (h.score(values), mean_interval(values))
+        ]
+        rows.append([label, *both, *_sealed(observations, arm)])
+    expected = h.Expected(**observations.rows("expected")[0])
+    said = show.stacked(show.number_interval(expected))
+    rows.append([words["labels.submitted"], said, "", *_sealed(observations, "submitted")])
     heads = (
         words["heads.model"],
         words["heads.log-rmse-corrected-95-interval"],
         words["heads.same-if-folds-were-independent"],
+        words["heads.sealed"],
+        words["heads.median"],
     )
     count = observations.num_seeds
     title = words("titles.repeated-fold-validation-held-out", h=h.NUM_FOLDS, count=count)
@@ -257,6 +344,11 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     ]
     title = words["titles.ridge-regression-on-random-halves"]
     return [first, Table(title, (words["heads.scored-by"], words["heads.log-rmse"]), halves)]
+
+
+def _sealed(observations: Observations, arm: str) -> list[str]:
+    row = board(observations)[arm]
+    return [f"{row['score']:.4f}\n[{row['low']:.4f}, {row['high']:.4f}]", f"{row['median']:.4f}"]
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
@@ -324,6 +416,21 @@ ANSWER = Answer(
             falsehood=_with_a_price_of_0,
         ),
         Claim(
+            name="the-score-lies-where-the-folds-said",
+            kind="calculation",
+            check=lies_within,
+            subject=promised,
+            falsehood=lambda o: promised(o, "linear"),  # the promise of one model, kept by another
+        ),
+        Claim(
+            name="a-single-estimate-is-far-off",
+            kind="experiment",
+            figures={"off": f"{OFF:.0%}"},
+            check=is_far_off,
+            subject=single_ratios,
+            falsehood=averaged_ratios,  # the mistake that made validation look right to 5%
+        ),
+        Claim(
             name="folds-are-honest",
             kind="experiment",
             check=equivalent(margin=SAME, numbers={"margin": SAME, "percent": excess}),
@@ -347,9 +454,9 @@ ANSWER = Answer(
         Claim(
             name="the-mlp-beats-the-sections-model",
             kind="experiment",
-            check=less(test_train_ratio=h.RATIO),
-            subject=over_linear,
-            falsehood=lambda o: -over_linear(o) + 0.05,
+            check=h.scores_lower,
+            subject=lambda o: h.gap(o, "the-mlp-beats-the-sections-model"),
+            falsehood=lambda o: h.exchanged(h.gap(o, "the-mlp-beats-the-sections-model")),
         ),
     ),
     circulated=(Circulated("notes-end-before-this-section", "skipped"),),

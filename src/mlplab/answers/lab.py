@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from mlplab import data, engine, knobs
 from mlplab.answers.observations import Change, DataUsed, Observations
@@ -17,6 +17,20 @@ Effort = Literal["quick", "full"]
 # What of an experiment its reader may turn.
 Option = Literal["data", "seeds", "knobs"]
 OPTIONS: tuple[Option, ...] = get_args(Option)
+
+
+class _Known(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+
+Known = TypeVar("Known", bound=_Known)
 
 
 class Lab:
@@ -106,8 +120,8 @@ class Lab:
             self.notes.append(Note("notes.stands_in", embedded=embedded, error=str(error)))
             return data.load(embedded)
 
-    def use(self, dataset: Dataset) -> Dataset:
-        """Note that a data set was looked at."""
+    def use(self, dataset: Known) -> Known:
+        """Note that a data set was looked at, or a scoreboard."""
         held = self._data.get(dataset.name)
         fingerprints = (held.fingerprints if held else ()) + (dataset.fingerprint,)
         self._data[dataset.name] = DataUsed(

@@ -43,7 +43,9 @@ class Board:
       name: of the sealed table; with its title, source and fingerprint.
       scores: root of the mean squared difference of log prices, the competition's.
       medians: median absolute difference of log prices.
+      means: mean absolute difference of log prices.
       resampled: the score of each arm on each of 10,000 resamples of the houses, which all arms share.
+      resampled_means: the same of the mean absolute difference.
     """
 
     name: str
@@ -53,7 +55,9 @@ class Board:
     num_houses: int
     scores: Mapping[str, float]
     medians: Mapping[str, float]
+    means: Mapping[str, float]
     resampled: Mapping[str, np.ndarray]
+    resampled_means: Mapping[str, np.ndarray]
 
     def interval(self, arm: str, ci_prob: float = 0.95) -> tuple[float, float]:
         """Where the score of an arm would lie on other houses of the kind: quantiles over resampled houses."""
@@ -63,6 +67,11 @@ class Board:
     def gap(self, arm: str, other: str, ci_prob: float = 0.95) -> Gap:
         """How much lower `other` scores than `arm`: positive where `other` is better. Paired by house."""
         return paired_gap(self.scores[arm] - self.scores[other], self._of(arm) - self._of(other), ci_prob)
+
+    def mean_gap(self, arm: str, other: str, ci_prob: float = 0.95) -> Gap:
+        """The same of the mean absolute difference, in which a few houses weigh little."""
+        resampled = self.resampled_means[arm] - self.resampled_means[other]
+        return paired_gap(self.means[arm] - self.means[other], resampled, ci_prob)
 
     def _of(self, arm: str) -> np.ndarray:
         if arm not in self.resampled:
@@ -80,27 +89,43 @@ def paired_gap(estimate: float, resampled: np.ndarray, ci_prob: float) -> Gap:
     )
 
 
-def resampled_scores(
-    errors: Mapping[str, np.ndarray], num_resamples: int = NUM_RESAMPLES, draw: int = 0
+def resampled_means(
+    values: Mapping[str, np.ndarray],
+    num_resamples: int = NUM_RESAMPLES,
+    draw: int = 0,
+    size: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Root mean squares of each arm's errors on resamples of the houses, the same for all arms.
+    """Means of each arm's values on resamples of the houses, the same for all arms.
 
     Arguments:
-      errors: differences of log prices, one for each house, in the same order in every arm.
+      values: one for each house, in the same order in every arm.
       draw: of which resamples.
+      size: houses in each resample: as many as there are, unless another table is spoken of.
     """
-    arms = list(errors)
-    squares = np.array([np.square(errors[arm]) for arm in arms])  # arm house
-    num_houses = squares.shape[1]
+    arms = list(values)
+    table = np.array([values[arm] for arm in arms])  # arm house
+    num_houses = table.shape[1]
+    size = size or num_houses
     stream = Stream(draw, "data", layer=415)
     means = []
     for start in range(0, num_resamples, _BATCH):
         count = min(_BATCH, num_resamples - start)
-        houses = (stream.uniform((count, num_houses)) * num_houses).astype(np.int64)
+        houses = (stream.uniform((count, size)) * num_houses).astype(np.int64)
         houses += np.arange(count)[:, None] * num_houses
         times = np.bincount(houses.ravel(), minlength=count * num_houses).reshape(count, num_houses)
-        means.append(times @ squares.T / num_houses)
-    return dict(zip(arms, np.sqrt(np.concatenate(means)).T, strict=True))
+        means.append(times @ table.T / size)
+    return dict(zip(arms, np.concatenate(means).T, strict=True))
+
+
+def resampled_scores(
+    errors: Mapping[str, np.ndarray],
+    num_resamples: int = NUM_RESAMPLES,
+    draw: int = 0,
+    size: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Root mean squares of each arm's errors, differences of log prices, on resamples: as `resampled_means`."""
+    squares = {arm: np.square(values) for arm, values in errors.items()}
+    return {arm: np.sqrt(means) for arm, means in resampled_means(squares, num_resamples, draw, size).items()}
 
 
 def score_sealed(
@@ -145,5 +170,7 @@ def score_sealed(
         num_houses=len(true),
         scores={arm: float(np.sqrt(np.mean(e**2))) for arm, e in errors.items()},
         medians={arm: float(np.median(np.abs(e))) for arm, e in errors.items()},
+        means={arm: float(np.mean(np.abs(e))) for arm, e in errors.items()},
         resampled=resampled_scores(errors),
+        resampled_means=resampled_means({arm: np.abs(e) for arm, e in errors.items()}),
     )
