@@ -58,7 +58,15 @@ def observe(lab: Lab) -> Observations:
             curve.append({"kind": kind, "size": n} | typical)
     fewer = seeds[: lab.choose(quick=20, full=100)]
     attacked = [row for seed in fewer for row in attack(seed)]
-    leaks = [{"seed": seed, "outside": leaky(seed, True), "inside": leaky(seed, False)} for seed in fewer]
+    leaks = [
+        {
+            "seed": seed,
+            "outside": leaky(seed, outside=True),
+            "inside": leaky(seed, outside=False),
+            "unstratified": leaky(seed, outside=False, is_stratified=False),
+        }
+        for seed in seeds
+    ]
     tables = {"runs": runs, "curve": curve, "attack": attacked, "leak": leaks}
     return lab.observations(**{name: pd.DataFrame(rows) for name, rows in tables.items()})
 
@@ -115,7 +123,18 @@ def attack_theory(queries: int) -> float:
     return float(ndtr(np.sqrt(2 * queries / (np.pi * TEST_ROWS))))
 
 
-def leaky(seed: int, outside: bool) -> float:
+def folds(seed: int, y: np.ndarray, *, is_stratified: bool) -> np.ndarray:
+    """The fold of each row; stratified, every fold has as many rows of each class."""
+    if not is_stratified:
+        return Stream(seed, "split").permutation(len(y)) % FOLDS
+    fold = np.empty(len(y), dtype=int)
+    for layer, label in enumerate((-1, 1)):
+        rows = np.flatnonzero(y == label)
+        fold[rows] = Stream(seed, "split", layer=1 + layer).permutation(len(rows)) % FOLDS
+    return fold
+
+
+def leaky(seed: int, *, outside: bool, is_stratified: bool = True) -> float:
     """Cross-validated accuracy on labels that no feature has to do with, after the best features were chosen.
 
     Arguments:
@@ -123,7 +142,7 @@ def leaky(seed: int, outside: bool) -> float:
     """
     x = Stream(seed, "data", layer=2).normal((LEAK_ROWS, LEAK_FEATURES))
     y = 2.0 * (np.arange(LEAK_ROWS) % 2) - 1
-    fold = Stream(seed, "split").permutation(LEAK_ROWS) % FOLDS
+    fold = folds(seed, y, is_stratified=is_stratified)
     right = []
     for k in range(FOLDS):
         seen = fold != k
@@ -215,6 +234,7 @@ def facts(observations: Observations) -> dict[str, Any]:
         "kept": KEPT,
         "outside": mean_interval(leak(observations, "outside")),
         "inside": mean_interval(leak(observations, "inside")),
+        "unstratified": mean_interval(leak(observations, "unstratified")),
     }
 
 
@@ -244,6 +264,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         for where, label in (
             ("outside", words["heads.on-all-rows-before-folds"]),
             ("inside", words["heads.in-each-fold-on-its"]),
+            ("unstratified", words["heads.in-each-fold-unstratified"]),
         )
     ]
     drawn = observations["attack"]["seed"].nunique()
@@ -260,7 +281,12 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
             attacks,
         ),
         Table(
-            words("titles.features-pure-noise-are-chosen", kept=KEPT, leak_features=LEAK_FEATURES, drawn=drawn),
+            words(
+                "titles.features-pure-noise-are-chosen",
+                kept=KEPT,
+                leak_features=LEAK_FEATURES,
+                drawn=len(observations["leak"]),
+            ),
             (words["heads.chosen"], words["heads.accuracy"]),
             leaks,
         ),
@@ -400,9 +426,25 @@ check=greater(0.2),
             falsehood=lambda o: leak(o, "inside") - 0.5,
             unit="points",
         ),
+        Claim(
+            name="without-a-leak-noise-is-a-coin",
+            kind="experiment",
+            check=equivalent(margin=CHANCE_MARGIN),
+            subject=lambda o: leak(o, "inside") - 0.5,
+            falsehood=lambda o: leak(o, "outside") - 0.5,
+            unit="points",
+        ),
+        Claim(
+            name="unequal-folds-fall-below-a-coin",
+            kind="experiment",
+            check=greater(),
+            subject=lambda o: 0.5 - leak(o, "unstratified"),
+            falsehood=lambda o: 0.5 - leak(o, "outside"),
+            unit="points",
+        ),
     ),
     circulated=(
-        Circulated("culture-geography-prejudice", "misread"),
+        Circulated("culture-geography-prejudice", "incomplete"),
     ),
     tables=tables,
     figure=figure,
