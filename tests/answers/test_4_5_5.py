@@ -8,6 +8,7 @@ import pytest
 from mlplab import data
 from mlplab.answers import ours
 from mlplab.engine import Result, train
+from mlplab.knobs import turn
 from mlplab.spec import MLP, Run, Setting, Training
 
 q = ours().exercise("4.5.5").module
@@ -68,3 +69,21 @@ def test_the_mean_prediction_of_one_member_is_its_own(digits):
     assert found == pytest.approx(end.metrics["test_accuracy"], abs=1e-6)
     right = outputs[np.arange(len(outputs)), problem.test.targets]
     assert float(-np.log(right).mean()) == pytest.approx(end.metrics["test_loss"], rel=1e-5)
+
+
+def test_a_smoothed_network_is_judged_by_the_labels_that_every_other_is_judged_by(digits):
+    """The engine's own test loss is to smoothed targets: it cannot stand beside another arm's."""
+    problem = q.drawn(digits, 100, 0)
+    base = turn(Setting(MLP((8,)), training=Training(epochs=60, batch_size=20)), learning_rate=0.5)
+    option = q.Option("0.3", {"label_smoothing": 0.3})
+    row = q.smoothing_row(base, problem, option, 0)
+    (end,) = [
+        end
+        for end in train([Run(turn(base, label_smoothing=0.3), problem.fingerprint, 0)], problem)
+        if isinstance(end, Result)
+    ]
+    assert problem.test is not None
+    outputs = q.mean_outputs([end], problem.test.features)
+    right = outputs[np.arange(len(outputs)), problem.test.targets]
+    assert row["test_loss"] == pytest.approx(float(-np.log(right).mean()), rel=1e-6)
+    assert row["test_loss"] != pytest.approx(end.metrics["test_loss"], rel=0.05)

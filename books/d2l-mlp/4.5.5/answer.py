@@ -17,7 +17,7 @@ import sympy
 import torch
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
-from mlplab.answers.checks import beats
+from mlplab.answers.checks import beats, greater
 from mlplab.charts import plots, show
 from mlplab.data import Dataset, Part
 from mlplab.engine import Result, train
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # Differences in accuracy of less than 0.3 points do not matter here.
 MARGIN = 0.003
+# Nor do differences in test loss of less than 0.01 nats, some 1 % of the loss without a remedy.
+LOSS_MARGIN = 0.01
 METRIC = "test_accuracy"
 # Augmentation trains on an image and so many shifted copies; the comparison with more data takes as much more.
 COPIES, MORE = 4, 4
@@ -137,6 +139,13 @@ def observe(lab: Lab) -> Observations:
     ]
     more = Option("", times=MORE)
     frames.append(run_option(lab, base, more, dataset, MORE * num, seeds).frame.assign(arm="more_data"))
+    # The engine's loss of a smoothed arm is to smoothed targets, which no other arm is held to.
+    smoothing = pd.DataFrame(
+        [smoothing_row(base, drawn(dataset, num, seed), chosen["label_smoothing"], seed) for seed in seeds]
+    )
+    smoothed = frames[["none", *chosen].index("label_smoothing")]
+    plain = smoothing.set_index("seed")["test_loss"]
+    smoothed["test_loss"] = plain.reindex(smoothed["seed"]).to_numpy()
     frames.append(pd.DataFrame([ensemble_row(base, drawn(dataset, num, seed), seed) for seed in seeds]))
     # What sets arms apart is in the table of what was tried: knobs are no columns of the runs.
     columns = [
@@ -151,7 +160,7 @@ def observe(lab: Lab) -> Observations:
     ]
     runs = pd.concat(frames)[columns]
     given = pd.DataFrame([{"num_images": num, "num_tuning": count}])
-    return lab.observations(runs=runs, tried=pd.DataFrame(tried), given=given)
+    return lab.observations(runs=runs, tried=pd.DataFrame(tried), given=given, smoothing=smoothing)
 
 
 def drawn(dataset: Dataset, num: int, seed: int) -> Dataset:
@@ -197,6 +206,26 @@ def ensemble_row(base: Setting, problem: Dataset, seed: int) -> dict[str, Any]:
     return row | {"status": "finished", "test_loss": float(-np.log(right).mean())}
 
 
+def smoothing_row(base: Setting, problem: Dataset, option: Option, seed: int) -> dict[str, Any]:
+    """Of a network trained on smoothed targets: test loss to the labels themselves, and mean confidence on test images.
+
+    Confidence is the probability of the class that is named.
+    """
+    run = Run(turn(base, **option.knobs), problem.fingerprint, seed)
+    (end,) = [end for end in train([run], problem) if isinstance(end, Result)]
+    row: dict[str, Any] = {"strength": option.strength, "seed": seed, "status": end.status}
+    if end.status == "diverged":
+        return row
+    assert problem.test is not None
+    outputs = mean_outputs([end], problem.test.features)
+    right = outputs[np.arange(len(outputs)), problem.test.targets]
+    return row | {
+        "test_loss": float(-np.log(right).mean()),
+        "confidence": float(outputs.max(1).mean()),
+        "test_accuracy": float((outputs.argmax(1) == problem.test.targets).mean()),
+    }
+
+
 def mean_outputs(ends: Sequence[Result], features: np.ndarray) -> np.ndarray:
     """Mean probability of each class over ReLU networks: (example, class)."""
     outputs = []
@@ -219,9 +248,35 @@ def comparisons(values: Mapping[str, np.ndarray]) -> dict[str, Comparison]:
     return compare_arms(values, "none", claim="greater", margin=MARGIN)
 
 
+def quality(observations: Observations) -> dict[str, np.ndarray]:
+    """Minus the test loss to the labels themselves, of every arm, by seed: more is better."""
+    return {name: -observations.runs.values("test_loss", name) for name in NAMES}
+
+
+def loss_comparisons(observations: Observations) -> dict[str, Comparison]:
+    """How much every remedy lowers the test loss, at the level that Holm sets over all of them."""
+    return compare_arms(quality(observations), "none", claim="greater", margin=LOSS_MARGIN)
+
+
+def smoothing_gap(observations: Observations) -> np.ndarray:
+    """Test accuracy less mean confidence of the networks trained on smoothed labels, by seed."""
+    table = observations["smoothing"]
+    return (table["test_accuracy"] - table["confidence"]).to_numpy(dtype=float)
+
+
+def at_edge(observations: Observations) -> list[str]:
+    """The remedies of which the weakest or the strongest value that was tried was chosen."""
+    found = []
+    for remedy, tried in observations["tried"].groupby("remedy", sort=False):
+        chosen = tried["chosen"].to_numpy(dtype=bool)
+        if chosen[0] or chosen[-1]:
+            found.append(str(remedy))
+    return found
+
+
 def in_another_world(observations: Observations, name: str, gain: float) -> dict[str, np.ndarray]:
-    """The same spread, in a world where the remedy's true gain is `gain`."""
-    values = accuracies(observations)
+    """The same spread, in a world where the remedy's true gain in quality is `gain`."""
+    values = quality(observations)
     differences = values[name] - values["none"]
     return values | {name: values["none"] + differences - differences.mean() + gain}
 
@@ -279,7 +334,7 @@ def remedy_names(words: WordList) -> Mapping[str, str]:
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """Each remedy at its chosen strength, and what it gains."""
-    found = comparisons(accuracies(observations))
+    found, by_loss = comparisons(accuracies(observations)), loss_comparisons(observations)
     tried = observations["tried"]
     names, strengths = remedy_names(words), words.group("strengths")
     strength = {row["remedy"]: row["strength"] for row in tried[tried["chosen"]].to_dict("records")}
@@ -288,6 +343,8 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         cells = [
             show.percent_interval(mean_interval(observations.runs.values(METRIC, name))),
             show.points_interval(found[name]) if name in found else "",
+            show.number_interval(mean_interval(observations.runs.values("test_loss", name))),
+            show.number_interval(by_loss[name]) if name in by_loss else "",
         ]
         train_accuracy = show.percent(float(observations.runs.values("train_accuracy", name).mean()), 1)
         rows.append(
@@ -305,19 +362,33 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         words["heads.training"],
         words["heads.test"],
         words["heads.gain-points"],
+        words["heads.test-loss"],
+        words["heads.loss-lowered"],
     )
     return [Table(title, heads, rows)]
 
 
 def facts(observations: Observations) -> dict[str, Any]:
     """Gains, and the problem that they are measured on; remedies in the order of what they gain."""
-    found = comparisons(accuracies(observations))
+    found, by_loss = comparisons(accuracies(observations)), loss_comparisons(observations)
     given = observations["given"].iloc[0]
     return {
         "gains": found,
+        "lowered": by_loss,
+        "raised": -by_loss["label_smoothing"].estimate,
+        "loss_margin": LOSS_MARGIN,
+        "without_loss": mean_interval(observations.runs.values("test_loss", "none")),
+        "smoothed": {
+            name: float(observations["smoothing"][name].mean()) for name in ("test_accuracy", "confidence")
+        },
+        "num_at_edge": len(at_edge(observations)),
+        "num_tuned": int(observations["tried"]["remedy"].nunique()),
+        "num_strengths": int(observations["tried"].groupby("remedy").size().max()),
+        "num_validation": min(1_000, int(given["num_images"])),
+        "num_more_accurate": sum(found[name].verdict == "holds" for name in ASKED),
         "num_images": int(given["num_images"]),
         "num_tuning": int(given["num_tuning"]),
-        "num_helping": sum(found[name].verdict == "holds" for name in ASKED),
+        "num_helping": sum(by_loss[name].verdict == "holds" for name in ASKED),
         "num_asked": len(ASKED),
         "members": MEMBERS,
         "copies": COPIES,
@@ -327,22 +398,22 @@ def facts(observations: Observations) -> dict[str, Any]:
             part: mean_interval(observations.runs.values(f"{part}_accuracy", "none"))
             for part in ("train", "test")
         },
-        "best_gain": max((found[name] for name in ASKED), key=lambda c: c.estimate),
+        "best_gain": max((by_loss[name] for name in ASKED), key=lambda c: c.estimate),
         "hidden": observations.settings[0]["hidden_sizes"],
     }
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
-    """What each remedy gains over none, the largest first."""
-    found = comparisons(accuracies(observations))
+    """By how much each remedy lowers the test loss, the largest first."""
+    found = loss_comparisons(observations)
     order = sorted(found, key=lambda name: -found[name].estimate)
     mark = words["labels.named-in-question"]
     return plots.difference_plot(
         {name: found[name] for name in order},
-        value_title=words["titles.gain-in-test-accuracy"],
+        value_title=words["titles.test-loss-lowered"],
         title=words["titles.each-remedy-minus-none"],
         labels={name: remedy_names(words)[name] + (mark if name in NAMED else "") for name in order},
-        value_format=".1%",
+        value_format=".2f",
         notes=words.notes,
         width=360,
     )
@@ -352,10 +423,9 @@ def _helps_claim(name: str) -> Claim:
     return Claim(
         name=f"{name.replace('_', '-')}-helps",
         kind="experiment",
-        check=beats(name, "none", margin=MARGIN),
-        subject=accuracies,
+        check=beats(name, "none", margin=LOSS_MARGIN),
+        subject=quality,
         falsehood=lambda o: in_another_world(o, name, -0.03),
-        unit="points",
     )
 
 
@@ -368,6 +438,15 @@ ANSWER = Answer(
         _helps_claim("label_smoothing"),
         _helps_claim("dropout"),
         _helps_claim("pca"),
+        _helps_claim("weight_decay"),
+        Claim(
+            name="smoothing-makes-underconfident",
+            kind="experiment",
+            check=greater(0.1),
+            subject=smoothing_gap,
+            falsehood=lambda o: -smoothing_gap(o),
+            unit="points",
+        ),
         Claim(
             name="averaging-removes-the-spread",
             kind="proof",
