@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mlplab.answers import ours
+from mlplab.answers import Book, ours
 
-PROGRAMS = sorted(ours().folder.glob("*/program.py"))
-every_program = pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.parent.name)
+LITTLE = Path(__file__).parents[2] / "examples" / "little-book"
+PROGRAMS = [path for book in (ours().folder, LITTLE) for path in sorted(book.glob("*/program.py"))]
+every_program = pytest.mark.parametrize(
+    "path", PROGRAMS, ids=lambda path: f"{path.parents[1].name}-{path.parent.name}"
+)
 
 
 @every_program
@@ -23,7 +26,7 @@ def test_a_program_fits_a_page_and_stands_beside_its_answer(path: Path):
 
 @every_program
 def test_a_program_is_read_as_it_stands(path: Path):
-    assert ours().exercise(path.parent.name).program == path.read_text("utf-8")
+    assert Book.open(path.parents[1]).exercise(path.parent.name).program == path.read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import shutil
 import tomllib
@@ -134,6 +135,13 @@ def broken_answer(folder: Path, text: str) -> None:
     (folder / "4.2.1/answer.py").write_text(text, "utf-8")
 
 
+def evidence_of(folder: Path, **changes: Any) -> None:
+    """The evidence of an exercise of the little book, put where that of the small book's should be."""
+    little = SMALL.parents[2] / "examples/little-book/1.1/evidence.json"
+    content = json.loads(little.read_text("utf-8")) | {"exercise": "4.2.1"} | changes
+    (folder / "4.2.1/evidence.json").write_text(json.dumps(content), "utf-8")
+
+
 BREAKS = {
     "raises": (lambda f: broken_answer(f, "x = 1\ny = 1 / 0\n"), "ZeroDivisionError: division by zero (line 2)"),
     "syntax": (lambda f: broken_answer(f, "x = 1\ny = = 2\n"), "line 2"),
@@ -159,6 +167,23 @@ BREAKS = {
         lambda f: change(f / "4.2.1/text.en.md", "Little.", "{% if %}"),
         "text.en.md",
     ),
+    "fails at work": (
+        lambda f: change(f / "4.2.1/answer.py", "    arms = factorial(lab.setting(BASE)", "    arms = factorial(1 / 0"),
+        "answer.py fails: ZeroDivisionError: division by zero (line 31)",
+    ),
+    "fails at drawing": (
+        lambda f: change(f / "4.2.1/answer.py", "mark_point()", "mark_nothing()"),
+        "answer.py fails: AttributeError:",
+    ),
+    "a program that is no text": (
+        lambda f: (f / "4.2.1/program.py").write_bytes(b"\xff"),
+        "program.py must be UTF-8 text",
+    ),
+    "evidence of another exercise": (
+        lambda f: evidence_of(f, exercise="1.1"),
+        "evidence.json: exercise must be 4.2.1; got 1.1",
+    ),
+    "evidence of another book": (evidence_of, "evidence.json: claims are those of another answer"),
     "no folder": (lambda f: shutil.rmtree(f / "4.2.1"), "is missing"),
 }  # fmt: skip
 
@@ -176,6 +201,27 @@ def test_a_broken_exercise_is_one_line_and_the_others_still_open(folder, mlplab,
     assert status == 0
     assert "What decay does again" in out
     assert Book.open(folder).exercise("4.2.2").answer is not None
+
+
+@pytest.mark.parametrize("is_translation", [False, True])
+def test_a_folder_that_is_no_exercise_is_one_line_and_the_others_still_open(folder, mlplab, is_translation):
+    if is_translation:
+        folder = shutil.copytree(SMALL.parents[2] / "examples/german", folder.with_name("german"))
+    shutil.copytree(SMALL / "4.2.1", folder / "9.9.9")
+    file = ours().file if is_translation else folder / "book.toml"
+    status, out, err = mlplab("--book", str(folder), "answer", "9.9.9")
+    assert (status, out) == (2, "")
+    assert f"{folder}/9.9.9 is no exercise: sections of {file} do not list it" in " ".join(err.split())
+    status, out, _ = mlplab("--book", str(folder), "list")
+    assert status == 0
+    assert "9.9.9" in out
+    assert "cannot be opened" in out
+    assert Book.open(folder).exercise("4.2.2").answer is not None
+
+
+def test_what_fails_in_an_answer_of_ours_is_a_defect_of_mlplab():
+    with pytest.raises(ZeroDivisionError), ours().exercise("4.1.1").running():
+        exec(compile("1 / 0", str(ours().folder / "4.1.1/answer.py"), "exec"))
 
 
 def test_the_book_that_was_named_first_has_the_number(folder):

@@ -72,6 +72,16 @@ def test_a_crash_is_no_verdict_and_stops_no_other(monkeypatch, book, exercise):
     assert "planted" in terminal.audited(one, book.frame("en")).plain
 
 
+def test_what_fails_in_an_answer_of_others_is_no_defect_of_mlplab(monkeypatch, book, exercise):
+    evidence.write(cases.inquiry(exercise), exercise.evidence_file)
+    names: dict = {}
+    exec(compile("def verify(*_, **__): 1 / 0", str(exercise.folder / "answer.py"), "exec"), names)
+    monkeypatch.setattr(verification, "verify", names["verify"])
+    one = found(book)[cases.NUMBER]
+    assert one.state == "failed"
+    assert one.problem.endswith("answer.py fails: ZeroDivisionError: division by zero (line 1).")
+
+
 def other_data(outcome: Verification) -> Verification:
     seen = outcome.again.observations
     used = tuple(dataclasses.replace(one, fingerprints=("other",)) for one in seen.data)

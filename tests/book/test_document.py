@@ -186,6 +186,14 @@ def test_what_a_person_must_mend_comes_back_as_a_line(exercise):
     assert "quotes what nobody found" in line
 
 
+def test_what_fails_in_an_answer_of_others_comes_back_as_a_line(exercise, monkeypatch):
+    names: dict = {}
+    exec(compile("def documents(*_): 1 / 0", str(exercise.folder / "answer.py"), "exec"), names)
+    monkeypatch.setattr(making, "documents", names["documents"])
+    (line,) = making.make(exercise).broken
+    assert line.endswith("answer.py fails: ZeroDivisionError: division by zero (line 1)")
+
+
 # The index, and what the notes got wrong
 
 

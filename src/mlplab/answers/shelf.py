@@ -17,8 +17,8 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
@@ -200,6 +200,25 @@ class Exercise:
         """Whether it has evidence, which is not read."""
         return self.evidence_file.is_file()
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While its own code runs: where that fails, a BookError names the file and the line.
+
+        Ours is code of mlplab: what fails there is a defect like any other, and is left as it is.
+        """
+        try:
+            yield
+        except MLPLabError:
+            raise
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            places = [
+                path for frame in frames if self.book.base.folder in (path := Path(frame.filename)).parents
+            ]
+            if not (places and self.book.prefix):
+                raise
+            raise BookError(places[-1], "", f"fails: {_told(error, places[-1])}") from error
+
     def check_language(self, language: Language) -> None:
         """Raises UnknownName for a language that it cannot be read in, BookError as `check` does."""
         self.check()
@@ -277,8 +296,26 @@ class Book:
         }
 
     def exercise(self, number: str) -> Exercise:
-        """The exercise of that number. Raises UnknownName, naming the nearest."""
+        """The exercise of that number. Raises UnknownName, naming the nearest; BookError for an unlisted folder."""
+        self.check_listed(number)
         return _exercise(number, self.exercises)
+
+    @cached_property
+    def unlisted(self) -> list[Path]:
+        """Folders with an answer, texts or words that are no exercise of the book."""
+        patterns = ("answer.py", "text.*.md", "words.*.toml")
+        return [
+            folder
+            for folder in sorted(self.folder.iterdir())
+            if folder.is_dir() and folder.name not in self.exercises
+            if any(next(folder.glob(pattern), None) for pattern in patterns)
+        ]
+
+    def check_listed(self, number: str) -> None:
+        """Raises BookError for the name of a folder that is no exercise of the book."""
+        for folder in self.unlisted:
+            if folder.name == number:
+                raise BookError(folder, "", f"is no exercise: sections of {self.base.file} do not list it")
 
     @property
     def answered(self) -> list[Exercise]:
@@ -422,7 +459,10 @@ class Shelf:
         return numbers
 
     def exercise(self, number: str) -> Exercise:
-        """The exercise of that number. Raises UnknownName, naming the nearest."""
+        """The exercise of that number. Raises UnknownName, naming the nearest; BookError for an unlisted folder."""
+        if number not in self.exercises:
+            for book in self.books:
+                book.check_listed(number)
         return _exercise(number, self.exercises)
 
 

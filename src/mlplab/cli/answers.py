@@ -71,20 +71,29 @@ def answer(
     exercise = shelf.exercise(number)
     exercise.check_language(language)
     exercise.written_answer()  # before anything is trained
-    with progress() as on_progress:
-        lab = Lab(
-            read_effort(effort), seeds=seeds, data_name=data, knobs=read_knobs(set_), on_progress=on_progress
-        )
-        now = inquire(exercise, lab)
-    held = evidence.published(exercise)
-    figures = draw(now, held, language)
-    if as_json:
-        notes = [note.of(exercise.words(language)) for note in lab.notes]
-        print_json(as_dict(now, held, figures, language) | {"notes": notes})
-        return
+    with exercise.running():
+        with progress() as on_progress:
+            lab = Lab(
+                read_effort(effort),
+                seeds=seeds,
+                data_name=data,
+                knobs=read_knobs(set_),
+                on_progress=on_progress,
+            )
+            now = inquire(exercise, lab)
+        held = evidence.published(exercise)
+        figures = draw(now, held, language)
+        if as_json:
+            notes = [note.of(exercise.words(language)) for note in lab.notes]
+            print_json(as_dict(now, held, figures, language) | {"notes": notes})
+            return
+        shown = [
+            terminal.header(now, held, lab.notes, language),
+            terminal.full_answer(now, held, figures, language),
+        ]
     console = terminal.console()
-    console.print(terminal.header(now, held, lab.notes, language))
-    console.print(terminal.full_answer(now, held, figures, language))
+    for part in shown:
+        console.print(part)
 
 
 @commands.command("list")
@@ -136,7 +145,7 @@ def verify(
         return
     exercise = shelf.exercise(number)
     exercise.check_language(language)
-    with progress() as on_progress:
+    with exercise.running(), progress() as on_progress:
         outcome = verification.verify(exercise, how, on_progress=on_progress)
     if as_json:
         print_json(outcome.to_dict())
@@ -184,7 +193,7 @@ def publish(number: Number) -> None:
     from mlplab.inquiry import verification
 
     exercise = open_shelf().exercise(number)
-    with progress() as on_progress:
+    with exercise.running(), progress() as on_progress:
         path = verification.publish(exercise, on_progress=on_progress)
     typer.echo(path)
 

@@ -69,7 +69,8 @@ def _audited(exercise: Exercise, effort: Effort, on_progress: Callable[[Progress
         return Audited(number, "unpublished")
     start = time.perf_counter()
     try:
-        outcome = verification.verify(exercise, effort, on_progress=on_progress)
+        with exercise.running():
+            outcome = verification.verify(exercise, effort, on_progress=on_progress)
     except MLPLabError as error:  # errors do not travel between processes
         return Audited(number, "failed", problem=str(error), seconds=time.perf_counter() - start)
     except Exception as error:  # the others are still worth a look, and a crash says nothing of the answer

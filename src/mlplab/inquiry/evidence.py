@@ -49,11 +49,14 @@ def published(exercise: Exercise) -> Evidence | None:
         return None
     try:
         held = json.loads(path.read_text("utf-8"))
-        if held["format"] != FORMAT or held["exercise"] != number:
-            raise EvidenceError(f"{path} is not evidence of format {FORMAT} for {number}: publish it again.")
+        for key, rule in (("format", FORMAT), ("exercise", number)):
+            if held[key] != rule:
+                raise EvidenceError(f"{path}: {key} must be {rule}; got {held[key]}: publish it again.")
         observations = Observations.from_dict(held["observations"])
         verdicts = {claim["name"]: claim["verdict"] for claim in held["claims"]}
         made_with = dict(held["made_with"])
+        if not any(claim.name in verdicts for claim in exercise.written_answer().claims):
+            raise EvidenceError(f"{path}: claims are those of another answer: publish it again.")
         inquiry = conclude(exercise, observations)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise EvidenceError(

@@ -47,7 +47,8 @@ def make(exercise: Exercise) -> Made:
     """One exercise. What a person must mend comes back as lines: errors do not travel between processes."""
     number = exercise.number
     try:
-        found, broken = documents(exercise, exercise.book.languages)
+        with exercise.running():
+            found, broken = documents(exercise, exercise.book.languages)
         texts = [d.sections for d in found]
         version = found[0].pandoc_version
         html, typst = (pandoc.to_html(version, texts), pandoc.to_typst(version, texts))

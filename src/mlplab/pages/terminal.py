@@ -127,6 +127,9 @@ def _list_of(book: Book, shelf: Shelf, language: Language) -> RenderableType:
         if problem := exercise.problem:
             asked, shown = Text(problem, style="red"), Text(frame["labels.broken"], style="red")
         table.add_row(number, asked, shown)
+    for folder in book.unlisted:
+        problem = Text(f"{folder} is in no section of {book.base.file}", style="red")
+        table.add_row(folder.name, problem, Text(frame["labels.broken"], style="red"))
     return table
 
 
