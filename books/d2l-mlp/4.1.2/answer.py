@@ -315,12 +315,12 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         [[*map(_written, row)] for row in rows.itertuples(index=False)],
     )
     counts = Table(
-        words["titles.layers-fold-0-1"],
+        words["titles.folding-layers"],
         (
             words["heads.hidden-layers"],
             words["heads.units"],
             words["heads.pieces"],
-            words["heads.bound-w-1"],
+            words["heads.bound"],
         ),
         [
             [str(d), str(WIDTH * d), str(pieces_of_sawtooth(d)), str(product_bound((WIDTH,) * d))]
@@ -387,7 +387,7 @@ def _function_panel(alt: Any, f: PiecewiseLinear, title: str, words: WordList) -
 def _depth_panel(alt: Any, words: WordList) -> Any:
     kinds = {
         words["labels.layers-fold"]: pieces_of_sawtooth,
-        words["labels.bound-w-1"]: lambda d: product_bound((WIDTH,) * d),
+        words["labels.bound"]: lambda d: product_bound((WIDTH,) * d),
         words["labels.one-layer-as-many-units"]: lambda d: 1 + WIDTH * d,
     }
     rows = [{"depth": d, "pieces": count(d), "kind": kind} for kind, count in kinds.items() for d in DEPTHS]

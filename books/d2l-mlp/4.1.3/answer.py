@@ -144,8 +144,8 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
             "",
             words["heads.w"],
             words["heads.b"],
-            words["heads.w-2"],
-            words["heads.b-j"],
+            words["heads.second-weight"],
+            words["heads.second-bias-by-j"],
         ),
         [
             ["sigmoid → tanh", "W₁/2", "b₁/2", "W₂/2", "b₂(j) + s(j)/2"],
@@ -156,7 +156,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     rows = [[name, *_numbers(held)] for name, held in (("sigmoid", net), ("tanh", sigmoid_to_tanh(net)))]
     example = Table(
         words["titles.network-with-two-hidden-units"],
-        (*rules.columns[:4], words["heads.b-2"], words["heads.output"]),
+        (*rules.columns[:4], words["heads.second-bias"], words["heads.output"]),
         rows,
     )
     return [rules, example]

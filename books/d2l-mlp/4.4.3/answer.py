@@ -300,7 +300,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         ]
         rows.append([label, *cells])
     title = words(
-        "titles.inputs-from-n-0-1",
+        "titles.normal-inputs",
         num_examples=NUM_EXAMPLES,
         section_degree=SECTION_DEGREE,
         resolved_degree=RESOLVED_DEGREE,

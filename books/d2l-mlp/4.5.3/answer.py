@@ -227,7 +227,7 @@ def _steps(alt: Any, words: WordList) -> Any:
     title = words["labels.what-one-step-does-weight"]
     return _lines(alt, rows, list(steps), title).encode(
         x=alt.X("v:Q", title=words["titles.v"]),
-        y=alt.Y("w:Q", title=words["titles.new-weight-0-3"]),
+        y=alt.Y("w:Q", title=words["titles.new-weight"]),
         detail="side:N",
     )
 
@@ -242,7 +242,7 @@ def _weights(alt: Any, observations: Observations, words: WordList) -> Any:
     return _lines(alt, rows, list(names.values()), title).encode(
         x=alt.X("rank:Q", title=words["titles.rank-weight-200"]),
         y=alt.Y("size:Q", scale=alt.Scale(type="log"), axis=axis,
-                title=words["titles.w-exact-zeros-at-bottom"]),
+                title=words["titles.sizes-and-exact-zeros"]),
     )  # fmt: skip
 
 

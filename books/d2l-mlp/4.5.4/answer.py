@@ -107,8 +107,8 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     sizes = np.linalg.svd(w, compute_uv=False)
     ways = [
         (words["heads.sum-squared-entries"], float(np.sum(w**2))),
-        (words["heads.tr-w-w"], float(np.trace(w.T @ w))),
-        (words["heads.tr-ww"], float(np.trace(w @ w.T))),
+        (words["heads.trace-by-columns"], float(np.trace(w.T @ w))),
+        (words["heads.trace-by-rows"], float(np.trace(w @ w.T))),
         (words["heads.sum-squared-singular-values"], float(np.sum(sizes**2))),
         (
             words["heads.not-same-largest-singular-value"],
@@ -116,7 +116,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         ),
         (words["heads.not-same-sum-absolute-entries"], float(np.abs(w).sum())),
     ]
-    title = words["titles.w-2-1-0-5"]
+    title = words["titles.the-matrix"]
     rows = [[label, show.number(value, 6)] for label, value in ways]
     return [Table(title, (words["heads.quantity"], words["heads.value"]), rows)]
 
@@ -128,8 +128,8 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     sizes = np.linalg.svd(w, compute_uv=False)
     ways = {
         words["labels.entries-squared"]: (w**2).ravel(),
-        words["labels.diagonal-w-w"]: np.diag(w.T @ w),
-        words["labels.diagonal-ww"]: np.diag(w @ w.T),
+        words["labels.diagonal-by-columns"]: np.diag(w.T @ w),
+        words["labels.diagonal-by-rows"]: np.diag(w @ w.T),
         words["labels.singular-values-squared"]: sizes**2,
     }
     rows = pd.DataFrame(

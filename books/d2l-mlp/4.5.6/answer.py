@@ -272,7 +272,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         title = words("labels.posterior", which=which)
         estimates.append(
             _lines(alt, pd.DataFrame(rows), list(names.values()), title).encode(
-                x=alt.X("x:Q", title=words["titles.observation-y-w-n-0"]),
+                x=alt.X("x:Q", title=words["titles.noisy-observation"]),
                 y=alt.Y(
                     "y:Q",
                     title=words["titles.estimate-w"],
@@ -282,7 +282,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         )
     left = _lines(alt, penalty, list(names.values()), words["labels.penalty-log-prior"]).encode(
         x=alt.X("x:Q", title=words["titles.weight-w"]),
-        y=alt.Y("y:Q", title=words["titles.nats-0-at-w-0"]),
+        y=alt.Y("y:Q", title=words["titles.penalty-in-nats"]),
     )
     return left | estimates[0] | estimates[1]
 

@@ -222,9 +222,9 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     columns = (
         words["heads.hidden-units"], words["heads.p"], words["heads.operations-gradient"],
         words["heads.one-product-gradient"], words["heads.hessian-gradient"],
-        words["heads.same-p"],
+        words["heads.operations-per-parameter"],
     )  # fmt: skip
-    return [Table(words["titles.counted-operations-8-inputs-3"], columns, rows)]
+    return [Table(words["titles.counted-operations"], columns, rows)]
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
@@ -259,7 +259,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         y=alt.Y(
             "ratio:Q",
             scale=alt.Scale(type="log"),
-            title=words["titles.operations-gradient-1"],
+            title=words["titles.operations-in-gradients"],
         ),
         color=colour,
     )

@@ -331,8 +331,8 @@ def _one_product(words: WordList) -> Table:
         words["titles.product-two-random-4-x"],
         (
             words["heads.k"],
-            words["heads.k-ab"],
-            words["heads.k-ab-2"],
+            words["heads.eigenvalues-of-a-product"],
+            words["heads.singular-values-of-a-product"],
             words["heads.horn-allows"],
             words["heads.ostrowski-allows"],
         ),
