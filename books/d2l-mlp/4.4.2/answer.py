@@ -213,7 +213,7 @@ def _descent_table(observations: Observations, words: WordList) -> Table:
             of_part = exact[part]
             fit = of_part[(of_part["size"] == MANY) & (of_part["degree"] == degree)].iloc[0]
             cells += [
-                show.number_interval(descent_interval(observations, part, degree)),
+                show.number_interval(pd.Series(descent_interval(observations, part, degree))),
                 show.number(float(fit["estimate"])),
             ]
         rows.append([str(degree), *cells])
