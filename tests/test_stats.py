@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -189,8 +191,9 @@ def test_the_order_of_seeds_changes_nothing():
         a, b = draw.normal(0.2, 1, size=(2, n))
         order = draw.permutation(n)
         one, other = stats.paired(a, b, margin=1), stats.paired(a[order], b[order], margin=1)
-        for before, after in ((vars(one), vars(other)), (vars(one.equivalence), vars(other.equivalence))):
-            for name in before.keys() - {"equivalence"}:
+        parts = [one, one.equivalence, one.deciding], [other, other.equivalence, other.deciding]
+        for before, after in ((vars(x), vars(y)) for x, y in zip(*parts, strict=True)):
+            for name in before.keys() - {"equivalence", "deciding", "basis"}:
                 same = pytest.approx(after[name], rel=1e-9) if isinstance(after[name], float) else after[name]
                 assert before[name] == same, name
 
@@ -515,3 +518,203 @@ def test_unknown_names_suggest_the_nearest():
         stats.compare_arms({"relu": [1, 2], "tanh": [1, 2]}, "Relu")
     with pytest.raises(UnknownName, match="'greater', 'less'; got 'different'"):
         stats.winner_beats_baseline({"a": [1, 2], "b": [1, 2]}, "a", claim="different")
+
+
+# The interval that decided
+
+
+DECIDED = {
+    "more": ({"claim": "greater", "margin": 1.0}, 5.0, "above", 0.95),
+    "less than nothing": ({"claim": "greater", "margin": 1.0}, -5.0, "below", 0.95),
+    "nothing that matters": ({"claim": "greater", "margin": 1.0}, 0.0, "within", 0.90),
+    "the same": ({"claim": "equivalent", "margin": 1.0}, 0.0, "within", 0.90),
+    "not the same": ({"claim": "equivalent", "margin": 1.0}, 5.0, "above", 0.90),
+    "different": ({"claim": "different"}, -5.0, "below", 0.95),
+    "undecided": ({"claim": "less"}, 0.0, "open", 0.95),
+    "undecided with a margin": ({"claim": "equivalent", "margin": 0.1}, 0.0, "open", 0.90),
+}
+
+
+@pytest.mark.parametrize(("asked", "shift", "reading", "level"), DECIDED.values(), ids=DECIDED)
+def test_the_interval_that_decided_is_told_with_its_level(asked, shift, reading, level):
+    found = stats.paired(shift + np.linspace(-1, 1, 9), **asked)
+    assert (found.reading, found.deciding.ci_prob) == (reading, pytest.approx(level))
+    ends = (found.deciding.ci_low, found.deciding.ci_high)
+    if level == 0.95:
+        assert ends == (found.ci_low, found.ci_high)
+    else:
+        assert ends == (found.equivalence.ci_low, found.equivalence.ci_high)
+    assert found.to_dict()["deciding"]["ci_prob"] == found.deciding.ci_prob
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_the_deciding_interval_alone_gives_the_verdict():
+    """Whoever sees it with margin and threshold can tell: -1.23 [-3.22, +0.76] is not within half a point."""
+    draw = np.random.default_rng(5)
+    for _ in range(300):
+        claim = draw.choice(["different", "greater", "less", "equivalent"])
+        found = stats.paired(draw.normal(draw.normal(), 1, 8), claim=claim, margin=0.8)
+        low, high = found.deciding.ci_low, found.deciding.ci_high
+        shown = {
+            "above": low > (0.8 if claim == "equivalent" else 0),
+            "below": high < (-0.8 if claim == "equivalent" else 0),
+            "within": low > -0.8 and high < 0.8,
+            "not-above": high < 0.8,
+            "not-below": low > -0.8,
+            "open": True,
+        }
+        assert shown[found.reading]
+        assert (found.verdict == "undecided") == (found.reading == "open")
+
+
+def test_a_difference_that_is_real_may_be_too_small_to_matter():
+    found = stats.paired(0.1 + np.linspace(-0.01, 0.01, 9), claim="greater", margin=1.0)
+    assert (found.verdict, found.is_too_small) == ("holds", True)
+    assert not stats.paired(2 + np.linspace(-0.01, 0.01, 9), claim="greater", margin=1.0).is_too_small
+
+
+# Few distinct values
+
+
+def test_t_alone_does_not_decide_on_a_few_distinct_values():
+    """The shift of a grid's best rate: of 20 seeds, 15 stay and 5 move by one place."""
+    found = stats.paired([0.0] * 15 + [-0.477] * 5, claim="less")
+    assert (found.verdict, found.reason, found.replicates_needed) == ("undecided", "few-values", None)
+    assert found.p == found.p_sign_flip == pytest.approx(0.0625)
+    assert (found.ci_high, found.ci_method) == (0, "sign-flip")
+
+
+def test_a_coin_is_called_a_difference_too_often_by_t_and_not_with_the_sign_flip_test():
+    """All outcomes of 13 differences of +1 or -1, each with its probability: exact, and no simulation."""
+    by_t = guarded = 0.0
+    for heads in range(14):
+        probability = math.comb(13, heads) / 2**13
+        values = np.repeat([1.0, -1.0], [heads, 13 - heads])
+        found = stats.paired(values)
+        error = values.std(ddof=1) / math.sqrt(13)
+        alone = error == 0 or abs(values.mean()) / error > scipy_stats.t.ppf(0.975, 12)
+        by_t += probability * alone
+        guarded += probability * (found.verdict == "holds")
+    assert by_t > 0.09
+    assert 0 < guarded < 0.05
+
+
+@pytest.mark.parametrize("n", [6, 13, 20, 40])
+def test_the_interval_on_few_values_leaves_out_what_its_test_rejects(n):
+    draw = np.random.default_rng(n)
+    for _ in range(20):
+        values = draw.choice([-1.0, 0.0, 2.0], size=n)
+        found = stats.paired(values)
+        if found.ci_method != "sign-flip":
+            continue
+        for edge in (found.ci_low, found.ci_high):
+            if edge is None:
+                continue
+            outside = edge + (1e-3 if edge == found.ci_high else -1e-3)
+            assert (
+                stats.paired(values, threshold=outside).p
+                < 0.05
+                <= stats.paired(values, threshold=edge).p + 0.05
+            )
+        assert (found.verdict == "holds") == (found.p < 0.05)
+
+
+def test_ordinary_differences_are_judged_by_t():
+    draw = np.random.default_rng(3)
+    for n in (2, 5, 20, 100):
+        assert stats.paired(draw.normal(size=n)).ci_method == "t"
+    counts = draw.binomial(10_000, 0.87, size=(2, 20)) / 10_000  # accuracies of 20 seeds
+    assert stats.paired(*counts).ci_method == "t"
+
+
+# One family
+
+
+def test_a_family_is_held_to_holms_level():
+    draw = np.random.default_rng(11)
+    for _ in range(12):
+        rows = draw.normal(draw.normal(0, 0.6, size=(6, 1)), 1, size=(6, 12))
+        alone = [stats.paired(row) for row in rows]
+        family = stats.one_family(alone)
+        shown = stats.holm([one.p for one in alone]) < 0.05
+        assert [one.verdict == "holds" for one in family] == shown.tolist()
+        left = max(1, 6 - int(shown.sum()))
+        assert [one.ci_prob for one in family] == pytest.approx([1 - 0.05 / left] * 6)
+        assert stats.one_family(family) == family
+
+
+def test_a_family_that_is_decided_keeps_its_intervals():
+    one, two = (
+        stats.paired(5 + np.linspace(-1, 1, 9)),
+        stats.paired(np.linspace(-1, 1, 9), claim="less", margin=3),
+    )
+    assert stats.one_family([one, two]) == [one, two]
+    assert stats.one_family([]) == []
+
+
+def test_arms_and_other_claims_of_a_family_agree_with_holm_over_all():
+    """An arm's own family is judged at its share of alpha."""
+    draw = np.random.default_rng(2)
+    arms = {name: draw.normal(0.5, 1, 10) for name in "abc"} | {"none": np.zeros(10)}
+    found = stats.compare_arms(arms, "none")["a"]
+    open_ = stats.paired(np.linspace(-1, 1, 9))
+    (within, _) = stats.one_family([found, open_])
+    again = stats.compare_arms(arms, "none", alpha=0.025 if within.verdict == "undecided" else 0.05)["a"]
+    assert within.verdict == again.verdict
+
+
+def test_a_comparison_survives_a_trip_between_processes():
+    for found in (
+        stats.paired([0.0] * 4 + [1.0] * 4),
+        stats.two_sample([1.0, 2, 3], [4.0, 5, 7]),
+        stats.slope([1, 2, 3, 4], [1.0, 2, 3, 5]),
+        stats.resampled([1.0, 2, 3, 4], test_train_ratio=0.25),
+    ):
+        assert pickle.loads(pickle.dumps(found)) == found
+        assert copy.deepcopy(found).to_dict() == found.to_dict()
+
+
+# Seeds and examples
+
+
+def test_an_interval_over_seeds_alone_is_too_short_for_new_examples():
+    """200 studies whose true difference is 0: examples differ in which arm they favour, and are drawn too."""
+    draw, covered = np.random.default_rng(4), {"two-way": 0, "seeds": 0}
+    for _ in range(200):
+        difference = (
+            draw.normal(0, 0.01, (10, 1)) + draw.normal(0, 0.3, (1, 500)) + draw.normal(0, 0.3, (10, 500))
+        )
+        for name, found in (
+            ("two-way", stats.two_way(difference)),
+            ("seeds", stats.mean_interval(difference.mean(1))),
+        ):
+            covered[name] += found.ci_low <= 0 <= found.ci_high
+    assert covered["two-way"] >= 180
+    assert covered["seeds"] < 140
+
+
+def test_packed_bits_give_the_interval_of_the_bits():
+    draw = np.random.default_rng(0)
+    a, b = draw.random((5, 1_003)) < 0.9, draw.random((5, 1_003)) < 0.85
+    packed = [np.packbits(hits, axis=1) for hits in (a, b)]
+    assert stats.two_way(*packed, num_examples=1_003) == stats.two_way(a, b)
+    found = stats.two_way(a, b)
+    assert found.estimate == pytest.approx(a.mean() - b.mean())
+    assert stats.two_way(a.astype(float) - b) == found
+
+
+@pytest.mark.parametrize(
+    ("a", "more"),
+    [
+        (np.zeros((1, 5)), {}),
+        (np.zeros(5), {}),
+        (np.full((2, 5), np.nan), {}),
+        (np.zeros((2, 5)), {"b": np.zeros((2, 4))}),
+        (np.zeros((2, 5)), {"num_examples": 40}),
+        (np.zeros((2, 5), np.uint8), {"num_examples": 41}),
+    ],
+    ids=["one seed", "one row", "nan", "shapes", "no bits", "too few bits"],
+)
+def test_what_is_not_crossed_is_refused(a, more):
+    with pytest.raises(InvalidInput, match="two_way"):
+        stats.two_way(a, **more)

@@ -271,3 +271,41 @@ def test_folds_of_one_table_are_rarely_called_different_where_there_is_no_differ
     assert np.mean(shown) < 0.083  # 0.05 and three standard errors
     if repeats > 1:
         assert np.mean(naive) > 0.3  # the falsehood: folds taken for replicates
+
+
+def test_the_claims_of_a_page_are_wrongly_decided_in_five_percent():
+    """Six claims of different kinds whose truth is on the wrong side, or beyond the margin by nothing."""
+    draw, wrong = np.random.default_rng(8), []
+    for _ in range(2_000):
+        family = stats.one_family(
+            [
+                *(stats.paired(draw.normal(0, 1, 10)) for _ in range(3)),
+                *(stats.paired(draw.normal(0.5, 1, 10), claim="equivalent", margin=0.5) for _ in range(3)),
+            ]
+        )
+        wrong.append(any(found.verdict == "holds" for found in family))
+    assert rate_is_at_most(0.05, np.array(wrong))
+    assert np.mean(wrong) > 0.02  # not for want of deciding anything
+
+
+# What varies between seeds, examples, and seed and example.
+COMPONENTS = {
+    "examples above all": (0.01, 0.3, 0.3),
+    "seeds above all": (0.03, 0.1, 0.5),
+    "no seeds": (0.0, 0.3, 0.3),
+    "no examples": (0.02, 0.0, 0.3),
+    "nothing but noise": (0.0, 0.0, 0.3),
+}
+
+
+@pytest.mark.parametrize("num_seeds", [5, 10, 20])
+@pytest.mark.parametrize("components", COMPONENTS.values(), ids=COMPONENTS)
+def test_the_two_way_interval_covers_for_new_seeds_and_examples(num_seeds, components):
+    draw, (seed, example, both) = np.random.default_rng(num_seeds), components
+    covered = []
+    for _ in range(1_000):
+        shape = (num_seeds, 1_000)
+        values = draw.normal(0, seed, (num_seeds, 1)) + draw.normal(0, example, (1, 1_000))
+        found = stats.two_way(values + draw.normal(0, both, shape))
+        covered.append(found.ci_low <= 0 <= found.ci_high)
+    assert 0.92 <= np.mean(covered) <= 0.98  # .93 to .97, and what 1,000 repeats leave open

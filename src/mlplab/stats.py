@@ -2,17 +2,22 @@
 
 A comparison asks whether a claim about a true difference is shown by n replicates (seeds). Three rules:
 
-1. **The interval decides.** `holds` and `fails` are read off the t interval alone, so a plot and a sentence
-   cannot contradict each other: the interval leaves out the threshold if and only if p < alpha. The exact
-   sign-flip test stands beside it and never decides: it assumes less (symmetry, not a normal shape), but with
-   fewer than 6 replicates it cannot reach .05 at all.
+1. **The interval decides.** `holds` and `fails` are read off one interval, so a plot and a sentence cannot
+   contradict each other: it leaves out the threshold if and only if p < alpha. What concerns the margin is read
+   off the 1 - 2 alpha interval; `Comparison.deciding` is the one that was read. It is the t interval. The exact
+   sign-flip test stands beside it: it assumes less (symmetry, not a normal shape), but with fewer than 6
+   replicates it cannot reach .05 at all. Where paired differences take few distinct values (at most half as many
+   as there are replicates) t is not trusted: of 13 differences of +1 or -1, as of a coin, it calls one in eleven
+   a difference. The interval is then the wider one of t and the sign-flip test, and both must agree.
 2. **Both sides share alpha.** `greater` and `less` are read off the two-sided interval, because they may be
    found to hold or to fail: each is wrongly shown with probability alpha/2.
 3. **Over arms, Holm sets the level.** If Holm shows r of m arms, every arm's interval is drawn at
    1 - alpha/(m - r), the step where Holm stopped (1 - alpha if r = m). Exactly the arms that Holm shows leave
    out the threshold: rule 1 stands, and the chance that any claim is wrongly shown is at most alpha. Alone,
    each interval covers with at least 1 - alpha; that all of them cover together is not promised. Equivalence
-   is a second family, treated alike.
+   is a second family, treated alike. Over claims that ask different things, as those of one page, `one_family`
+   does the same: a claim counts once, whichever way it is decided, since at level alpha it is decided wrongly
+   with probability at most alpha.
 
 Without any spread (every difference equal) t is undefined, and a rearrangement test takes over: all signs,
 splits or orders are equally likely, so the least one-sided p is 1/their number. Where that does not reach the
@@ -31,9 +36,9 @@ from __future__ import annotations
 import itertools
 import math
 import reprlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache, partial
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
@@ -48,6 +53,13 @@ if TYPE_CHECKING:
 
 Verdict = Literal["holds", "fails", "undecided"]
 ClaimKind = Literal["different", "greater", "less", "equivalent"]
+# Where the truth is shown to lie: above or below the threshold (of equivalence: by more than the margin), within the
+# margin of it, not above or not below it by as much as the margin. `open`: nothing is shown.
+Reading = Literal["above", "below", "within", "not-above", "not-below", "open"]
+Method = Literal["t", "exact", "sign-flip"]
+SHOWN_BY: dict[ClaimKind, tuple[Reading, ...]] = {
+    "different": ("above", "below"), "greater": ("above",), "less": ("below",), "equivalent": ("within",),
+}  # fmt: skip
 
 REASONS = {
     "spread-unknown": "too few replicates to know the spread",
@@ -55,10 +67,13 @@ REASONS = {
     "on-the-edge": "the estimate lies on the edge of the claim: no affordable number of replicates decides",
     "sign-flip-floor": "too few replicates for the sign-flip test to reach alpha: t stands alone",
     "one-table": "the folds share one table: more folds of it decide nothing, more rows might",
+    "few-values": "the replicates take few distinct values: t decides, and the exact sign-flip test does not agree",
 }
 MAX_REPLICATES = 100_000
 SHARE_TOLERANCE = 1e-9  # what rounding may do to a sum of shares, or to a mean weight
 EXACT_SIGN_FLIPS = 30  # up to this n all 2^n flips are counted, as two halves of at most 2^15
+EXACT_SUBSETS = 2**18  # up to so many different means of subsets are counted
+DRAWN = 9_999  # flips or subsets beyond
 
 
 class Claim(TypedDict, total=False):
@@ -91,7 +106,7 @@ class Interval:
     ci_low: float | None
     ci_high: float | None
     ci_prob: float
-    ci_method: Literal["t", "exact", "clopper-pearson", "skewness-corrected t"]
+    ci_method: Literal["t", "exact", "sign-flip", "clopper-pearson", "skewness-corrected t", "two-way"]
     num_replicates: int
 
     def __post_init__(self) -> None:
@@ -138,13 +153,17 @@ class SignFlip:
 class Comparison:
     """What n replicates say about a claim; see `Claim` for the verdict. None stands for what is unbounded.
 
+    `reading` is what the verdict rests on, and `deciding` the interval that it was read off, with its level: that of
+    1 - 2 alpha for what concerns the margin, else that of 1 - alpha, which `ci_low` and `ci_high` always are.
+
     `effect` is the estimate over the standard deviation (paired: d_z; None without spread and for a slope).
     `p` is two-sided, against the threshold; `p_holm` the same adjusted over all arms. `p_sign_flip` and its
     least value `sign_flip_floor` are given for paired comparisons. `ci_method` and `p_method` are "exact"
-    where the replicates show no spread. `equivalence` is given with a margin. `num_replicates` counts both of
-    two separate samples. `replicates_needed` is the total with which an undecided claim is decided with
-    probability .8 if the truth is what was estimated; where no number up to MAX_REPLICATES does that, it is
-    None and `reason`, a key of REASONS, says why. `reason` may also name a caution about a verdict reached.
+    where the replicates show no spread, and "sign-flip" where they take few distinct values (rule 1).
+    `equivalence` is given with a margin. `num_replicates` counts both of two separate samples.
+    `replicates_needed` is the total with which an undecided claim is decided with probability .8 if the truth
+    is what was estimated; where no number up to MAX_REPLICATES does that, it is None and `reason`, a key of
+    REASONS, says why. `reason` may also name a caution about a verdict reached.
     """
 
     claim: ClaimKind
@@ -155,10 +174,10 @@ class Comparison:
     ci_low: float | None
     ci_high: float | None
     ci_prob: float
-    ci_method: Literal["t", "exact"]
+    ci_method: Method
     effect: float | None
     p: float
-    p_method: Literal["t", "exact"]
+    p_method: Method
     p_holm: float | None
     p_sign_flip: float | None
     sign_flip_floor: float | None
@@ -166,13 +185,24 @@ class Comparison:
     num_replicates: int
     replicates_needed: int | None
     reason: str | None
+    reading: Reading
+    deciding: Interval
+    basis: _Basis = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:
         assert_ordered(self.ci_low, self.estimate, self.ci_high)
 
+    @property
+    def is_too_small(self) -> bool:
+        """Whether a difference is shown, and shown to lie within the margin too: it is real and does not matter."""
+        is_within = self.equivalence is not None and self.equivalence.holds
+        return self.claim != "equivalent" and self.reading in ("above", "below") and is_within
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON: no NaN, no infinity."""
-        return asdict(self)
+        held = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "basis"}
+        equivalence = self.equivalence and asdict(self.equivalence)
+        return held | {"equivalence": equivalence, "deciding": self.deciding.to_dict()}
 
 
 def paired(
@@ -244,11 +274,9 @@ def two_sample(
         df = 1 / (of_x**2 / (x.size - 1) + (1 - of_x) ** 2 / (y.size - 1))
     effect = value / math.sqrt((var_x + var_y) / 2) if df and var_x + var_y else None
 
-    def splits(n: int) -> int:
-        return math.comb(n, round(n * x.size / num))
-
+    splits = partial(_splits, x.size / num)
     return _judge(
-        ask, _Estimate(value, math.sqrt(part_x + part_y), df, num, effect, max(eps_x, eps_y), splits)
+        _Basis(ask, _Estimate(value, math.sqrt(part_x + part_y), df, num, effect, max(eps_x, eps_y), splits))
     )
 
 
@@ -271,7 +299,7 @@ def slope(x: Float[ArrayLike, "point"], y: Float[ArrayLike, "point"], **claim: U
     fits_exactly = df == 0 or np.ptp(residuals) <= eps_y
     error = 0.0 if fits_exactly else math.sqrt(float(residuals @ residuals / (u @ u)) / df)
     rounding = eps_y / float(np.ptp(x))
-    return _judge(ask, _Estimate(value, error, df, x.size, None, rounding, math.factorial))
+    return _judge(_Basis(ask, _Estimate(value, error, df, x.size, None, rounding, math.factorial)))
 
 
 def resampled(
@@ -297,11 +325,8 @@ def resampled(
     k-fold, Bouckaert and Frank 2004. The correction is a rule of thumb: `tests/test_stats_calibration.py` tries it.
     """
     ask = _Question("resampled", **claim)
-    found = _judge(
-        ask, _resampled("resampled", {"a": (1, a)} | ({} if b is None else {"b": (-1, b)}), test_train_ratio)
-    )
-    is_lost = found.verdict == "undecided" and found.reason in (None, "on-the-edge")
-    return replace(found, replicates_needed=None, reason="one-table" if is_lost else found.reason)
+    terms = {"a": (1, a)} | ({} if b is None else {"b": (-1, b)})
+    return _judge(_Basis(ask, _resampled("resampled", terms, test_train_ratio), is_one_table=True))
 
 
 def resampled_interval(
@@ -349,6 +374,23 @@ def winner_beats_baseline(
     return next(iter(_judge_arms(ask, values_by_arm, baseline, best).items()))
 
 
+def one_family(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The same comparisons, judged as one family: that any of their claims is wrongly decided has probability alpha.
+
+    Holm's way for claims that ask different things: all are judged at alpha/m; if r are decided, at
+    alpha/(m - r), until no more are. Their intervals are drawn at the level where that stops (rule 3 of the
+    module), so that verdicts and intervals agree. Nothing changes where all are decided. A comparison among
+    arms stays one, at its share of alpha.
+    """
+    step = max(1, len(comparisons))
+    while step > 1:
+        decided = sum(found.basis.verdict(step) != "undecided" for found in comparisons)
+        if max(1, len(comparisons) - decided) >= step:
+            break
+        step = max(1, len(comparisons) - decided)
+    return [_judge(found.basis, step) for found in comparisons]
+
+
 def holm(p: Float[ArrayLike, "test"]) -> Float[np.ndarray, "test"]:
     """P-values adjusted for a family of tests, whatever their dependence, in the order given (Holm 1979).
 
@@ -382,6 +424,51 @@ def mean_interval(x: Float[ArrayLike, "seed"], *, ci_prob: float = 0.95) -> Inte
     low, high = mean.interval((1 - ci_prob) / 2)
     error = mean.std_error if mean.df else None
     return Interval(mean.value, error, _finite(low), _finite(high), ci_prob, mean.method, mean.num)
+
+
+def two_way(
+    a: Float[ArrayLike, "seed example"],
+    b: Float[ArrayLike, "seed example"] | None = None,
+    *,
+    num_examples: int | None = None,
+    ci_prob: float = 0.95,
+) -> Interval:
+    """The interval of the mean of a - b that holds for new seeds and for new examples.
+
+    A t interval over seeds takes the test examples for all that there are. Here the variance of the mean is that of two
+    crossed random effects with their interaction: (MS_seed + MS_example - MS_rest) / (seeds * examples), and at least
+    what seeds alone give, with the degrees of freedom of Satterthwaite (1946).
+
+    Arguments:
+      a, b: losses, or whether each seed got each example right, of two arms on shared seeds and examples; or their
+        difference as `a`. From float32 and bits on, all is worked out in float64.
+      num_examples: given where the rows are packed bits, as `numpy.packbits` makes them.
+
+    Raises InvalidInput for fewer than two seeds or examples, arms of different shapes, and values that are not finite.
+    `tests/test_stats_calibration.py` tries it where seeds, examples and their interaction are known.
+
+    Source: Searle, Casella and McCulloch 1992, Variance components, chapter 4; the pigeonhole bootstrap of Owen 2007
+    (Ann. Appl. Stat. 1, 386) draws from the same model.
+    """
+    _check_prob("two_way.ci_prob", ci_prob)
+    difference = _crossed("two_way.a", a, num_examples)
+    if b is not None:
+        other = _crossed("two_way.b", b, num_examples)
+        if other.shape != difference.shape:
+            raise InvalidInput("two_way.b", f"must have the shape of a, {difference.shape}", other.shape)
+        difference = difference - other
+    n, m = difference.shape
+    mean = float(difference.mean())
+    seeds = m * float(np.square(difference.mean(1) - mean).sum())
+    examples = n * float(np.square(difference.mean(0) - mean).sum())
+    rest = max(float(np.square(difference - mean).sum()) - seeds - examples, 0.0)
+    dfs = np.array([n - 1, m - 1, (n - 1) * (m - 1)])
+    parts = np.array([seeds, examples, rest]) / dfs / (n * m)
+    variance = max(float(parts[0] + parts[1] - parts[2]), float(parts[0]))
+    spread = float(np.square(parts) @ (1 / dfs))
+    df = variance**2 / spread if spread else float(n - 1)
+    half = -float(stdtrit(max(df, 1.0), (1 - ci_prob) / 2)) * math.sqrt(variance)
+    return Interval(mean, math.sqrt(variance), mean - half, mean + half, ci_prob, "two-way", n)
 
 
 def proportion_interval(count: int, total: int, *, ci_prob: float = 0.95) -> Interval:
@@ -471,18 +558,28 @@ class _Question:
 
     def verdict(self, ci: tuple[float, float], inner: tuple[float, float]) -> Verdict:
         """Read the verdict off the intervals of 1 - alpha (`ci`) and 1 - 2 alpha (`inner`)."""
+        reading = self.reading(ci, inner)
+        return "undecided" if reading == "open" else "holds" if reading in SHOWN_BY[self.claim] else "fails"
+
+    def reading(self, ci: tuple[float, float], inner: tuple[float, float]) -> Reading:
+        """What the intervals show, as far as the claim is about it."""
         above, below = ci[0] > self.threshold, ci[1] < self.threshold
         # One side each of the equivalence test: not greater, and not less, by as much as the margin.
         not_greater = inner[1] < self.threshold + self.reach
         not_less = inner[0] > self.threshold - self.reach
-        beyond = inner[0] > self.threshold + self.reach or inner[1] < self.threshold - self.reach
-        holds, fails = {
-            "different": (above or below, not_greater and not_less),
-            "greater": (above, below or not_greater),
-            "less": (below, above or not_less),
-            "equivalent": (not_greater and not_less, beyond),
-        }[self.claim]
-        return "holds" if holds else "fails" if fails else "undecided"
+        if self.claim == "equivalent":
+            above, below = inner[0] > self.threshold + self.reach, inner[1] < self.threshold - self.reach
+        if above or below:
+            return "above" if above else "below"
+        if not_greater and not_less:
+            return "within"
+        if self.claim == "greater" and not_greater:
+            return "not-above"
+        return "not-below" if self.claim == "less" and not_less else "open"
+
+    def is_about_margin(self, reading: Reading) -> bool:
+        """Whether the 1 - 2 alpha interval shows it, or would have to."""
+        return self.claim == "equivalent" or reading in ("within", "not-above", "not-below")
 
 
 @dataclass(frozen=True)
@@ -496,10 +593,13 @@ class _Estimate:
     effect: float | None
     rounding: float  # what rounding alone can do to the value: the interval's half-width without spread
     arrangements: Callable[[int], int]  # number of equally likely arrangements of n replicates
+    subsets: _Subsets | None = None  # where the replicates take few distinct values
 
     @property
-    def method(self) -> Literal["t", "exact"]:
-        return "exact" if self.df and not self.std_error else "t"
+    def method(self) -> Method:
+        if self.df and not self.std_error:
+            return "exact"
+        return "t" if self.subsets is None else "sign-flip"
 
     def interval(self, tail: float, num: int | None = None) -> tuple[float, float]:
         """The interval that leaves `tail` to each side; without spread, as if there were `num` replicates."""
@@ -509,7 +609,10 @@ class _Estimate:
             half = self.rounding if 1 / self.arrangements(num or self.num) < tail else math.inf
         else:
             half = -float(stdtrit(self.df, tail)) * self.std_error
-        return self.value - half, self.value + half
+        low, high = self.value - half, self.value + half
+        if self.subsets is None:
+            return low, high
+        return min(low, self.subsets.bound(tail, 1)), max(high, self.subsets.bound(tail, -1))
 
     def p_beyond(self, edge: float, side: Literal[1, -1]) -> float:
         """One-sided p of "the truth lies above the edge" (side 1) or below it (side -1)."""
@@ -518,7 +621,8 @@ class _Estimate:
             return 1.0
         if not self.std_error:
             return 1 / self.arrangements(self.num) if distance > self.rounding else 1.0
-        return float(stdtr(self.df, -distance / self.std_error))
+        p = float(stdtr(self.df, -distance / self.std_error))
+        return p if self.subsets is None else max(p, self.subsets.p_beyond(edge, side))
 
     def p_different(self, ask: _Question) -> float:
         return min(1.0, 2 * min(self.p_beyond(ask.threshold, 1), self.p_beyond(ask.threshold, -1)))
@@ -531,7 +635,105 @@ class _Estimate:
 def _mean(values: np.ndarray, rounding: float) -> _Estimate:
     value, variance, n = float(values.mean()), _variance(values, rounding), values.size
     effect = value / math.sqrt(variance) if variance else None
-    return _Estimate(value, math.sqrt(variance / n), n - 1, n, effect, rounding, lambda n: 2**n)
+    return _Estimate(value, math.sqrt(variance / n), n - 1, n, effect, rounding, _signs)
+
+
+def _paired_mean(values: np.ndarray, rounding: float) -> _Estimate:
+    """The mean of paired differences, which the sign-flip test guards where they take few distinct values."""
+    mean, steps = _mean(values, rounding), np.diff(np.sort(values)) > rounding
+    is_lumpy = 0 < steps.sum() < values.size // 2  # one distinct value more than steps
+    return replace(mean, subsets=_Subsets.of(values, rounding)) if is_lumpy else mean
+
+
+def _signs(n: int) -> int:
+    return 2**n
+
+
+def _splits(share: float, n: int) -> int:
+    return math.comb(n, round(n * share))
+
+
+@dataclass(frozen=True)
+class _Subsets:
+    """The means of all subsets of the replicates, lowest first, and how many subsets lie below each.
+
+    To flip the signs of values about an edge makes their sum no larger if and only if those that are flipped have a
+    mean above it. So the one-sided p of the sign-flip test for "the truth lies above the edge" is the share of subsets
+    whose mean is not above it, the empty one included: its interval ends at a mean of a subset.
+    """
+
+    means: np.ndarray
+    weights: np.ndarray
+    empty: float  # what the empty subset weighs: it lies on either side of every edge
+    rounding: float
+
+    @classmethod
+    def of(cls, values: np.ndarray, rounding: float, seed: int = 0) -> _Subsets:
+        ordered = np.sort(values)
+        starts = np.flatnonzero(np.concatenate([[True], np.diff(ordered) > rounding]))
+        distinct, counts = ordered[starts], np.diff(np.append(starts, values.size))
+        if math.prod((counts + 1).tolist()) <= EXACT_SUBSETS:
+            totals, sizes, weights = np.zeros(1), np.zeros(1), np.ones(1)
+            for value, count in zip(distinct, counts, strict=True):
+                taken = np.arange(count + 1)
+                share = np.array([math.comb(count, k) for k in taken]) / 2.0**count
+                totals = (totals[:, None] + value * taken).ravel()
+                sizes = (sizes[:, None] + taken).ravel()
+                weights = (weights[:, None] * share).ravel()
+        else:
+            generator = np.random.Generator(np.random.Philox(key=seed))
+            taken = generator.binomial(counts, 0.5, size=(DRAWN, counts.size))
+            # One more than was drawn: what was observed, which flips nothing (Phipson and Smyth 2010).
+            totals, sizes = np.append(taken @ distinct, 0.0), np.append(taken.sum(1), 0)
+            weights = np.full(DRAWN + 1, 1 / (DRAWN + 1))
+        full = sizes > 0
+        means = totals[full] / sizes[full]
+        order = np.argsort(means)
+        return cls(means[order], weights[full][order], float(weights[~full].sum()), rounding)
+
+    def p_beyond(self, edge: float, side: Literal[1, -1]) -> float:
+        near = side * (self.means - edge) <= self.rounding
+        return min(1.0, self.empty + float(self.weights[near].sum()))
+
+    def bound(self, tail: float, side: Literal[1, -1]) -> float:
+        """The end of the interval that leaves `tail` beyond it: below for side 1, above for -1."""
+        means, weights = (self.means, self.weights) if side == 1 else (self.means[::-1], self.weights[::-1])
+        # The share of subsets up to each mean, that mean's ties included by the order.
+        reached = np.flatnonzero(self.empty + np.cumsum(weights) >= tail)
+        return -side * math.inf if self.empty >= tail else float(means[reached[0]])
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """What a comparison is judged by, at whatever share of alpha.
+
+    Arguments:
+      p_holm: the adjusted p of all arms, of the difference and of equivalence; None for a comparison of its own.
+      own: the place of this arm among them.
+      is_one_table: whether more replicates would decide nothing.
+    """
+
+    ask: _Question
+    estimate: _Estimate
+    differences: np.ndarray | None = None
+    p_holm: tuple[np.ndarray, np.ndarray] | None = None
+    own: int = 0
+    is_one_table: bool = False
+
+    def alphas(self, step: int = 1) -> tuple[float, float]:
+        """The levels of the 1 - alpha and the 1 - 2 alpha interval, with Holm over arms, at alpha/step."""
+        alpha = self.ask.alpha / step
+        if self.p_holm is None:
+            return alpha, alpha
+        steps = [max(1, p.size - int((p < alpha).sum())) for p in self.p_holm]
+        return alpha / steps[0], alpha / steps[1]
+
+    def intervals(self, step: int = 1) -> tuple[tuple[float, float], tuple[float, float]]:
+        alpha, alpha_tost = self.alphas(step)
+        return self.estimate.interval(alpha / 2), self.estimate.interval(alpha_tost)
+
+    def verdict(self, step: int = 1) -> Verdict:
+        return self.ask.verdict(*self.intervals(step))
 
 
 def _resampled(owner: str, terms: dict[str, tuple[int, ArrayLike]], ratio: float) -> _Estimate:
@@ -544,7 +746,7 @@ def _resampled(owner: str, terms: dict[str, tuple[int, ArrayLike]], ratio: float
 
 def _judge_contrast(ask: _Question, terms: dict[str, tuple[int, ArrayLike]]) -> Comparison:
     values, rounding = _contrast(ask.owner, terms)
-    return _judge(ask, _mean(values, rounding), values)
+    return _judge(_Basis(ask, _paired_mean(values, rounding), values))
 
 
 def _judge_arms(
@@ -565,40 +767,43 @@ def _judge_arms(
         for arm, values in values_by_arm.items()
         if arm != baseline
     }
-    estimates = {arm: _mean(*sample) for arm, sample in samples.items()}
-    p_holm = holm([e.p_different(ask) for e in estimates.values()])
-    p_holm_tost = holm([e.p_equivalent(ask) for e in estimates.values()])
-    step, step_tost = (max(1, len(estimates) - int((p < ask.alpha).sum())) for p in (p_holm, p_holm_tost))
-    adjusted = dict(zip(estimates, zip(p_holm.tolist(), p_holm_tost.tolist(), strict=True), strict=True))
+    estimates = {arm: _paired_mean(*sample) for arm, sample in samples.items()}
+    p_holm = (
+        holm([e.p_different(ask) for e in estimates.values()]),
+        holm([e.p_equivalent(ask) for e in estimates.values()]),
+    )
+    places = {arm: place for place, arm in enumerate(estimates)}
     chosen = choose({arm: e.value for arm, e in estimates.items()})
-    return {
-        arm: _judge(ask, estimates[arm], samples[arm][0], (step, step_tost), adjusted[arm]) for arm in chosen
-    }
+    return {arm: _judge(_Basis(ask, estimates[arm], samples[arm][0], p_holm, places[arm])) for arm in chosen}
 
 
-def _judge(
-    ask: _Question,
-    estimate: _Estimate,
-    differences: np.ndarray | None = None,
-    steps: tuple[int, int] = (1, 1),
-    p_holm: tuple[float | None, float | None] = (None, None),
-) -> Comparison:
-    """Put claim and estimate together. `steps`: what Holm divides alpha by, for difference and for TOST."""
-    alpha, alpha_tost = ask.alpha / steps[0], ask.alpha / steps[1]
+def _judge(basis: _Basis, step: int = 1) -> Comparison:
+    """Put claim and estimate together, at alpha/step."""
+    ask, estimate, differences = basis.ask, basis.estimate, basis.differences
+    alpha, alpha_tost = basis.alphas(step)
     tails = (alpha / 2, alpha_tost)
-    ci, inner = (estimate.interval(tail) for tail in tails)
-    verdict, needed = ask.verdict(ci, inner), None
-    if verdict == "undecided" and estimate.method == "exact":
+    ci, inner = basis.intervals(step)
+    reading, verdict, needed = ask.reading(ci, inner), ask.verdict(ci, inner), None
+    by_t = replace(estimate, subsets=None)
+    is_lumpy = verdict == "undecided" and replace(basis, estimate=by_t).verdict(step) != "undecided"
+    if is_lumpy or basis.is_one_table:
+        pass  # a number for normal replicates, or for independent ones, would be none for these
+    elif verdict == "undecided" and estimate.method == "exact":
         needed = _least_number_without_spread(ask, estimate, tails)
     elif verdict == "undecided" and estimate.df:
         std_dev, lost = estimate.std_error * math.sqrt(estimate.num), estimate.num - estimate.df
         needed = _least_number(ask, estimate.value, std_dev, lost, estimate.num + 1, tails)
+    p_holm = (None, None) if basis.p_holm is None else [float(p[basis.own]) for p in basis.p_holm]
     flips = None
     if differences is not None:
         flips = _sign_flip(differences - ask.threshold, estimate.rounding)
     reason = None
     if not estimate.df:
         reason = "spread-unknown"
+    elif is_lumpy:
+        reason = "few-values"
+    elif verdict == "undecided" and basis.is_one_table:
+        reason = "one-table"
     elif verdict == "undecided" and needed is None:
         reason = "on-the-edge"
     elif estimate.method == "exact":
@@ -611,12 +816,17 @@ def _judge(
         p = estimate.p_equivalent(ask)
         holds = replace(ask, claim="equivalent").verdict(ci, inner) == "holds"
         equivalence = Equivalence(ask.margin, p, p_holm[1], low, high, 1 - 2 * alpha_tost, holds)
+    std_error = estimate.std_error if estimate.df else None
+    (low, high), prob = (inner, 1 - 2 * alpha_tost) if ask.is_about_margin(reading) else (ci, 1 - alpha)
+    deciding = Interval(
+        estimate.value, std_error, _finite(low), _finite(high), prob, estimate.method, estimate.num
+    )
     return Comparison(
         claim=ask.claim,
         threshold=ask.threshold,
         verdict=verdict,
         estimate=estimate.value,
-        std_error=estimate.std_error if estimate.df else None,
+        std_error=std_error,
         ci_low=_finite(ci[0]),
         ci_high=_finite(ci[1]),
         ci_prob=1 - alpha,
@@ -631,6 +841,9 @@ def _judge(
         num_replicates=estimate.num,
         replicates_needed=needed,
         reason=reason,
+        reading=reading,
+        deciding=deciding,
+        basis=basis,
     )
 
 
@@ -642,7 +855,7 @@ def _sign_flip(values: np.ndarray, rounding: float, seed: int = 0) -> SignFlip:
         left, right = _signed_sums(sizes[: n // 2]), np.sort(_signed_sums(sizes[n // 2 :]))
         as_large = int((right.size - np.searchsorted(right, observed - left)).sum())
         return SignFlip(min(1.0, 2 * as_large / 2**n) if observed > 0 else 1.0, 2 / 2**n, "exact", n)
-    bits, extreme, drawn = np.random.Philox(key=seed), 0, 9_999
+    bits, extreme, drawn = np.random.Philox(key=seed), 0, DRAWN
     block = max(1, 2**22 // n)  # keeps the signs of one block within 32 MiB
     for start in range(0, drawn, block):
         rows = min(block, drawn - start)
@@ -735,6 +948,24 @@ def _contrast(owner: str, terms: dict[str, tuple[int, ArrayLike]]) -> tuple[np.n
             raise InvalidInput(f"{owner}.{name}", rule, row.size, remedy)
     total = np.sum([sign * rows[name][0] for name, (sign, _) in terms.items()], axis=0)
     return total, max(rounding for _, rounding in rows.values())
+
+
+def _crossed(owner: str, values: ArrayLike, num_examples: int | None) -> np.ndarray:
+    """Finite float64 (seed, example); packed bits are unpacked."""
+    given = np.asarray(values)
+    if given.ndim != 2 or given.dtype.kind not in "biuf":
+        raise InvalidInput(owner, "must be numbers or bits by seed and example", reprlib.repr(values))
+    if num_examples is not None:
+        if given.dtype != np.uint8 or given.shape[1] != math.ceil(num_examples / 8):
+            rule = f"must be the packed bits of {num_examples} examples, {math.ceil(num_examples / 8)} bytes a seed"
+            raise InvalidInput(owner, rule, f"{given.dtype} of shape {given.shape}")
+        given = np.unpackbits(given, axis=1, count=num_examples)
+    if min(given.shape) < 2:
+        raise InvalidInput(owner, "must have at least 2 seeds and 2 examples", given.shape)
+    crossed = given.astype(np.float64)
+    if not np.isfinite(crossed).all():
+        raise InvalidInput(owner, "must be finite", "a value that is not")
+    return crossed
 
 
 def _row(owner: str, values: ArrayLike) -> tuple[np.ndarray, float]:

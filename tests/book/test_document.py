@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from mlplab.answers import Book, Language, ours
+from mlplab.answers import Book, Finding, Language, ours
 from mlplab.inquiry import evidence
 from mlplab.inquiry.evidence import Evidence
 from mlplab.inquiry.inquiry import Inquiry, conclude
 from mlplab.pages import document, making, notes, pandoc, terminal
 from mlplab.pages.html import pages
 from mlplab.pages.pdf.contents import contents
+from mlplab.stats import paired
 
 from . import cases
 
@@ -111,6 +114,41 @@ def test_a_text_leads_only_to_pages_that_its_language_has():
         text = f"As in {noun} 4.5.3."
         assert ("4.5.3.html" in document._with_links(text, own, own.words(language))) == is_led
         assert document._with_links(f"{noun} 4.5.4", own, own.words(language)) == f"{noun} 4.5.4"
+
+
+FORMS = {
+    "number": (1.0, "±1", "[−"),
+    "points": (0.01, "±1.00", "[−0."),
+    "log": (math.log(2), "×2", "[×0.9"),
+    "log10": (math.log10(2), "×2", "[×0.9"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("unit", "form"), FORMS.items(), ids=FORMS)
+def test_the_interval_that_decided_is_printed_with_level_margin_and_unit(language, unit, form):
+    """What lies within the margin by its 90% interval, and no other."""
+    margin, written, begins = form
+    frame = FRAMES[language]
+    claim = dataclasses.replace(cases.ANSWER.claims[0], unit=unit)
+    finding = Finding.of(paired(margin / 20 * np.linspace(-1, 1, 8), claim="greater", margin=margin))
+    interval = document.interval_text(claim, finding, frame)
+    assert "90%" in interval
+    assert written in interval
+    assert begins in document.estimate_text(claim, finding, frame)
+    assert document.reading_text(finding, frame) == frame["readings.within"]
+    assert (finding.ci_low, finding.ci_prob) == (finding.comparison.deciding.ci_low, 0.9)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_claim_that_fails_says_in_which_direction(language):
+    frame = FRAMES[language]
+    low = Finding.of(paired(-5 + np.linspace(-1, 1, 8), claim="greater", margin=1.0))
+    assert (low.verdict, document.reading_text(low, frame)) == ("fails", frame["readings.below"])
+    small = Finding.of(paired(0.5 + np.linspace(-0.1, 0.1, 8), claim="greater", margin=1.0))
+    assert (small.verdict, document.reading_text(small, frame)) == ("holds", frame["readings.too-small"])
+    apart = Finding.of(paired(5 + np.linspace(-1, 1, 8), claim="equivalent", margin=1.0))
+    assert document.reading_text(apart, frame) == frame["readings.otherwise"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

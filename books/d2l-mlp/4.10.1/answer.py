@@ -436,6 +436,7 @@ ANSWER = Answer(
             check=equivalent(margin=SAME, numbers={"margin": SAME, "percent": excess}),
             subject=lambda o: log_ratio(o, "folds"),
             falsehood=lambda o: recentred(log_ratio(o, "folds"), -0.2),
+            unit="log",
         ),
         Claim(
             name="the-training-score-flatters",
@@ -443,6 +444,7 @@ ANSWER = Answer(
             check=less(numbers={"percent": excess}),
             subject=lambda o: log_ratio(o, "training"),
             falsehood=lambda o: -log_ratio(o, "training"),
+            unit="log",
         ),
         Claim(
             name="the-interval-covers",

@@ -445,6 +445,7 @@ ANSWER = Answer(
             check=equivalent(margin=CENTRED, test_train_ratio=h.RATIO),
             subject=lambda o: column(o, "median"),
             falsehood=lambda o: recentred(column(o, "median"), 0.1),
+            unit="log",
         ),
     ),
     circulated=(Circulated("notes-end-before-this-section", "skipped"),),

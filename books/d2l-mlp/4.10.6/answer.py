@@ -378,6 +378,7 @@ ANSWER = Answer(
             check=greater(HUNDREDFOLD, test_train_ratio=h.RATIO, numbers={"factor": factor}),
             subject=lambda o: powers(o, "condition"),
             falsehood=lambda o: -powers(o, "condition"),
+            unit="log10",
         ),
         Claim(
             name="the-largest-rate",

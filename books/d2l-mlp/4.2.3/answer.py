@@ -274,6 +274,7 @@ ANSWER = Answer(
             check=less(),
             subject=shift_of_the_best,
             falsehood=lambda o: recentred(shift_of_the_best(o), 1.0),
+            unit="log10",
         ),
         Claim(
             name="too-high-is-lost",

@@ -344,6 +344,7 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "test", (FEW, TRUE_DEGREE - 1), (FEW, TRUE_DEGREE)),
             falsehood=lambda o: log_ratio(o, "test", (FEW, TRUE_DEGREE), (FEW, TRUE_DEGREE - 1)),
+            unit="log",
         ),
         Claim(
             name="too-high-a-degree-overfits",
@@ -352,6 +353,7 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "test", (FEW, LARGEST), (FEW, TRUE_DEGREE)),
             falsehood=lambda o: log_ratio(o, "test", (FEW, TRUE_DEGREE), (FEW, LARGEST)),
+            unit="log",
         ),
         Claim(
             name="more-data-lower-the-test-error",
@@ -360,6 +362,7 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "test", (FEW, LARGEST), (MANY, LARGEST)),
             falsehood=lambda o: log_ratio(o, "test", (MANY, LARGEST), (FEW, LARGEST)),
+            unit="log",
         ),
         Claim(
             name="more-data-raise-the-training-error",
@@ -368,6 +371,7 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "train", (MANY, LARGEST), (FEW, LARGEST)),
             falsehood=lambda o: log_ratio(o, "train", (FEW, LARGEST), (MANY, LARGEST)),
+            unit="log",
         ),
         Claim(
             name="descent-overfits-less",

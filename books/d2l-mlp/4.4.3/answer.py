@@ -384,6 +384,7 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "largest_feature", "power", "factorial"),
             falsehood=lambda o: log_ratio(o, "largest_feature", "factorial", "power"),
+            unit="log",
         ),
         Claim(
             name="the-cubic-bears-the-sections-rate",
@@ -392,6 +393,7 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: above_the_sections(o, "power", CUBIC),
             falsehood=lambda o: above_the_sections(o, "power", LOST),
+            unit="log",
         ),
         Claim(
             name="the-sections-rate-is-too-large-without-it",
@@ -400,6 +402,7 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: -above_the_sections(o, "power", LOST),
             falsehood=lambda o: -above_the_sections(o, "power", BORDER),
+            unit="log",
         ),
         Claim(
             name="the-sections-loop-is-lost",
@@ -416,6 +419,7 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: above_the_sections(o, "standardised", SECTION_DEGREE),
             falsehood=lambda o: above_the_sections(o, "power", SECTION_DEGREE),
+            unit="log",
         ),
         Claim(
             name="standardising-leaves-more-than-legendre",
@@ -425,6 +429,7 @@ ANSWER = Answer(
             subject=lambda o: log_ratio(o, "left", "standardised", "legendre"),
             # What a reader of the cubic alone would say: there it leaves less, by far.
             falsehood=lambda o: log_ratio(o, "left_cubic", "standardised", "legendre"),
+            unit="log",
         ),
         Claim(
             name="the-factorial-does-not-mend-conditioning",
@@ -432,6 +437,7 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "condition", "factorial", "legendre"),
             falsehood=lambda o: log_ratio(o, "condition", "legendre", "factorial"),
+            unit="log",
         ),
         Claim(
             name="orthogonal-bases-leave-less",
@@ -440,6 +446,7 @@ ANSWER = Answer(
             check=greater(numbers={"factor": factor}),
             subject=lambda o: log_ratio(o, "left", "factorial", "legendre"),
             falsehood=lambda o: recentred(log_ratio(o, "left", "factorial", "legendre"), -1.0),
+            unit="log",
         ),
         Claim(
             name="logarithms-of-powers-have-rank-1",

@@ -277,6 +277,7 @@ ANSWER = Answer(
             check=in_every_layer("greater"),
             subject=lambda o: log_ratios(o, "noisy"),
             falsehood=lambda o: [recentred(values, -0.3) for values in log_ratios(o, "noisy")],
+            unit="log",
         ),
         Claim(
             name="learned-variance-is-lower",
@@ -284,6 +285,7 @@ ANSWER = Answer(
             check=in_every_layer("less"),
             subject=lambda o: log_ratios(o, "quiet"),
             falsehood=lambda o: [recentred(values, 0.3) for values in log_ratios(o, "quiet")],
+            unit="log",
         ),
     ),
     circulated=(

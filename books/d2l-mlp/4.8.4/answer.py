@@ -515,6 +515,7 @@ ANSWER = Answer(
             check=less(HALF_POWER),
             subject=lambda o: headroom(o, "lars") - headroom(o, "sgd"),
             falsehood=lambda o: recentred(headroom(o, "lars") - headroom(o, "sgd"), 2 * HALF_POWER),
+            unit="log10",
         ),
         Claim(
             name="larger-batches-double-the-rate",
@@ -523,6 +524,7 @@ ANSWER = Answer(
 check=greater(DOUBLED),
             subject=batch_gain,
             falsehood=lambda o: np.zeros_like(batch_gain(o)),
+            unit="log10",
         ),
         Claim(
             name="a-lower-rate-is-too-late",

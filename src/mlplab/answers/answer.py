@@ -11,6 +11,7 @@ from mlplab.answers.lab import OPTIONS, Lab, Option
 from mlplab.answers.observations import Observations
 from mlplab.answers.words import WordList
 from mlplab.errors import InvalidInput, UnknownName
+from mlplab.stats import one_family
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,8 +85,20 @@ class Answer:
         yield from (said.key for said in self.circulated)
 
     def findings(self, observations: Observations) -> dict[str, Finding]:
-        """Every claim, checked; `untestable` where one that it requires does not hold."""
+        """Every claim, checked: its experiments as one family, and `untestable` what requires a claim that does not
+        hold.
+        """
         found = {claim.name: claim.examine(observations) for claim in self.claims}
+        # A verdict of its own, which a check made of several comparisons, is not judged again.
+        family = {
+            claim.name: comparison
+            for claim in self.claims
+            if claim.kind == "experiment"
+            and (comparison := found[claim.name].comparison) is not None
+            and comparison.verdict == found[claim.name].verdict
+        }
+        for name, comparison in zip(family, one_family(list(family.values())), strict=True):
+            found[name] = replace(found[name], verdict=comparison.verdict, comparison=comparison)
         for claim in self._preconditions_first():
             if unmet := tuple(name for name in claim.requires if found[name].verdict != "holds"):
                 found[claim.name] = replace(found[claim.name], verdict="untestable", unmet=unmet)

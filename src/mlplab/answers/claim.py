@@ -16,6 +16,7 @@ from mlplab.stats import Verdict as Decision
 ClaimKind = Literal["proof", "property", "experiment", "calculation"]
 # `untestable`: a claim that it requires does not hold, so that there is nothing to judge here.
 Verdict = Literal[Decision, "untestable"]
+Unit = Literal["number", "points", "log", "log10"]
 Judgement = Literal["right", "wrong", "incomplete", "misread", "unsupported", "untestable", "skipped"]
 
 
@@ -53,6 +54,8 @@ class Finding:
             raise AttributeError(name)
         if name in self.numbers:
             return self.numbers[name]
+        if self.comparison is not None and name in ("ci_low", "ci_high", "ci_prob"):
+            return getattr(self.comparison.deciding, name)  # a sentence quotes the interval that decided
         if self.comparison is not None and hasattr(self.comparison, name):
             return getattr(self.comparison, name)
         raise AttributeError(name)
@@ -78,7 +81,8 @@ class Claim:
         statistics decide) or `calculation` (one number against another).
       check: decides about a subject.
       subject: what the claim is about, taken from the observations.
-      unit: how its estimate is shown: a plain `number`, or `points` for a difference of shares.
+      unit: how its estimate is shown: a plain `number`, `points` for a difference of shares, or as a ratio what is
+        the `log` of one, or the `log10`.
       falsehood: the same with something known to be false in its place. The check must find that it fails: a check
         that cannot fail proves nothing.
       figures: what stands in the places of its statement: `{margin}`.
@@ -94,7 +98,7 @@ class Claim:
     check: Callable[[Any], Finding]
     subject: Callable[[Observations], Any]
     falsehood: Callable[[Observations], Any]
-    unit: Literal["number", "points"] = "number"
+    unit: Unit = "number"
     figures: Mapping[str, object] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
 

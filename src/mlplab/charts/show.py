@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Protocol
 
 MINUS, UNBOUNDED = "\N{MINUS SIGN}", "\N{INFINITY}"
@@ -48,6 +49,13 @@ def points(value: float | None, decimals: int = 2) -> str:
     return (text.lstrip("+-") if float(text) == 0 else text).replace("-", MINUS)
 
 
+def ratio(log: float | None, base: float = math.e) -> str:
+    """A difference of logarithms as what it is, a ratio: a natural one of 1.05 is ×2.86."""
+    if log is None or log * math.log(base) > 700:  # e^710 is no float
+        return UNBOUNDED
+    return f"×{number(math.exp(log * math.log(base)))}"
+
+
 def percent_interval(of: _HasInterval) -> str:
     """87.12 [86.98, 87.26]."""
     return f"{percent(of.estimate)} {_bracket(percent, of)}"
@@ -61,6 +69,17 @@ def points_interval(of: _HasInterval) -> str:
 def number_interval(of: _HasInterval) -> str:
     """0.431 [0.402, 0.46]."""
     return f"{number(of.estimate)} {_bracket(number, of)}"
+
+
+def ratio_interval(of: _HasInterval, base: float = math.e) -> str:
+    """×2.86 [×2.12, ×3.86], of logarithms to a base; without an end it begins at ×0."""
+    form = partial(ratio, base=base)
+    return f"{form(of.estimate)} [{'×0' if of.ci_low is None else form(of.ci_low)}, {form(of.ci_high)}]"
+
+
+def level(prob: float) -> str:
+    """The level of an interval: 95%, 99.2%."""
+    return f"{100 * prob:.3g}%"
 
 
 def stacked(text: str) -> str:

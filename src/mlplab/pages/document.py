@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from mlplab.answers import (
@@ -32,6 +33,12 @@ from mlplab.pages import figures, pandoc
 
 # `open`: nobody has answered it. `unpublished`: answered, and its evidence is yet to be published.
 State = Literal["open", "unpublished", "published"]
+INTERVALS = {
+    "number": show.number_interval,
+    "points": show.points_interval,
+    "log": show.ratio_interval,
+    "log10": partial(show.ratio_interval, base=10),
+}
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,12 @@ class ShownClaim:
     """A claim and what became of it. Without evidence there is no verdict.
 
     Arguments:
-      estimate: with its interval and unit; empty where no replicates were compared.
-      interval: what the interval is: its level, method and number of replicates.
+      estimate: with the interval that decided and its unit; empty where no replicates were compared.
+      interval: what the interval is: its level, method and number of replicates, and the margin.
       needed: how many replicates would decide, where it is undecided.
       detail: the step that was checked, as the check says it.
       unmet: which preconditions do not hold, where it is not testable for that.
+      reading: what was found in size and direction, where the verdict's word does not say it.
     """
 
     name: str
@@ -56,6 +64,7 @@ class ShownClaim:
     detail: str = ""
     is_control_rejected: bool = False
     unmet: str = ""
+    reading: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,12 +179,51 @@ def broken(held: Evidence | None) -> list[str]:
     return lines
 
 
-def estimate_text(claim: Claim, finding: Finding) -> str:
-    """The estimate with its interval, in the claim's unit; empty where no replicates were compared."""
+def estimate_text(claim: Claim, finding: Finding, frame: WordList) -> str:
+    """The estimate with the interval that decided, in the claim's unit; empty where no replicates were compared."""
     if finding.comparison is None:
         return ""
-    form = show.points_interval if claim.unit == "points" else show.number_interval
-    return form(finding.comparison)
+    text = INTERVALS[claim.unit](finding.comparison.deciding)
+    return f"{text} {frame['labels.points']}" if claim.unit == "points" else text
+
+
+def interval_text(claim: Claim, finding: Finding, frame: WordList) -> str:
+    """What that interval is: level, method and number of replicates; with a margin, how much does not matter, and what
+    the interval shows.
+    """
+    compared = finding.comparison
+    if compared is None:
+        return ""
+    interval = compared.deciding
+    told = frame(
+        "labels.interval",
+        prob=show.level(interval.ci_prob),
+        method=frame[f"methods.{interval.ci_method}"],
+        n=interval.num_replicates,
+    )
+    if compared.equivalence is not None:
+        margin = compared.equivalence.margin
+        told += frame["labels.margin"].format(
+            {
+                "number": lambda: f"±{show.number(margin)}",
+                "points": lambda: f"±{show.points(margin).lstrip('+')} {frame['labels.points']}",
+                "log": lambda: show.ratio(margin),
+                "log10": lambda: show.ratio(margin, 10),
+            }[claim.unit]()
+        )
+    return told
+
+
+def reading_text(finding: Finding, frame: WordList) -> str:
+    """What was found in size and direction, where "holds" and "fails" do not say it; else nothing."""
+    compared = finding.comparison
+    if compared is None or finding.verdict in ("undecided", "untestable"):
+        return ""
+    if compared.is_too_small:
+        return frame["readings.too-small"]
+    if finding.verdict == "holds":
+        return ""
+    return frame["readings.otherwise" if compared.claim == "equivalent" else f"readings.{compared.reading}"]
 
 
 def unmet_text(finding: Finding, claims: Sequence[Claim], words: WordList) -> str:
@@ -251,20 +299,11 @@ def _with_links(markdown: str, own: Exercise, words: WordList) -> str:
 
 def _shown(claim: Claim, inquiry: Inquiry, words: WordList) -> ShownClaim:
     finding = inquiry.findings[claim.name]
-    compared = finding.comparison
-    interval, estimate = "", estimate_text(claim, finding)
-    if compared is not None:
-        interval = words.frame(
-            "labels.interval",
-            prob=f"{compared.ci_prob:.0%}",
-            method=words.frame[f"methods.{compared.ci_method}"],
-            n=compared.num_replicates,
-        )
-        if claim.unit == "points":
-            estimate += f" {words.frame['labels.points']}"
+    compared, frame = finding.comparison, words.frame
     needed = compared.replicates_needed if compared is not None and finding.verdict == "undecided" else None
     return ShownClaim(
-        claim.name, claim.statement(words), claim.kind, finding.verdict, estimate, interval, needed,
+        claim.name, claim.statement(words), claim.kind, finding.verdict, estimate_text(claim, finding, frame),
+        interval_text(claim, finding, frame), needed,
         finding.detail, inquiry.controls[claim.name] == "fails",
-        unmet_text(finding, inquiry.answer.claims, words),
+        unmet_text(finding, inquiry.answer.claims, words), reading_text(finding, frame),
     )  # fmt: skip

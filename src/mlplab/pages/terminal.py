@@ -25,7 +25,7 @@ from mlplab.inquiry.texts import render
 from mlplab.inquiry.verification import Verification
 from mlplab.pages import labels
 from mlplab.pages.datasets import source_words
-from mlplab.pages.document import estimate_text, unmet_text
+from mlplab.pages.document import estimate_text, interval_text, reading_text, unmet_text
 from mlplab.pages.terminal_markdown import CODE_THEME, Markdown
 from mlplab.pages.terminal_text import Prose
 
@@ -275,8 +275,11 @@ def _finding(claim: Claim, inquiry: Inquiry, words: WordList) -> Text:
     cell = verdict_text(finding, frame)
     if unmet := unmet_text(finding, inquiry.answer.claims, words):
         cell.append(f"\n{unmet}", style="default")
-    if estimate := estimate_text(claim, finding):
+    if reading := reading_text(finding, frame):
+        cell.append(f": {reading}")
+    if estimate := estimate_text(claim, finding, frame):
         cell.append(f"\n{estimate}", style="default")
+        cell.append(f"\n{interval_text(claim, finding, frame)}", style="dim")
     if finding.verdict == "undecided" and finding.comparison and finding.comparison.replicates_needed:
         cell.append("\n" + frame["labels.needs"].format(finding.comparison.replicates_needed), style="dim")
     return cell

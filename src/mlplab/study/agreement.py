@@ -14,5 +14,9 @@ def all_seeds_agree(of: Interval | Comparison) -> bool:
 
 def plain(of: Interval | Comparison) -> dict[str, Any]:
     """Plain values, fit for JSON, with `all_seeds_agree`: both bounds are None then, however many seeds there are."""
-    held = of.to_dict() | {"all_seeds_agree": all_seeds_agree(of)}
-    return held | dict.fromkeys(("ci_low", "ci_high")) if all_seeds_agree(of) else held
+    held: dict[str, Any] = of.to_dict() | {"all_seeds_agree": all_seeds_agree(of)}
+    if not all_seeds_agree(of):
+        return held
+    unbounded = dict.fromkeys(("ci_low", "ci_high"))
+    deciding = {"deciding": held["deciding"] | unbounded} if isinstance(of, Comparison) else {}
+    return held | unbounded | deciding

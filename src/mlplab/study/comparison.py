@@ -65,9 +65,9 @@ class Outcome:
     def ranking(self) -> pd.DataFrame:
         """A row for each arm, best first; arms of which a run diverged come last.
 
-        Columns: rank, arm, seeds, mean and its 95% t interval (low, high), difference from the baseline with its
-        interval, p (Holm's over arms, or multiplied by arms and looks), verdict, diverged, all_seeds_agree and
-        differences_agree: where they do, there is no interval.
+        Columns: rank, arm, seeds, mean and its 95% t interval (low, high), difference from the baseline with the
+        interval that decided and its level, p (Holm's over arms, or multiplied by arms and looks), verdict, diverged,
+        all_seeds_agree and differences_agree: where they do, there is no interval.
         """
         summary = self.results.summary(self.metric).set_index("arm")
         rows = []
@@ -83,8 +83,9 @@ class Outcome:
                     "low": float("nan") if is_flat else row["ci_low"],
                     "high": float("nan") if is_flat else row["ci_high"],
                     "difference": found.estimate if found else float("nan"),
-                    "difference_low": _number(found.ci_low if found and not is_even else None),
-                    "difference_high": _number(found.ci_high if found and not is_even else None),
+                    "difference_low": _number(found.deciding.ci_low if found and not is_even else None),
+                    "difference_high": _number(found.deciding.ci_high if found and not is_even else None),
+                    "difference_prob": found.deciding.ci_prob if found else float("nan"),
                     "p": self._p(found) if found else float("nan"),
                     "verdict": self._verdict(name),
                     "diverged": int(row["num_diverged"]),
@@ -114,8 +115,11 @@ class Outcome:
             return "diverged"
         found = self.comparisons[arm]
         if found.verdict == "holds":
+            small = ", too small to matter" if found.is_too_small else ""
             if self.sign * found.estimate < 0:
-                return "worse"
+                return f"worse{small}"
+            if small:
+                return f"better{small}"
             return CONTRADICTED if arm == self.best and self.is_contradicted else "better"
         if found.equivalence and found.equivalence.holds:
             return "equivalent"

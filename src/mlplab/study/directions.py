@@ -25,14 +25,15 @@ def better_or_worse(of: Interval | Comparison, *, sign: float) -> str:
 def amount(of: Interval | Comparison, *, is_share: bool) -> str:
     """How much better, or how much worse: the size, and the interval in the same direction.
 
-    A bound below 0 is the other direction.
+    Of a comparison, the interval that decided. A bound below 0 is the other direction.
     """
     shown = show.percent if is_share else show.number
     unit = " points" if is_share else ""
     size = f"{shown(abs(of.estimate))}"
     if all_seeds_agree(of):
         return f"{size}{unit} ({AGREE})"
-    bounds = (of.ci_low, of.ci_high)
+    read = of.deciding if isinstance(of, Comparison) else of
+    bounds = (read.ci_low, read.ci_high)
     if of.estimate < 0:
         bounds = tuple(None if bound is None else -bound for bound in reversed(bounds))
     low = f"{show.MINUS}{show.UNBOUNDED}" if bounds[0] is None else shown(bounds[0])

@@ -73,7 +73,7 @@ def _colour(outcome: Outcome, row: dict[str, str]) -> str:
     """Nothing is green above a test part that says the opposite."""
     if outcome.is_contradicted:
         return "worse" if row["arm"] == outcome.best else ""
-    return row["verdict"].split(" ")[0]
+    return "" if "too small" in row["verdict"] else row["verdict"].split(" ")[0]
 
 
 def ranking_cells(outcome: Outcome) -> list[dict[str, str]]:
@@ -96,7 +96,9 @@ def ranking_cells(outcome: Outcome) -> list[dict[str, str]]:
                 "difference": change(row["difference"]) if is_compared else "",
                 "difference_interval": AGREED
                 if row["differences_agree"]
-                else _bracket(change, row["difference_low"], row["difference_high"]),
+                else _levelled(
+                    _bracket(change, row["difference_low"], row["difference_high"]), row["difference_prob"]
+                ),
                 "p": show.number(row["p"], 2) if is_compared else "",
                 "verdict": row["verdict"],
                 "diverged": str(row["diverged"]) if row["diverged"] else "",
@@ -148,7 +150,8 @@ def _amount(outcome: Outcome) -> str:
     is_share = outcome.metric.endswith("accuracy")
     of = "of accuracy" if is_share else "of loss"
     seeds = f"{outcome.test.num_replicates} paired seeds"
-    level = "" if all_seeds_agree(outcome.test) else ", 95% t"
+    deciding = outcome.test.deciding
+    level = "" if all_seeds_agree(outcome.test) else f", {show.level(deciding.ci_prob)} {deciding.ci_method}"
     return f"{amount(outcome.test, is_share=is_share)} {of} ({seeds}{level})"
 
 
@@ -159,6 +162,11 @@ def _by_width(low: float, high: float, sign: str) -> Callable[[float], str]:
     if 0 <= decimals <= MOST_DECIMALS:
         return lambda value: f"{value:{sign}.{decimals}f}".replace("-", show.MINUS)
     return lambda value: (sign if value > 0 else "") + show.number(value)
+
+
+def _levelled(bracket: str, prob: float) -> str:
+    """An interval with its level, which Holm and the margin set."""
+    return f"{bracket} {show.level(prob)}" if bracket else ""
 
 
 def _bracket(form, low: float, high: float) -> str:

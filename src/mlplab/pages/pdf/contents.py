@@ -140,6 +140,8 @@ def size(svg: str) -> tuple[float, float]:
 
 def _facts(claim: ShownClaim, words: Mapping[str, str], frame: WordList) -> list[str]:
     facts = [frame[f"kinds.{claim.kind}"]]
+    if claim.reading:
+        facts.append(claim.reading)
     if claim.estimate:
         facts += [claim.estimate, claim.interval]
     if claim.unmet:
