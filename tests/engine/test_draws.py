@@ -70,7 +70,7 @@ def test_both_trainers_draw_from_the_same_streams(monkeypatch, case):
 def _epoch(run, data, epoch) -> tuple[torch.Tensor, torch.Tensor]:
     """Features and targets of an epoch, one batch after the other."""
     found = Batches([run], {data.fingerprint: data}, torch.float32, torch.device("cpu")).epoch(epoch)
-    pairs = [(batch.x[0].clone(), batch.y[0].clone()) for batch in found]
+    pairs = [(batch.x[0].clone(), batch.y[0].clone()) for block in found for batch in block.batches]
     return torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])
 
 

@@ -167,7 +167,7 @@ def test_no_update_follows_a_partial_batch_that_is_dropped():
     case = BY_NAME["drop_last"]
     run, data = case.run(precision="float64"), case.data()
     batches = Models([run], {data.fingerprint: data}, torch.device("cpu")).batches
-    assert [batch.num_examples for batch in batches.epoch(0)] == [25, 25, 25]
+    assert [batch.num_examples for block in batches.epoch(0) for batch in block.batches] == [25, 25, 25]
     assert batches.steps_per_epoch == 3
     one = dataclasses.replace(run.setting.training, batch_size=75, epochs=1, drop_last=True)
     large = solo(dataclasses.replace(run, setting=run.setting.replace(training=one)), data)
@@ -327,6 +327,17 @@ def test_chunking_changes_nothing(monkeypatch, most):
     assert sorted(run.digest for part in parts for run in part) == sorted(run.digest for run in runs)
     assert {len(part) for part in parts} == {1: {1}, 2: {1, 2}, 5: {3, 4}}[most]
     assert max(map(weight_difference, whole, results(runs, data))) <= 1e-10
+
+
+@pytest.mark.parametrize("numbers", [1, 2_000])
+@pytest.mark.parametrize("name", ["dropout", "weighted_regression", "drop_last"])
+def test_gathering_batches_one_by_one_or_several_at_once_changes_nothing(monkeypatch, name, numbers):
+    """Also where several models share a seed, in an order of their own."""
+    case = BY_NAME[name]
+    runs, data = pool(case, "float64"), case.data()
+    whole = results(runs, data)
+    monkeypatch.setattr("mlplab.engine.batches.BLOCK_NUMBERS", numbers)
+    assert max(map(largest_difference, whole, results(runs, data))) <= 1e-10
 
 
 @pytest.mark.parametrize("examples", [1, 50])

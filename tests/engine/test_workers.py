@@ -167,6 +167,11 @@ def test_products_of_several_threads_are_those_of_one(left, right, monkeypatch):
         SharedProducts().into(shared, a, b)
         Products().into(one, a.contiguous(), b)
         assert (shared - one).abs().max() <= 1e-14
+        for products in (SharedProducts(), Products()):
+            turned = b.transpose(1, 2).contiguous()
+            products.hold(turned, shared)
+            products.into(shared.zero_(), a.transpose(1, 2), turned, turn_a=True, turn_b=True)
+            assert (shared - one).abs().max() <= 1e-14
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from mlplab.data import Dataset
 from mlplab.engine import draws, gpu_draws
-from mlplab.engine.room import Room
 from mlplab.spec import Run
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+# Numbers that a block of batches may hold: small batches are gathered several at once, and measured so.
+BLOCK_NUMBERS = 2**17
 # Examples that are evaluated at once, over all models: what their layers hold then stays in a cache.
 EVALUATION_EXAMPLES = 4_096
 
@@ -31,10 +33,21 @@ class Batch:
     x: Float[Tensor, "feed batch in"]
     y: Tensor
     weights: Float[Tensor, "model batch"] | None = None
+    # Where it is in its block.
+    index: int = 0
 
-    @property
+    @cached_property
     def num_examples(self) -> int:
         return self.x.shape[1]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Batches of one size that follow each other. What they hold lies in `y` and `weights`, a batch after the other."""
+
+    batches: tuple[Batch, ...]
+    y: Tensor
+    weights: Float[Tensor, "batch model example"] | None = None
 
 
 class Batches:
@@ -56,37 +69,65 @@ class Batches:
         self.by_dataset = _Spread(dataset_of_model, len(names), device)
         self.by_feed = _Spread([place[feed] for feed in of_model], len(self.feeds), device)
         self._loaded: dict[str, Batch] = {}
-        self._rooms: dict[str, Room] = {}
         self.num_examples = self.datasets[0].train.num_examples
         self.batch_size, self.steps_per_epoch = training.batches(self.num_examples)
+        self._shapes = self._cut(runs)
+        self.most = self._shapes[0][0]
+        self._memory: dict[str, Tensor] = {}
+        self._blocks: dict[tuple[int, int], Block] = {}
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch, each model's in the order of its seed. Each lies where the one before it lay."""
-        orders = self._orders(epoch)
+    def epoch(self, epoch: int) -> Iterator[Block]:
+        """The batches of an epoch, each model's in the order of its seed. Each block lies where the last one lay."""
         # Rows of all data sets one after the other: a feed's rows start where its data set does.
         starts = torch.tensor(
             [[dataset * self.num_examples] for dataset, _ in self.feeds], device=self.device
         )
-        held = self.whole("train")
-        flat = [None if t is None else t.flatten(0, 1) for t in (held.x, held.y, held.weights)]
-        for rows in (orders + starts).split(self.batch_size, dim=1)[: self.steps_per_epoch]:
-            index = rows.flatten()
-            picked = [
-                None if t is None else self._pick(name, t, index).unflatten(0, rows.shape)
-                for name, t in zip(("x", "y", "weights"), flat, strict=True)
-            ]
-            yield self.by_feed(Batch(*picked))  # pyright: ignore[reportArgumentType]
+        rows, start = self._orders(epoch) + starts, 0
+        for count, size in self._shapes:
+            # (feed, batch and example) to (batch, feed, example): each batch lies in one piece.
+            block = rows[:, start : start + count * size].unflatten(1, (count, size)).transpose(0, 1)
+            yield self._filled(count, size, block)
+            start += count * size
+
+    def _cut(self, runs: Sequence[Run]) -> list[tuple[int, int]]:
+        """An epoch as blocks: batches in each, examples in a batch. The first is the largest."""
+        data = self.datasets[0]
+        widest = max(len(self.feeds) * data.in_features, len(runs) * data.out_features)
+        most = max(BLOCK_NUMBERS // (self.batch_size * widest), 1)
+        whole = self.num_examples // self.batch_size
+        shapes = [(min(most, whole - start), self.batch_size) for start in range(0, whole, most)]
+        if self.steps_per_epoch > whole:
+            shapes.append((1, self.num_examples % self.batch_size))
+        return shapes
+
+    def _filled(self, count: int, size: int, rows: Int[Tensor, "batch feed example"]) -> Block:
+        """The block of this shape, with these rows."""
+        held, pieces = self.whole("train"), {}
+        for name in ("x", "y", "weights"):
+            examples = getattr(held, name)
+            if examples is None:
+                continue
+            index = self.by_feed.rows(rows, is_x=name == "x")
+            if name not in self._memory:
+                shape = index.numel(), *examples.shape[2:]
+                self._memory[name] = torch.empty(shape, dtype=examples.dtype, device=self.device)
+            out = self._memory[name][: index.numel()]
+            torch.index_select(examples.flatten(0, 1), 0, index.flatten(), out=out)
+            pieces[name] = out.unflatten(0, index.shape)
+        if (count, size) not in self._blocks:
+            weights = pieces.get("weights")
+            batches = tuple(
+                Batch(pieces["x"][i], pieces["y"][i], None if weights is None else weights[i], i)
+                for i in range(count)
+            )
+            self._blocks[count, size] = Block(batches, pieces["y"], weights)
+        return self._blocks[count, size]
 
     def _orders(self, epoch: int) -> Int[Tensor, "feed example"]:
         seeds = [seed for _, seed in self.feeds]
         if self.device.type == "cuda":
             return gpu_draws.epoch_orders(gpu_draws.seed_tensor(seeds, self.device), epoch, self.num_examples)
         return draws.epoch_orders(seeds, epoch, self.num_examples)
-
-    def _pick(self, name: str, examples: Tensor, index: Tensor) -> Tensor:
-        room = self._rooms.setdefault(name, Room(examples.dtype, self.device))
-        out = room(name, index.shape[0], *examples.shape[1:])
-        return torch.index_select(examples, 0, index, out=out)
 
     def part(self, name: str) -> Iterator[Batch]:
         """A part of the data in order, in pieces. Nothing where the data set has no such part."""
@@ -131,6 +172,12 @@ class _Spread:
         share = self.num_models // num_feeds
         self.is_even = of_model == [model // share for model in range(self.num_models)]
         self.of_model = torch.tensor(of_model, device=device)
+
+    def rows(self, rows: Int[Tensor, "batch feed example"], *, is_x: bool) -> Tensor:
+        """Rows that each feed sees, as those that each model sees where a batch has an entry a model."""
+        if rows.shape[1] in (1, self.num_models) or (is_x and self.is_even):
+            return rows
+        return rows.index_select(1, self.of_model)
 
     def __call__(self, batch: Batch) -> Batch:
         if batch.x.shape[0] in (1, self.num_models):

@@ -7,6 +7,7 @@ intermediate result, passes over memory, and slow kernels for small matrices.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from mlplab.data import Dataset
 from mlplab.engine.activations import derivative_function
-from mlplab.engine.batches import Batch
+from mlplab.engine.batches import Batch, Block
 from mlplab.engine.products import products_for
 from mlplab.engine.room import Room
 from mlplab.engine.stacked import BatchNorm, Models, Watch
@@ -50,30 +51,49 @@ class FusedModels(Models):
         self.norm_grads = {
             layer: (place[id(norm.scale)], place[id(norm.shift)]) for layer, norm in self.norms.items()
         }
+        self.last_bias = self.biases[-1].transpose(1, 2)
+        self.products.hold(*self.weights, *self.weight_grads)
+        self._frames: dict[int, Frame] = {}
 
-    @OVERFLOWS
-    @torch.no_grad()
-    def gradients(
-        self, batch: Batch, step: int, watch: Watch | None = None
-    ) -> tuple[dict[str, Float[Tensor, "model"]], list[Tensor]]:
-        tape = self._forward(batch, self.drawn(step, batch.num_examples), watch)
-        outputs = self._outputs(tape.x[-1], tape.weights[-1])
-        targets = self._targets(batch)
-        losses, above = self.loss.both(outputs, targets)
+    def gradients(self, batch: Batch, step: int, watch: Watch | None = None) -> list[Tensor]:
+        size = batch.num_examples
+        if size not in self._frames:
+            self._frames[size] = self._frame(size)
+        frame = self._frames[size]
+        tape = self._forward(batch, self.drawn(step, size), watch, frame)
+        outputs = self._outputs(tape.x[-1], tape.weights[-1], frame.outputs[batch.index])
+        above = self.loss.slope(outputs, self._targets(batch))
         if batch.weights is not None:
-            losses, above = losses * batch.weights, above * batch.weights.unsqueeze(2)
-        metrics = self._metrics(outputs, losses.mean(1), batch)
-        self._backward(tape, above.div_(batch.num_examples))
-        return metrics, self.grads
+            above = above * batch.weights.unsqueeze(2)
+        self._backward(tape, above.div_(size), frame)
+        return self.grads
 
-    def _forward(self, batch: Batch, drawn: Sequence[Tensor | None], watch: Watch | None) -> Tape:
+    def _frame(self, size: int) -> Frame:
+        models, units = len(self.seeds), [weight.shape[2] for weight in self.weights]
+        block = torch.empty(self.batches.most, models, units[-1], size, dtype=self.dtype, device=self.device)
+        frame = Frame(
+            [self.room(f"z{layer}", models, size, width) for layer, width in enumerate(units[:-1])],
+            [self.room(f"below{layer % 2}", models, size, width) for layer, width in enumerate(units[:-1])],
+            block,
+            block.unbind(),
+        )
+        self.products.hold(*frame.z, *frame.below, *frame.outputs)
+        return frame
+
+    def _measured(self, block: Block) -> Float[Tensor, "batch model example out"]:
+        count, size = len(block.batches), block.batches[0].num_examples
+        return self._frames[size].block[:count].transpose(2, 3)
+
+    def _forward(
+        self, batch: Batch, drawn: Sequence[Tensor | None], watch: Watch | None, frame: Frame
+    ) -> Tape:
         products, models = self.products, len(self.seeds)
         tape = Tape()
+        products.hold(batch.x)  # it lies where it lay an epoch ago
         x = products.operand("x", batch.x)
         for layer, function in enumerate(self.functions):
             weight, noise, numbers = self.weights[layer], self.noises[layer], drawn[layer]
             factor = None
-            shape = (models, batch.num_examples, weight.shape[2])
             if noise is not None and numbers is not None and noise.on == "weights":
                 factor = noise.factor(weight, numbers, out=self.room(f"factor{layer}", *weight.shape))
                 assert factor is not None, "noise on weights is a factor"
@@ -81,7 +101,7 @@ class FusedModels(Models):
             weight = products.operand(f"w{layer}", weight)
             tape.x.append(x)
             tape.weights.append(weight)
-            z = products.into(self.room(f"z{layer}", *shape), x, weight).add_(self.biases[layer])
+            z = products.into(frame.z[layer], x, weight).add_(self.biases[layer])
             if layer in self.norms:
                 z = self._normalise_in(layer, z, tape)
             y = self._activate(layer, function, z)
@@ -90,6 +110,7 @@ class FusedModels(Models):
             tape.z.append(z)
             tape.y.append(y)
             if noise is not None and numbers is not None and noise.on == "activations":
+                shape = (models, batch.num_examples, weight.shape[2])
                 factor = noise.factor(y, numbers, out=self.room(f"factor{layer}", *shape))
                 term = noise.term(y, numbers)
                 noisy = self.room(f"noisy{layer}", *shape)
@@ -112,29 +133,27 @@ class FusedModels(Models):
             return function(z, self.slopes[layer])  # pyright: ignore[reportCallIssue]
         return function(z)  # pyright: ignore[reportCallIssue]
 
-    def _outputs(self, x: Tensor, weight: Tensor) -> Float[Tensor, "model batch out"]:
+    def _outputs(
+        self, x: Tensor, weight: Tensor, out: Float[Tensor, "model out batch"]
+    ) -> Float[Tensor, "model batch out"]:
         """The last layer. Outputs lie in memory as (model, out, batch): losses are quicker so."""
-        shape = (len(self.seeds), weight.shape[2], x.shape[1])
-        outputs = self.products.into(self.room("outputs", *shape), weight.transpose(1, 2), x.transpose(1, 2))
-        return outputs.add_(self.biases[-1].transpose(1, 2)).transpose(1, 2)
+        self.products.into(out, weight, x, turn_a=True, turn_b=True)
+        return out.add_(self.last_bias).transpose(1, 2)
 
-    def _backward(self, tape: Tape, above: Float[Tensor, "model batch out"]) -> None:
+    def _backward(self, tape: Tape, above: Float[Tensor, "model batch out"], frame: Frame) -> None:
         for layer in reversed(range(len(self.weights))):
             bias_grad = self.bias_grads[layer]
             if bias_grad is not None:
                 torch.sum(above, 1, keepdim=True, out=bias_grad)
             factor = self.products.operand(f"above{layer % 2}", above)
             x = tape.x[layer]
-            self.products.into(self.weight_grads[layer], x.transpose(1, 2), factor)
+            self.products.into(self.weight_grads[layer], x, factor, turn_a=True)
             noise = tape.factors[layer] if layer < len(self.functions) else None
             if noise is not None and self._is_on_weights(layer):
                 self.weight_grads[layer].mul_(noise)
             if layer == 0:
                 return
-            below = self.room(
-                f"below{layer % 2}", len(self.seeds), factor.shape[1], self.weights[layer].shape[1]
-            )
-            above = self.products.into(below, factor, tape.weights[layer].transpose(1, 2))
+            above = self.products.into(frame.below[layer - 1], factor, tape.weights[layer], turn_b=True)
             above = self._through(layer - 1, tape, above)
 
     def _is_on_weights(self, layer: int) -> bool:
@@ -194,7 +213,18 @@ class FusedModels(Models):
             if layer in self.norms:
                 z = self._normalise(self.norms[layer], z, moments)
             x = products.operand(f"evaluated{layer % 2}", self._activate(layer, function, z))
-        return self._outputs(x, products.operand("weight", self.weights[-1]))
+        out = self.room("outputs", len(self.seeds), self.weights[-1].shape[2], x.shape[1])
+        return self._outputs(x, products.operand("weight", self.weights[-1]), out)
+
+
+@dataclass
+class Frame:
+    """Where the updates of batches of one size write: looked up once, as a look costs as much as a small operation."""
+
+    z: list[Tensor]  # of each hidden layer, before the activation
+    below: list[Tensor]  # the gradient by each hidden layer's activation
+    block: Float[Tensor, "batch model out example"]  # the outputs of a block of batches
+    outputs: tuple[Tensor, ...]  # the same, by batch
 
 
 class Tape:

@@ -9,19 +9,22 @@ import itertools
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mlplab.data import Dataset
-from mlplab.engine.fused import FusedModels
+from mlplab.engine.fused import OVERFLOWS, FusedModels
 from mlplab.engine.history import History
 from mlplab.engine.optimizers import StackedOptimizer
 from mlplab.engine.records import Epoch, Result, State
 from mlplab.engine.stacked import Models, Watch
 from mlplab.spec import Noise, Run, Setting
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def group_key(run: Run, data: Dataset) -> Hashable:
@@ -85,32 +88,15 @@ def train_group(
             break
         passed = epoch
         is_evaluated = epoch % training.evaluate_every == 0 or epoch == training.epochs
-        seen: dict[str, list[Tensor]] = {}
-        sizes = []
-        observed: dict[str, Tensor] = {}
-        for index, batch in enumerate(batches.epoch(epoch - 1)):
-            if is_stopped():
-                return
-            is_last = is_evaluated and index == batches.steps_per_epoch - 1
-            watch = Watch() if is_last and "activations" in training.probes else None
-            metrics, gradients = models.gradients(batch, step + index, watch)
-            if is_last:
-                observed = {} if watch is None else watch.moments
-                if "gradient_norms" in training.probes:
-                    observed |= _norms("gradient", gradients[: len(models.weights)])
-            optimizer.update(gradients, step + index)
-            if epoch > training.epochs - training.average_epochs:
-                average.add()
-            for name, value in metrics.items():
-                seen.setdefault(name, []).append(value)
-            sizes.append(batch.num_examples)
-        history.watch_updates(torch.stack(seen["loss"]), step)
-        step += len(sizes)
-        # float64: sums of finite losses stay finite, and an epoch's mean keeps its digits.
-        shares = torch.tensor(sizes, dtype=torch.float64, device=device)[:, None] / sum(sizes)
-        points = {
-            f"running_{name}": (torch.stack(values).double() * shares).sum(0) for name, values in seen.items()
-        }
+        is_averaged = epoch > training.epochs - training.average_epochs
+        passing = _pass(
+            models, optimizer, epoch - 1, average if is_averaged else None, is_evaluated, is_stopped
+        )
+        if passing is None:
+            return
+        points, losses, observed = passing
+        history.watch_updates(losses, step)
+        step += len(losses)
         history.append(points)
         if is_evaluated:
             evaluated = models.evaluate("validation")
@@ -157,6 +143,52 @@ def train_group(
     yield from history.results(metrics, models.parameters(), models.extras(), seconds, kept, packed)
 
 
+@OVERFLOWS
+@torch.no_grad()
+def _pass(
+    models: Models,
+    optimizer: StackedOptimizer,
+    epoch: int,
+    average: Average | None,
+    is_probed: bool,
+    is_stopped: Callable[[], bool],
+) -> tuple[dict[str, Tensor], Float[Tensor, "step model"], dict[str, Tensor]] | None:
+    """One epoch (from 0): its running means, the loss of each update, and what probes saw of the last one.
+
+    None where it was stopped. A function of its own: whoever reads the records between two epochs has the modes of
+    PyTorch and NumPy that were there before, and they are set once an epoch: setting them takes as long as a small
+    product.
+    """
+    batches, probes = models.batches, models.settings[0].training.probes
+    step = epoch * batches.steps_per_epoch
+    last = step + batches.steps_per_epoch - 1 if is_probed else -1
+    seen: dict[str, list[Tensor]] = {}
+    observed: dict[str, Tensor] = {}
+    sizes = []
+    for block in batches.epoch(epoch):
+        for batch in block.batches:
+            if is_stopped():
+                return None
+            watch = Watch() if step == last and "activations" in probes else None
+            gradients = models.gradients(batch, step, watch)
+            if step == last:
+                observed = {} if watch is None else watch.moments
+                if "gradient_norms" in probes:
+                    observed |= _norms("gradient", gradients[: len(models.weights)])
+            optimizer.update(gradients, step)
+            if average is not None:
+                average.add()
+            sizes.append(batch.num_examples)
+            step += 1
+        for name, values in models.measure(block).items():
+            seen.setdefault(name, []).append(values)
+    # float64: sums of finite losses stay finite, and an epoch's mean keeps its digits.
+    shares = torch.tensor(sizes, dtype=torch.float64, device=models.device)[:, None] / sum(sizes)
+    whole = {name: torch.cat(values) for name, values in seen.items()}
+    means = {f"running_{name}": (values.double() * shares).sum(0) for name, values in whole.items()}
+    return means, whole["loss"], observed
+
+
 class Average:
     """The mean of what is learned over those updates that it was told of: `AveragedModel` of PyTorch, buffers too."""
 
@@ -164,7 +196,6 @@ class Average:
         self.models, self.number = models, 0
         self.tensors: list[Tensor] = []
 
-    @torch.no_grad()
     def add(self) -> None:
         """Take what the models have learned now into the mean."""
         self.number += 1

@@ -28,10 +28,6 @@ class Loss:
         """The derivative of each example's loss by its outputs."""
         raise NotImplementedError
 
-    def both(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """`examples` and `slope`, sharing what they can."""
-        return self.examples(outputs, targets), self.slope(outputs, targets)
-
     def __call__(
         self, outputs: Tensor, targets: Tensor, weights: Float[Tensor, "model batch"] | None = None
     ) -> Float[Tensor, "model"]:
@@ -59,19 +55,7 @@ class CrossEntropy(Loss):
     def slope(
         self, outputs: Float[Tensor, "model batch class"], targets: Int[Tensor, "model batch"]
     ) -> Float[Tensor, "model batch class"]:
-        return self._slope(torch.softmax(outputs.transpose(1, 2), 1), targets)
-
-    def both(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        log_shares = torch.log_softmax(outputs.transpose(1, 2), 1)
-        losses = log_shares.gather(1, targets.unsqueeze(1)).squeeze(1).mul_(self.smoothing - 1)
-        if self.smoothing:
-            losses.sub_(log_shares.mean(1), alpha=self.smoothing)
-        return losses, self._slope(log_shares.exp_(), targets)
-
-    def _slope(
-        self, slope: Float[Tensor, "model class batch"], targets: Int[Tensor, "model batch"]
-    ) -> Float[Tensor, "model batch class"]:
-        """From the shares of the softmax, which are used up."""
+        slope = torch.softmax(outputs.transpose(1, 2), 1)
         right = slope.new_full((1, 1, 1), self.smoothing - 1).expand(len(slope), 1, slope.shape[2])
         slope.scatter_add_(1, targets.unsqueeze(1), right)
         if self.smoothing:

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from mlplab.engine.schedules import rate_factor
-from mlplab.spec import Optimizer, Setting
+from mlplab.spec import Optimizer, Schedule, Setting
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+# What `torch.optim` is made of, one call for many tensors.
+_add, _multiply = torch._foreach_add_, torch._foreach_mul_  # pyright: ignore[reportPrivateImportUsage]
 # torch.nn.utils.clip_grad_norm_ adds it to the norm.
 CLIP_EPSILON = 1e-6
 
@@ -59,6 +61,8 @@ class StackedOptimizer:
         self.decays, self.has_l1 = bool(self.weight_decay.any()), bool(self.l1.any())
         self.is_proximal, self.clips = bool(self.threshold.any()), bool(self.clip_norm.isfinite().any())
         self.prior_slope = self._prior()
+        self.penalises = self.decays or self.has_l1 or self.prior_slope is not None or self.kind == "lars"
+        self.is_one_sgd = self.kind in ("sgd", "lars") and len({_sgd_of(s) for s in settings}) == 1
         remembered = int(bool(self.momentum.any())) if self.kind in ("sgd", "lars") else 2
         self.memory = [[torch.zeros_like(p) for _ in range(remembered)] for p in parameters]
         self.alike = self._alike()
@@ -70,16 +74,18 @@ class StackedOptimizer:
         values = torch.tensor([of(setting) for setting in self.settings], dtype=torch.float64)
         return values.to(like.device, dtype or like.dtype)[:, None, None]
 
-    @torch.no_grad()
     def update(self, gradients: Sequence[Tensor], step: int) -> None:
-        """One step of all parameters, in place. The gradients are used up."""
+        """One step of all parameters, in place, where no gradient is recorded. The gradients are used up."""
         rate = self._rate(step)
         if self.clips:
             self._clip(gradients)
-        for parameter, gradient in zip(self.parameters[: self.num_weights], gradients, strict=False):
-            self._penalise(parameter, gradient, rate)
+        if self.penalises:
+            for parameter, gradient in zip(self.parameters[: self.num_weights], gradients, strict=False):
+                self._penalise(parameter, gradient, rate)
         if self.alike:
             self._adam_by_kernel(gradients, step)
+        elif self.is_one_sgd:
+            self._sgd_at_once(gradients, step)
         else:
             for index, (parameter, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
                 rule = self._sgd if self.kind in ("sgd", "lars") else self._adam
@@ -138,10 +144,22 @@ class StackedOptimizer:
             (velocity,) = memory
             velocity.mul_(self.momentum).add_(gradient)
             gradient = gradient.addcmul_(velocity, self.momentum) if self.nesterov else velocity
-        if parameter.shape[0] == 1 and parameter.device.type == "cpu":
-            parameter.add_(gradient, alpha=-float(rate))  # a number is quicker than a tensor of one
-        else:
-            parameter.addcmul_(gradient, rate, value=-1)
+        parameter.addcmul_(gradient, rate, value=-1)
+
+    def _sgd_at_once(self, gradients: Sequence[Tensor], step: int) -> None:
+        """What `_sgd` computes, for models that share their numbers, in a call for all parameters."""
+        optimizer, steps_of_all = self.settings[0].optimizer, (self.steps_per_epoch, self.epochs)
+        moves = list(gradients)
+        if optimizer.momentum:
+            velocities = [velocity for (velocity,) in self.memory]
+            _multiply(velocities, optimizer.momentum)
+            _add(velocities, moves)
+            if self.nesterov:
+                _add(moves, velocities, alpha=optimizer.momentum)
+            else:
+                moves = velocities
+        rate = optimizer.learning_rate * rate_factor(optimizer.schedule, step, *steps_of_all)
+        _add(list(self.parameters), moves, alpha=-rate)
 
     def _adam(
         self,
@@ -238,6 +256,11 @@ class _Alike:
             self.parameters.append(parameter.detach()[models])
             self.means.append(mean[models])
             self.squares.append(square[models])
+
+
+def _sgd_of(setting: Setting) -> tuple[float, Schedule, float]:
+    optimizer = setting.optimizer
+    return optimizer.learning_rate, optimizer.schedule, optimizer.momentum
 
 
 def _norm(x: Tensor) -> Float[Tensor, "model 1 1"]:

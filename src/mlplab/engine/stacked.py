@@ -19,7 +19,7 @@ from torch import Tensor
 from mlplab.data import Dataset
 from mlplab.engine import draws, gpu_draws
 from mlplab.engine.activations import activation_function
-from mlplab.engine.batches import Batch, Batches
+from mlplab.engine.batches import Batch, Batches, Block
 from mlplab.engine.losses import accuracy, loss_of
 from mlplab.engine.noises import NoiseKind, noise_of
 from mlplab.engine.records import Parameters
@@ -100,6 +100,7 @@ class Models:
             self.trained += [norm.scale, norm.shift]
         for parameter in self.trained:
             parameter.requires_grad_(self.by_autograd)
+        self._outputs_of_block: list[Tensor] = []
 
     def _start(self, runs: Sequence[Run], data: Mapping[str, Dataset]) -> None:
         first = self.settings[0].model
@@ -157,14 +158,32 @@ class Models:
             return stacked
         return stacked.index_select(0, torch.tensor([seeds.index(seed) for seed in self.seeds]))
 
-    def gradients(
-        self, batch: Batch, step: int, watch: Watch | None = None
-    ) -> tuple[dict[str, Float[Tensor, "model"]], list[Tensor]]:
-        """Loss, and accuracy for classes, of a batch with noise; and the gradients by `self.trained`."""
+    @torch.enable_grad()
+    def gradients(self, batch: Batch, step: int, watch: Watch | None = None) -> list[Tensor]:
+        """The gradients of a batch with noise by `self.trained`. Its outputs are kept until its block is measured."""
         outputs = self.forward(batch.x, self.drawn(step, batch.num_examples), "own", watch)
         losses = self.loss(outputs, self._targets(batch), batch.weights)
-        gradients = list(torch.autograd.grad(losses.sum(), self.trained))
-        return self._metrics(outputs.detach(), losses.detach(), batch), gradients
+        self._outputs_of_block.append(outputs.detach())
+        return list(torch.autograd.grad(losses.sum(), self.trained))
+
+    def measure(self, block: Block) -> dict[str, Float[Tensor, "batch model"]]:
+        """Loss, and accuracy for classes, of each batch with noise, when all of its gradients were asked for."""
+        outputs = self._measured(block)
+        steps, models = outputs.shape[:2]
+        outputs = outputs.flatten(0, 1)
+        y = block.y.expand(steps, models, *block.y.shape[2:]).flatten(0, 1)
+        losses = self.loss.examples(outputs, y)
+        if block.weights is not None:
+            losses = losses * block.weights.expand(steps, models, -1).flatten(0, 1)
+        metrics = {"loss": losses.mean(1)}
+        if self.counts_hits:
+            metrics["accuracy"] = accuracy(outputs, y)
+        return {name: value.unflatten(0, (steps, models)) for name, value in metrics.items()}
+
+    def _measured(self, block: Block) -> Float[Tensor, "batch model example out"]:
+        """The outputs of a block."""
+        outputs, self._outputs_of_block = torch.stack(self._outputs_of_block), []
+        return outputs
 
     def forward(
         self, x: Tensor, drawn: Sequence[Tensor | None], moments: str = "running", watch: Watch | None = None
