@@ -47,12 +47,13 @@ def read_quietly(setting: Setting) -> Setting:
 def nudged(setting: Setting) -> Setting | None:
     """The same training from first weights that are a millionth larger, so that what it moves is chance; None where
     their size is not one number."""
-    first = dict(setting.model.initialization[0].options)
-    names = [name for name in ("std", "gain") if name in first]
-    if len(setting.model.initialization) > 1 or not names:
+    first, *others = setting.model.initialization
+    options = dict(first.options)
+    name = next((name for name in ("std", "gain") if name in options), None)
+    if others or name is None:
         return None
-    first[names[0]] *= 1 + 1e-6
-    return turn(setting, initialization=(Initialization(setting.model.initialization[0].kind, **first),))
+    options[name] *= 1 + 1e-6
+    return turn(setting, initialization=(Initialization(first.kind, **options),))
 
 
 def few_images(dataset: Dataset) -> Callable[[int], Dataset]:

@@ -8,12 +8,12 @@ import shutil
 import pytest
 
 from mlplab.answers import Book, ours
-from mlplab.answers.lab import shared_knobs
+from mlplab.answers.lab import identity, shared_knobs
 from mlplab.data import load
 from mlplab.inquiry import conflicts, evidence
 from mlplab.knobs import turn
 from mlplab.pages import terminal
-from mlplab.spec import Setting
+from mlplab.spec import Run, Setting
 from mlplab.study import Study, factorial
 
 BASE = turn(Setting(), epochs=3)
@@ -70,6 +70,29 @@ def test_a_run_with_two_results_is_found_and_named(folder, book):
         assert "4.10.2" in head
         for part in (words, "0.817", "0.1", conflict.digest[:8], "7"):
             assert part in line
+
+
+def test_a_digest_that_is_published_says_it_where_no_setting_does(folder, book):
+    """Data drawn anew for each seed, studies of many settings: newer evidence names its runs."""
+    many = {"data": (PRINT, "data:1")}
+    plant(folder, "4.6.1", {0: {"test_accuracy": 0.8, "digest": "a" * 32}}, **many)
+    plant(folder, "4.6.3", {0: {"test_accuracy": 0.7, "digest": "b" * 32}}, **many)
+    assert conflicts.in_common(book) == []
+    plant(folder, "4.6.3", {0: {"test_accuracy": 0.7, "digest": "a" * 32}}, **many)
+    assert [conflict.digest for common in conflicts.conflicts(book) for conflict in common.conflicts] == [
+        "a" * 32
+    ]
+
+
+def test_a_digest_is_that_of_the_run_with_nothing_watched():
+    run, watched = (
+        Run(turn(BASE, **knobs), PRINT, 7)
+        for knobs in ({}, {"probes": ("activations",), "evaluate_every": 3, "keep_weights": (1,)})
+    )
+    assert run.digest != watched.digest
+    assert identity(run) == identity(watched) == run.digest
+    stopped = Run(turn(BASE, patience=2), PRINT, 7)  # how often it is evaluated decides when it stops
+    assert identity(stopped) == stopped.digest
 
 
 def test_equal_results_are_none(folder, book):

@@ -93,6 +93,7 @@ def observe(lab: Lab) -> Observations:
     columns = [
         "arm",
         "seed",
+        "digest",
         "status",
         "train_loss",
         "test_loss",

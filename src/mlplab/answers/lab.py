@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from mlplab import data, engine, knobs
@@ -10,7 +11,7 @@ from mlplab.answers.observations import Change, DataUsed, Observations
 from mlplab.answers.words import Note
 from mlplab.data import Dataset
 from mlplab.errors import AbsentData, InvalidInput
-from mlplab.spec import Setting
+from mlplab.spec import Run, Setting
 from mlplab.study import Progress, Results, Store, Study, Train, default_path, run_study
 
 Effort = Literal["quick", "full"]
@@ -161,7 +162,11 @@ class Lab:
             self.use(dataset)
         self._studies.append(study.digest)
         self._settings.append(shared_knobs(study))
-        return run_study(study, self._store, train=train, on_progress=self._on_progress)
+        results = run_study(study, self._store, train=train, on_progress=self._on_progress)
+        digests = {(study.arm_of(run).name, run.seed): identity(run) for run in study.runs}
+        frame = results.frame
+        frame["digest"] = [digests[key] for key in zip(frame["arm"], frame["seed"], strict=True)]
+        return results
 
     def observations(self, **tables: Any) -> Observations:
         """What was seen, with what it was made from."""
@@ -174,6 +179,22 @@ class Lab:
         """The knobs that stand elsewhere than the answer itself puts them."""
         sides = {name: [" / ".join(held) for held in both] for name, both in self._turned.items()}
         return tuple(Change(name, value, own) for name, (value, own) in sides.items() if value != own)
+
+
+# Knobs that watch a training and do not touch it. Without patience nothing hangs on how often it is evaluated.
+WATCHING = ("probes", "keep_weights", "evaluate_every", "average_epochs")
+
+
+def identity(run: Run) -> str:
+    """The digest of a run with nothing watched: two exercises that publish it publish one result."""
+    return Run(_unwatched(run.setting), run.data, run.seed).digest
+
+
+@cache
+def _unwatched(setting: Setting) -> Setting:
+    if setting.training.patience is not None:
+        return setting
+    return knobs.turn(setting, **{name: knobs.value_of(Setting(), name) for name in WATCHING})
 
 
 def _why_quick(embedded: str, name: str) -> Note:

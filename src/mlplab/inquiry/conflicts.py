@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplab.answers import Book
+from mlplab.answers.lab import WATCHING
 from mlplab.errors import EvidenceError, MLPLabError
 from mlplab.inquiry import evidence
 from mlplab.knobs import KNOBS, turn
@@ -25,8 +26,6 @@ from mlplab.spec import Run, Setting
 METRICS = (
     "test_accuracy", "validation_accuracy", "train_accuracy", "test_loss", "validation_loss", "train_loss",
 )  # fmt: skip
-# Knobs that watch a training and do not touch it. Without patience nothing hangs on how often it is evaluated.
-WATCHING = ("probes", "keep_weights", "evaluate_every", "average_epochs")
 # What a knob stands at in evidence that is older than it. Newer evidence lacks it where arms differ by it.
 BEFORE = {"drop_last": "False"}
 # Figures are published with so many digits: two that differ by less are one.
@@ -106,8 +105,8 @@ class Common:
 def in_common(book: Book) -> list[Common]:
     """Each two exercises that publish the same run, whether or not with the same result, in the order of the book.
 
-    A run is known by its digest with nothing watched; what an exercise keeps of its runs must tell the setting. Where
-    it keeps only what it worked out from them, they cannot be compared.
+    A run is known by its digest with nothing watched, which newer evidence gives; in older, what an exercise keeps of
+    its runs must tell the setting. Where it keeps only what it worked out from them, they cannot be compared.
     Raises EvidenceError for a file that is damaged.
     """
     published = [exercise for exercise in book.exercises.values() if exercise.is_published]
@@ -130,7 +129,7 @@ def _in_common(files: tuple[tuple[str, Path, int], ...]) -> tuple[Common, ...]:
     for number, path, _ in files:
         content = _content(path)
         processors[number] = content.get("made_with", {}).get("processor")
-        held[number] = {run.digest: row for run, row in _runs(content, path)}
+        held[number] = dict(_runs(content, path))
     found = []
     for one, other in itertools.combinations(held, 2):
         if shared := [digest for digest in held[one] if digest in held[other]]:
@@ -171,19 +170,22 @@ def _damaged(path: Path, error: Exception) -> EvidenceError:
     return EvidenceError(f"{path} cannot be read as evidence: {error}. Restore it or publish it again.")
 
 
-def _runs(content: Mapping[str, Any], path: Path) -> Iterator[tuple[Run, dict[str, Any]]]:
-    """The runs of a file whose settings can be told from it, with their rows."""
+def _runs(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Digests of the runs of a file, with their rows: where none is given, of those whose settings can be told."""
     try:
         seen = content["observations"]
         prints = {fingerprint for used in seen["data"] for fingerprint in used["fingerprints"]}
-        table = seen["tables"].get("runs")
-        # Data that are drawn anew for each seed have many fingerprints, and no row says which is its own.
-        if table is None or not seen["settings"] or len(prints) != 1:
+        table = seen["tables"].get("runs", {"columns": (), "rows": ()})
+        rows = [dict(zip(table["columns"], cells, strict=True)) for cells in table["rows"]]
+        if "digest" in table["columns"]:
+            yield from ((row["digest"], row) for row in rows if row["digest"])
             return
-        for cells in table["rows"]:
-            row = dict(zip(table["columns"], cells, strict=True))
+        # Data that are drawn anew for each seed have many fingerprints, and no row says which is its own.
+        if not seen["settings"] or len(prints) != 1:
+            return
+        for row in rows:
             if (setting := _setting(seen["settings"], row)) is not None:
-                yield Run(setting, next(iter(prints)), row["seed"]), row
+                yield Run(setting, next(iter(prints)), row["seed"]).digest, row
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
 

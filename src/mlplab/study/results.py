@@ -22,7 +22,7 @@ from mlplab.study.store import Store
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
-FIXED = ("arm", "seed", "status", "diverged_step", "seconds")
+FIXED = ("arm", "seed", "digest", "status", "diverged_step", "seconds")
 CURVE_COLUMNS = ("arm", "seed", "epoch", "metric", "value")
 
 
