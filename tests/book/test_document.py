@@ -141,6 +141,13 @@ def test_the_interval_that_decided_is_printed_with_level_margin_and_unit(languag
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_a_claim_that_was_added_after_a_look_says_so(exercise, language):
+    words, claim = exercise.words(language), cases.ANSWER.claims[0]
+    later = dataclasses.replace(claim, post_hoc=True)
+    assert later.statement(words) == claim.statement(words) + FRAMES[language]["labels.post_hoc"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_claim_that_fails_says_in_which_direction(language):
     frame = FRAMES[language]
     low = Finding.of(paired(-5 + np.linspace(-1, 1, 8), claim="greater", margin=1.0))

@@ -89,6 +89,7 @@ class Claim:
       requires: names of claims of the same answer that must hold before this one is judged. "It helps" is asked
         only where there is something to help against. Where one of them fails or is undecided, the verdict is
         `untestable`.
+      post_hoc: whether it was added after a look at the data; its sentence then says so.
 
     What it states, in each language, is the text of its name among the words of its exercise.
     """
@@ -101,6 +102,7 @@ class Claim:
     unit: Unit = "number"
     figures: Mapping[str, object] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
+    post_hoc: bool = False
 
     @property
     def key(self) -> str:
@@ -109,7 +111,8 @@ class Claim:
 
     def statement(self, words: WordList) -> str:
         """What is claimed, in the language of the words."""
-        return words(self.key, **self.figures) if self.figures else words[self.key]
+        stated = words(self.key, **self.figures) if self.figures else words[self.key]
+        return stated + words.frame["labels.post_hoc"] if self.post_hoc else stated
 
     def examine(self, observations: Observations) -> Finding:
         """Check the claim on what was observed."""
