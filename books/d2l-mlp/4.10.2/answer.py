@@ -117,7 +117,9 @@ def section_arms(lab: Lab, houses: h.Houses) -> dict[str, tuple[h.Target, Settin
     section = lab.setting(h.linear_setting(houses))
     own = {"linear-log-left": section, "linear-log": turn(section, learning_rate=LOWERED)}
     targets: dict[str, tuple[h.Target, Setting]] = {"linear-price": ("price", section)}
-    return targets | {name: ("raw log", setting) for name, setting in own.items()}
+    for name, setting in own.items():
+        targets[name] = ("raw log", setting)
+    return targets
 
 
 def section_rows(lab: Lab, houses: h.Houses, splits: range) -> list[dict[str, Any]]:

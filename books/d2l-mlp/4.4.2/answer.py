@@ -8,6 +8,7 @@ The section's own gradient descent stands beside the exact fits, on the section'
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data.synthetic import CUBIC
 from mlplab.errors import import_extra
-from mlplab.stats import mean_interval
+from mlplab.stats import Interval, mean_interval
 
 from .. import descent
 
@@ -150,13 +151,13 @@ def exact_over_descent(observations: Observations, part: str, degree: int) -> np
     return np.log(observations.runs.values(part, arm(MANY, degree))[: len(ours)] / ours)
 
 
-def descent_interval(observations: Observations, part: str, degree: int) -> dict[str, Any]:
+def descent_interval(observations: Observations, part: str, degree: int) -> Interval:
     """The geometric mean over draws of an error of the section's descent, with its interval."""
     table = observations["descents"]
-    logs = mean_interval(np.log(table.loc[table["degree"] == degree, part].to_numpy(dtype=float))).to_dict()
-    for key in ("estimate", "ci_low", "ci_high"):
-        logs[key] = None if logs[key] is None else float(np.exp(logs[key]))
-    return logs
+    logs = mean_interval(np.log(table.loc[table["degree"] == degree, part].to_numpy(dtype=float)))
+    low, high = (None if bound is None else float(np.exp(bound)) for bound in (logs.ci_low, logs.ci_high))
+    # The standard error is one of logarithms.
+    return replace(logs, estimate=float(np.exp(logs.estimate)), std_error=None, ci_low=low, ci_high=high)
 
 
 def factor(logarithms: np.ndarray) -> float:
@@ -187,9 +188,9 @@ def facts(observations: Observations) -> dict[str, Any]:
         "num_descents": int(observations["descents"]["seed"].nunique()),
         "descent": {
             part: {
-                "true": descent_interval(observations, part, TRUE_DEGREE)["estimate"],
-                "flat": descent_interval(observations, part, FLAT_FROM)["estimate"],
-                "largest": descent_interval(observations, part, LARGEST)["estimate"],
+                "true": descent_interval(observations, part, TRUE_DEGREE).estimate,
+                "flat": descent_interval(observations, part, FLAT_FROM).estimate,
+                "largest": descent_interval(observations, part, LARGEST).estimate,
             }
             for part in PARTS
         },
@@ -213,7 +214,7 @@ def _descent_table(observations: Observations, words: WordList) -> Table:
             of_part = exact[part]
             fit = of_part[(of_part["size"] == MANY) & (of_part["degree"] == degree)].iloc[0]
             cells += [
-                show.number_interval(pd.Series(descent_interval(observations, part, degree))),
+                show.number_interval(descent_interval(observations, part, degree)),
                 show.number(float(fit["estimate"])),
             ]
         rows.append([str(degree), *cells])
@@ -286,7 +287,7 @@ def _descent_panel(observations: Observations, words: WordList) -> altair.LayerC
     parts = []
     for part in PARTS:
         name = words.group("parts")[part]
-        drawn = [{"degree": d, **descent_interval(observations, part, d)} for d in DEGREES]
+        drawn = [{"degree": d, **descent_interval(observations, part, d).to_dict()} for d in DEGREES]
         parts.append(pd.DataFrame(drawn).assign(group=words("heads.descent", part=name)))
         rows = geometric(observations, part)
         parts.append(rows[rows["size"] == MANY].assign(group=words("heads.exact", part=name)))

@@ -212,12 +212,11 @@ def has_rank_1(powers: Any) -> Finding:
 def are_mostly_lost(lost: np.ndarray) -> Finding:
     """Is a draw lost more often than not? Read off the exact 95% interval of the share."""
     share = proportion_interval(int(lost.sum()), lost.size)
-    numbers = {"share": share.estimate, "low": share.ci_low, "high": share.ci_high}
     assert share.ci_low is not None
     assert share.ci_high is not None
-    if share.ci_low <= TOLERANCE <= share.ci_high:
-        return Finding("undecided", None, {name: float(number or 0) for name, number in numbers.items()})
-    return Finding.true_if(share.ci_low > TOLERANCE, **{name: float(n or 0) for name, n in numbers.items()})
+    numbers = {"share": share.estimate, "low": share.ci_low, "high": share.ci_high}
+    verdict = "holds" if share.ci_low > TOLERANCE else "fails" if share.ci_high < TOLERANCE else "undecided"
+    return Finding(verdict, None, numbers)
 
 
 def lost(observations: Observations, degree: int) -> np.ndarray:

@@ -105,15 +105,15 @@ def resampled_means(
     arms = list(values)
     table = np.array([values[arm] for arm in arms])  # arm house
     num_houses = table.shape[1]
-    size = size or num_houses
+    num_drawn = num_houses if size is None else size
     stream = Stream(draw, "data", layer=415)
     means = []
     for start in range(0, num_resamples, _BATCH):
         count = min(_BATCH, num_resamples - start)
-        houses = (stream.uniform((count, size)) * num_houses).astype(np.int64)
+        houses = (stream.uniform((count, num_drawn)) * num_houses).astype(np.int64)
         houses += np.arange(count)[:, None] * num_houses
         times = np.bincount(houses.ravel(), minlength=count * num_houses).reshape(count, num_houses)
-        means.append(times @ table.T / size)
+        means.append(times @ table.T / num_drawn)
     return dict(zip(arms, np.concatenate(means).T, strict=True))
 
 
