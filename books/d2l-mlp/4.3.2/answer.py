@@ -300,6 +300,7 @@ ANSWER = Answer(
             subject=against_relu,
             falsehood=lambda o: _spread(o, 0.02),
             unit="points",
+            post_hoc=True,
         ),
         Claim(
             name="the-chosen-rival-beats-relu",

@@ -298,6 +298,7 @@ ANSWER = Answer(
             subject=lambda o: he_against(o, "normal", 1),
             falsehood=lambda o: recentred(he_against(o, "normal", 1), 0.0),
             unit="points",
+            post_hoc=True,
         ),
         Claim(
             name="pytorchs-default-fails-deep",
@@ -306,6 +307,7 @@ ANSWER = Answer(
             subject=lambda o: deep(o, "linear"),
             falsehood=lambda o: recentred(deep(o, "linear"), -0.05),
             unit="points",
+            post_hoc=True,
         ),
         Claim(
             name="deep-relu-needs-more-than-the-small-start",

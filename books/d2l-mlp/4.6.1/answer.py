@@ -330,6 +330,7 @@ ANSWER = Answer(
             # What one would see if the other order cost half as much as just matters.
             falsehood=lambda o: recentred(larger_first_costs(o), -MARGIN / 2),
             unit="points",
+            post_hoc=True,
         ),
         Claim(
             name="dropout-helps",
