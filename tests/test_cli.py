@@ -197,7 +197,7 @@ BAD = {
     "data set": (["answer", "4.6.1", "--data", "digit"], "Did you mean 'digits'"),
     "data set of another task": (
         ["answer", "4.6.1", "--data", "linear-high-dim"],
-        "'squared_error' or 'absolute_error' or 'huber' does",
+        "--data must be examples of classes, with some to test on; got 'linear-high-dim'",
     ),
     "data set for an own problem": (["answer", "4.5.1", "--data", "digits"], "4.5.1 draws its own problem"),
     "data set for a proof": (["answer", "4.1.1", "--data", "digits"], "nothing is trained; got 'digits'"),
@@ -222,7 +222,7 @@ BAD = {
         "the experiment varies it itself",
     ),
     "unknown knob": (["answer", "4.6.1", "--set", "learning_rat=1"], "Did you mean 'learning_rate'"),
-    "knob for a proof": (["answer", "4.1.1", "--set", "epochs=3"], "nothing is trained; got 'epochs'"),
+    "knob for a proof": (["answer", "4.1.1", "--set", "epochs=3"], "nothing is trained; got '3'"),
     "knob without a value": (["answer", "4.6.1", "--set", "learning_rate"], "--set must be KEY=VALUE"),
     "knob with an empty value": (["answer", "4.6.1", "--set", "learning_rate="], "--set must be KEY=VALUE"),
     "value without a knob": (["answer", "4.6.1", "--set", "=0.1"], "--set must be KEY=VALUE"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mlplab.data import Dataset, Part
+from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, value_of, written
 from mlplab.rng import Stream
 from mlplab.spec import MLP, Initialization, Setting
@@ -61,9 +62,11 @@ def few_images(dataset: Dataset) -> Callable[[int], Dataset]:
 
     1,000 training images (300 of a small data set) are drawn anew by the seed, and 2,000 others (400) to choose
     strengths on. Whatever the seed, the test part is the same: all images that were never drawn from.
+    Raises InvalidInput for data of another task.
     """
     test = dataset.test
-    assert test is not None
+    if test is None or dataset.task != "classification":
+        raise InvalidInput("--data", "must be examples of classes, with some to test on", dataset.name)
     held = Part(
         np.concatenate([dataset.validation.features, test.features]),
         np.concatenate([dataset.validation.targets, test.targets]),

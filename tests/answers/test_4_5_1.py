@@ -99,19 +99,23 @@ def test_losses_are_half_the_mean_squared_error(problem):
 
 
 def paths(seeds: int = 20) -> Observations:
-    """A made-up world: the section's gain is 95 % unseen, the other paths change by 1 %."""
+    """A made-up world: the section's gain is 95 % unseen, the other paths change by 1 %, and are little better than
+    knowing nothing."""
     rows = []
     jitter = Stream(5, "data").normal(seeds)
     risks = {("section", 0.0): (100.0, 90.0), ("section", 3.0): (10.0, 4.5)}
     risks |= {("zero", 0.0): (1.0, 0.5), ("zero", 3.0): (0.99, 0.5)}
-    risks |= {("exact", 0.0): (1.0, 0.5), ("exact", 3.0): (0.99, 0.5)}
+    risks |= {("exact", decay): (0.99 if decay == 3 else 1.0, 0.5) for decay in q.LAMBDAS}
     for seed in reversed(range(seeds)):  # the order of rows must not matter
         for (path, decay), (risk, unseen) in risks.items():
             factor = 1 + 0.01 * jitter[seed]
             row = {"path": path, "weight_decay": decay, "seed": seed, "risk": risk * factor}
             loss = {"train_loss": 0.0 if decay == 0 else 0.01 * factor, "test_loss": risk * factor}
             rows.append(row | loss | {"unseen_risk": unseen * factor})
-    return Observations({"paths": pd.DataFrame(rows)})
+    nothing = [
+        {"seed": seed, "mean": 1.05 * (1 + 0.01 * jitter[seed]), "truth": 0.01} for seed in range(seeds)
+    ]
+    return Observations({"paths": pd.DataFrame(rows), "nothing": pd.DataFrame(nothing)})
 
 
 EXPERIMENTS = [claim for claim in q.ANSWER.claims if claim.kind == "experiment"]

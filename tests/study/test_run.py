@@ -90,7 +90,7 @@ def test_whatever_ends_it_what_finished_is_kept_and_the_rest_is_free(store, erro
 
 def test_a_full_disk_is_told_and_keeps_what_was_saved(store):
     study = small_study(60)
-    store._file.execute(f"PRAGMA max_page_count = {store._file.execute('PRAGMA page_count')[0][0] + 30}")
+    store._file.execute(f"PRAGMA max_page_count = {store._file.execute('PRAGMA page_count')[0][0] + 50}")
     with pytest.raises(StoreError, match="the disk is full"):
         run_study(study, store, train=Trainer(), chunks_at_once=1)
     with Store(store.path) as other:

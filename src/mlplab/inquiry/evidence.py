@@ -55,7 +55,8 @@ def published(exercise: Exercise) -> Evidence | None:
         observations = Observations.from_dict(held["observations"])
         verdicts = {claim["name"]: claim["verdict"] for claim in held["claims"]}
         made_with = dict(held["made_with"])
-        if not any(claim.name in verdicts for claim in exercise.written_answer().claims):
+        claims = exercise.written_answer().claims
+        if claims and not any(claim.name in verdicts for claim in claims):
             raise EvidenceError(f"{path}: claims are those of another answer: publish it again.")
         inquiry = conclude(exercise, observations)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
