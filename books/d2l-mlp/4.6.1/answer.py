@@ -278,6 +278,7 @@ def _losses(observations: Observations, words: WordList) -> altair.Chart | altai
         arm_name(FEW, (first, second)) for first, second in zip(pairs["first"], pairs["second"], strict=True)
     ]
     summary = observations.runs.summary("test_loss").merge(pairs.assign(arm=names), on="arm")
+    summary = summary.sort_values(["first", "second"])
     title = words["labels.test-loss"]
     if len(summary) < 9:
         labels = {name: _name(pair) for name, pair in zip(names, observations.rows("pairs"), strict=True)}
