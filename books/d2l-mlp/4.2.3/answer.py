@@ -1,12 +1,13 @@
-"""4.2.3 What happens when the learning rate is changed?
+"""4.2.3 What happens when the learning rate is changed, and which one is best?
 
-One long training at each rate, evaluated after every epoch: what a shorter one would have found stands on its way, as
-the rate is constant. So rates are crossed with numbers of epochs at the price of the longest.
+Everything else stays as the section has it, the number of epochs too. At a constant rate the accuracy after the last
+step is a matter of luck, so that a run counts with its mean over the last half of the epochs: what one gets there on
+average. A few seeds choose the best rate, fresh ones judge it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,76 +17,142 @@ import sympy
 from mlplab.answers import Answer, Claim, Finding, Lab, Observations, Table, WordList, recentred
 from mlplab.answers.checks import greater, less
 from mlplab.charts import plots, show
-from mlplab.errors import InvalidInput
+from mlplab.data import Dataset
 from mlplab.knobs import turn, written
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, proportion_interval
-from mlplab.study import Results, Study, factorial
+from mlplab.spec import Setting
+from mlplab.stats import mean_interval
+from mlplab.study import Arm, Results, Study
 
-from .. import chapter
-from ..choice import CHANCE, LOST, more_are_lost, scored
+from .. import chapter, choice
+from ..choice import LOST, more_are_lost, scored
 
 if TYPE_CHECKING:
     import altair
 
-RATES = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+RATES = (0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0, 10.0)
+QUICK_RATES = (0.001, 0.03, 0.1, 0.3, 1.0, 10.0)
 LOW, CHAPTER, HIGH = 0.001, 0.1, 10.0
-# A run is lost if its loss was no longer finite, or if it ends hardly better than guessing.
-METRIC = "validation_accuracy"
+# Differences in accuracy of less than 0.3 points do not matter here.
+MARGIN = 0.003
+# Of a run: the mean over the last half of its epochs on validation images, which judge and choose nothing but the rate.
+LATE, LAST = "late_validation_accuracy", "test_accuracy"
+LONGER = 3  # times as many epochs
+# The section's loop at the highest rate, step by step: which hidden units are still on for some image?
+STEPS = (1, 2, 3, 5, 10, 20)
+WATCHED = 2_000
 
 
 def observe(lab: Lab) -> Observations:
-    """Train the section's network at rates from 0.001 to 10, and keep its accuracy at some epochs on the way."""
+    """Try all rates on choosing seeds; judge the best other than the section's, the section's and both ends on fresh
+    ones, and the best again with a rate that falls; the best and the section's for longer, too."""
     dataset = lab.dataset("fashion-mnist", embedded="mnist-5k")
-    longer = turn(chapter.MLP_SETTING, epochs=20)
-    # On few images batches are small already: the same number of epochs is enough.
-    scaled = turn(chapter.scaled(longer, dataset), epochs=lab.choose(quick=8, full=20))
+    scaled = turn(chapter.scaled(chapter.MLP_SETTING, dataset), drop_last=True)
     epochs = lab.take("epochs", scaled)
-    if epochs < 2:
-        raise InvalidInput("--set epochs", "must be at least 2: short and long training are compared", epochs)
     base = turn(lab.setting(scaled), epochs=epochs)
-    arms = factorial(base, learning_rate=RATES)
-    runs = lab.run(Study(arms, lab.seeds(quick=6, full=20), dataset))
-    marks = sorted({max(1, round(epochs * share)) for share in (0.05, 0.1, 0.25, 0.5, 1.0)})
-    return lab.observations(runs=runs.frame, curves=_at_epochs(runs, marks))
+    longer = turn(base, epochs=LONGER * epochs, evaluate_every=LONGER)
+    rates = lab.choose(quick=QUICK_RATES, full=RATES)
+    choosing = choice.choosing_seeds(lab, quick=2, full=6)
+    tried = with_late(lab.run(Study([at(base, rate) for rate in rates], choosing, dataset)))
+    means = {rate: tried.loc[tried["rate"] == rate, LATE].mean() for rate in rates if rate != CHAPTER}
+    best = max(means, key=lambda rate: means[rate])
+    judged = dict.fromkeys((LOW, CHAPTER, best, HIGH))
+    arms = [at(base, rate) for rate in judged]
+    arms.append(Arm("falling", turn(base, learning_rate=best, schedule="cosine")))
+    arms += [at(longer, rate, "longer") for rate in dict.fromkeys((LOW, CHAPTER, best))]
+    runs = with_late(lab.run(Study(arms, lab.seeds(quick=3, full=12), dataset)))
+    columns = ["arm", "seed", "digest", "status", "train_accuracy", LATE, LAST, "seconds"]
+    return lab.observations(
+        runs=runs[columns],
+        tried=tried[["rate", "seed", "status", "train_accuracy", LATE]],
+        alive=units_left(dataset, base, range(lab.choose(quick=2, full=5))),
+        given=pd.DataFrame([{"best": best, "epochs": epochs}]),
+    )
 
 
-def _at_epochs(runs: Results, marks: list[int]) -> pd.DataFrame:
-    """Validation accuracy of each rate and seed at some epochs; a run that has diverged scores as guessing."""
-    curves = runs.curves[runs.curves["metric"] == METRIC].set_index(["arm", "seed", "epoch"])["value"]
-    rows = [
-        {
-            "rate": float(row["learning_rate"]),
-            "seed": row["seed"],
-            "epoch": epoch,
-            "accuracy": float(curves.get((row["arm"], row["seed"], epoch), CHANCE)),
-        }
-        for row in runs.frame.to_dict("records")
-        for epoch in marks
-    ]
+def with_late(results: Results) -> pd.DataFrame:
+    """The runs, each with its mean validation accuracy over the last half of its epochs; one that diverged guesses."""
+    points = results.curves[results.curves["metric"] == "validation_accuracy"]
+    ends = points.groupby("arm")["epoch"].transform("max")
+    late = points[2 * points["epoch"] > ends].groupby(["arm", "seed"])["value"].mean().rename(LATE)
+    frame = results.frame.merge(late, left_on=["arm", "seed"], right_index=True, how="left")
+    frame[LATE] = scored(frame[LATE].where(frame["status"] == "finished"))
+    # An arm is called by its kind and its rate.
+    frame["rate"] = pd.to_numeric(frame["arm"].str.partition(" ")[2], errors="coerce")
+    return frame
+
+
+def at(base: Setting, rate: float, name: str = "rate") -> Arm:
+    """The arm of a rate."""
+    return Arm(f"{name} {written(rate)}", turn(base, learning_rate=rate))
+
+
+def units_left(dataset: Dataset, setting: Setting, seeds: range) -> pd.DataFrame:
+    """Share of the hidden units that are on for some image after so many steps of the section's loop, at HIGH."""
+    x, y = dataset.train.features, dataset.train.targets
+    width, size = setting.model.hidden_sizes[0], min(setting.training.batch_size or len(x), len(x))
+    rows = []
+    for seed in seeds:
+        stream = Stream(seed, "init")
+        w1, w2 = (
+            0.01 * stream.normal(shape) for shape in ((x.shape[1], width), (width, dataset.out_features))
+        )
+        b1, b2 = np.zeros(width), np.zeros(dataset.out_features)
+        order = Stream(seed, "order").permutation(len(x))
+        for step in range(1, STEPS[-1] + 1):
+            batch = order[np.arange((step - 1) * size, step * size) % len(x)]
+            images = x[batch].astype(np.float64)
+            z = images @ w1 + b1
+            hidden = np.maximum(z, 0)
+            logits = hidden @ w2 + b2
+            odds = np.exp(logits - logits.max(1, keepdims=True))
+            error = odds / odds.sum(1, keepdims=True)
+            error[np.arange(size), y[batch]] -= 1
+            error /= size
+            back = (error @ w2.T) * (z > 0)
+            w2, b2 = w2 - HIGH * hidden.T @ error, b2 - HIGH * error.sum(0)
+            w1, b1 = w1 - HIGH * images.T @ back, b1 - HIGH * back.sum(0)
+            if step in STEPS:
+                is_on = ((x[:WATCHED] @ w1 + b1) > 0).any(0)
+                rows.append({"seed": seed, "step": step, "alive": float(is_on.mean())})
     return pd.DataFrame(rows)
 
 
-def epochs(observations: Observations) -> list[int]:
-    """The numbers of epochs that are compared, ascending."""
-    return sorted({int(epoch) for epoch in observations["curves"]["epoch"]})
+def given(observations: Observations) -> dict[str, Any]:
+    """The best rate other than the section's, by the choosing seeds, and what stayed fixed."""
+    return observations.rows("given")[0]
 
 
-def at_epoch(observations: Observations, epoch: int) -> np.ndarray:
-    """Validation accuracy after so many epochs: (rate, seed)."""
-    table = observations["curves"]
-    wide = table[table["epoch"] == epoch].pivot(index="rate", columns="seed", values="accuracy")
-    return wide.sort_index().to_numpy()
-
-
-def final(observations: Observations, metric: str, rate: float) -> np.ndarray:
-    """A metric after the last epoch, by seed; accuracies of diverged runs count as guessing."""
-    return scored(observations.runs.values(metric, f"learning_rate={written(rate)}"))
+def final(observations: Observations, metric: str, rate: float, name: str = "rate") -> np.ndarray:
+    """A metric at the end, by seed; accuracies of diverged runs count as guessing."""
+    return scored(observations.runs.values(metric, f"{name} {written(rate)}"))
 
 
 def is_lost(observations: Observations, rate: float) -> np.ndarray:
     """Which runs at a rate learned nothing, by seed."""
     return final(observations, "train_accuracy", rate) < LOST
+
+
+def tried(observations: Observations, column: str = LATE) -> dict[float, np.ndarray]:
+    """What the choosing seeds reached at each rate, ascending, by seed."""
+    rows = observations["tried"].sort_values(["rate", "seed"])
+    rates = dict.fromkeys(rows["rate"].tolist())
+    return {rate: rows.loc[rows["rate"] == rate, column].to_numpy(dtype=np.float64) for rate in rates}
+
+
+def best_is_inside(accuracies: Mapping[float, np.ndarray]) -> Finding:
+    """Is the best rate by the mean over choosing seeds better than both ends of the grid on every one of them?"""
+    best = max(accuracies, key=lambda rate: accuracies[rate].mean())
+    ends = min(accuracies), max(accuracies)
+    if best in ends:
+        return Finding.true_if(False, f"{best:g} is at the edge")
+    return Finding.true_if(all(bool((accuracies[best] > accuracies[end]).all()) for end in ends), best=best)
+
+
+def up_to_the_best(accuracies: Mapping[float, np.ndarray]) -> dict[float, np.ndarray]:
+    """The same on a grid that ends at its best."""
+    best = max(accuracies, key=lambda rate: accuracies[rate].mean())
+    return {rate: values for rate, values in accuracies.items() if rate <= best}
 
 
 def low_rate_effect(observations: Observations) -> np.ndarray:
@@ -94,23 +161,37 @@ def low_rate_effect(observations: Observations) -> np.ndarray:
 
 
 def catching_up(observations: Observations) -> np.ndarray:
-    """By how much the lowest rate's lag behind the section's shrinks from the first to the last epoch kept."""
+    """By how much the lowest rate's lag behind the section's shrinks with LONGER times the epochs."""
     lags = [
-        at_epoch(observations, epoch)[RATES.index(CHAPTER)] - at_epoch(observations, epoch)[RATES.index(LOW)]
-        for epoch in (epochs(observations)[0], epochs(observations)[-1])
+        final(observations, LATE, CHAPTER, name) - final(observations, LATE, LOW, name)
+        for name in ("rate", "longer")
     ]
     return lags[0] - lags[1]
 
 
-def best_rates(observations: Observations, epoch: int) -> np.ndarray:
-    """For each seed, log₁₀ of the rate that is best after so many epochs."""
-    return np.log10(RATES)[at_epoch(observations, epoch).argmax(0)]
+def lead(observations: Observations, name: str = "rate") -> np.ndarray:
+    """Accuracy at the chosen rate minus that at the section's, for each seed."""
+    best = given(observations)["best"]
+    return final(observations, LATE, best, name) - final(observations, LATE, CHAPTER, name)
 
 
-def shift_of_the_best(observations: Observations) -> np.ndarray:
-    """How many powers of ten the best rate moves from the fewest epochs to the most, for each seed."""
-    few, many = epochs(observations)[0], epochs(observations)[-1]
-    return best_rates(observations, many) - best_rates(observations, few)
+def steadying(observations: Observations) -> np.ndarray:
+    """After the last step: test accuracy with a rate that falls from the chosen one to 0 minus that at it, by seed."""
+    falling = scored(observations.runs.values(LAST, "falling"))
+    return falling - final(observations, LAST, given(observations)["best"])
+
+
+def alive(observations: Observations) -> dict[int, np.ndarray]:
+    """Shares of units that are on after so many steps, by seed."""
+    rows = observations["alive"]
+    return {step: rows.loc[rows["step"] == step, "alive"].to_numpy(dtype=np.float64) for step in STEPS}
+
+
+def units_go_out_step_by_step(shares: Mapping[int, np.ndarray]) -> Finding:
+    """Are most units still on after one step, and most off after the last, for every seed?"""
+    first, last = shares[min(shares)], shares[max(shares)]
+    truth = bool((first > 0.5).all() and (last < 0.5).all())
+    return Finding.true_if(truth, first=float(first.mean()), last=float(last.mean()))
 
 
 def follows_the_bound(bound: Callable[[sympy.Expr], sympy.Expr]) -> Finding:
@@ -143,91 +224,98 @@ def largest_curvature_decides(power: float) -> Finding:
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
-    """A row for each rate: accuracy by epochs, and the share of runs that were lost."""
+    """A row for each rate on choosing seeds; then what was judged on fresh seeds."""
+    reached, trained = tried(observations), tried(observations, "train_accuracy")
     rows = []
-    for index, rate in enumerate(RATES):
-        lost = is_lost(observations, rate)
-        share = proportion_interval(int(lost.sum()), len(lost))
-        row = [
-            show.percent_interval(mean_interval(at_epoch(observations, e)[index]))
-            for e in epochs(observations)
+    for rate, accuracies in reached.items():
+        lost = int((scored(trained[rate]) < LOST).sum())
+        interval = show.percent_interval(mean_interval(accuracies))
+        rows.append([f"{rate:g}", show.stacked(interval), f"{lost} / {len(accuracies)}"])
+    judged = []
+    runs, details = observations.runs, given(observations)
+    epochs = {"rate": details["epochs"], "longer": LONGER * details["epochs"], "falling": details["epochs"]}
+    for arm in runs.arms:
+        name, _, rate = arm.partition(" ")
+        shown = words("labels.falling-from", rate=f"{details['best']:g}") if name == "falling" else rate
+        cells = [
+            show.percent_interval(mean_interval(scored(runs.values(metric, arm)))) for metric in (LATE, LAST)
         ]
-        rows.append(
-            [
-                f"{rate:g}",
-                *map(show.stacked, row),
-                show.stacked(f"{lost.sum()} / {len(lost)} {_share(share)}"),
-            ]
-        )
-    title = words["titles.validation-accuracy-in-by-learning"]
-    heads = (
-        words["heads.learning-rate"],
-        *(words("labels.epochs", epoch=epoch) for epoch in epochs(observations)),
-        words["heads.lost"],
-    )
-    return [Table(title, heads, rows)]
-
-
-def _share(interval: Any) -> str:
-    return f"[{show.percent(interval.ci_low, 0)}, {show.percent(interval.ci_high, 0)}]"
+        judged.append([shown, str(epochs[name]), *map(show.stacked, cells)])
+    rate = words["heads.learning-rate"]
+    return [
+        Table(words["titles.tried"], (rate, words["heads.validation"], words["heads.lost"]), rows),
+        Table(
+            words["titles.judged"],
+            (rate, words["heads.epochs"], words["heads.late"], words["heads.last"]),
+            judged,
+        ),
+    ]
 
 
 def facts(observations: Observations) -> dict[str, Any]:
-    """Accuracies at the rates that the sentences speak of, and the best rates by epochs."""
-    few, many = epochs(observations)[0], epochs(observations)[-1]
-    mean_at = {epoch: at_epoch(observations, epoch).mean(1) for epoch in (few, many)}
-    lost = {rate: float(is_lost(observations, rate).mean()) for rate in RATES}
-    frame = observations.runs.frame
+    """Accuracies at the rates that the sentences speak of, and what is as good as the best."""
+    details = given(observations)
+    means = {rate: float(values.mean()) for rate, values in tried(observations).items()}
+    trained = tried(observations, "train_accuracy")
+    lost = [rate for rate, accuracies in trained.items() if (scored(accuracies) < LOST).any()]
+    best = details["best"]
+    spread = {
+        name: float(np.std(values, ddof=1)) if len(values) > 1 else None
+        for name, values in (
+            ("last", final(observations, LAST, best)),
+            ("late", final(observations, LATE, best)),
+            ("falling", scored(observations.runs.values(LAST, "falling"))),
+        )
+    }
     return {
         "low": LOW,
         "chapter_rate": CHAPTER,
         "high": HIGH,
-        "few": few,
-        "many": many,
-        "best_few": RATES[int(mean_at[few].argmax())],
-        "best_many": RATES[int(mean_at[many].argmax())],
-        "low_test": mean_interval(final(observations, "test_accuracy", LOW)),
-        "chapter_test": mean_interval(final(observations, "test_accuracy", CHAPTER)),
+        "best": best,
+        "epochs": details["epochs"],
+        "longer": LONGER * details["epochs"],
+        "plateau": [rate for rate, mean in means.items() if max(means.values()) - mean < MARGIN],
+        "best_reached": mean_interval(final(observations, LATE, best)),
         "low_train": mean_interval(final(observations, "train_accuracy", LOW)),
         "chapter_train": mean_interval(final(observations, "train_accuracy", CHAPTER)),
-        "first_lost": next((rate for rate in RATES if lost[rate] > 0), None),
-        "num_not_finite": int((frame["status"] == "diverged").sum()),
-        "num_lost": int(sum(is_lost(observations, rate).sum() for rate in RATES)),
+        "first_lost": min(lost, default=None),
+        "spread": spread,
+        "alive": {step: float(values.mean()) for step, values in alive(observations).items()},
+        "last_step": STEPS[-1],
+        "lead_longer": mean_interval(lead(observations, "longer")),
         "lost_level": LOST,
-        "num_rates": len(RATES),
+        "num_rates": len(means),
+        "num_choosing": len(trained[LOW]),
+        "margin": MARGIN,
     }
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
-    """Validation accuracy against the rate, a line for each number of epochs, beside the share of lost runs."""
-    chosen = epochs(observations)[:: max(1, len(epochs(observations)) // 3)]
+    """Validation accuracy against the rate, beside the units that are left, step by step."""
+    reached, shares = tried(observations), alive(observations)
     rows = [
-        {"group": words["labels.num-epochs"].format(epoch), "level": f"{rate:g}"}
-        | mean_interval(at_epoch(observations, epoch)[index]).to_dict()
-        for epoch in dict.fromkeys([*chosen, epochs(observations)[-1]])
-        for index, rate in enumerate(RATES)
+        {"group": words["labels.accuracy"], "level": f"{rate:g}"} | mean_interval(values).to_dict()
+        for rate, values in reached.items()
     ]
-    shares = []
-    for rate in RATES:
-        lost = is_lost(observations, rate)
-        shares.append(
-            {"group": words["labels.share-lost"], "level": f"{rate:g}"}
-            | proportion_interval(int(lost.sum()), len(lost)).to_dict()
-        )
     left = plots.level_plot(
         pd.DataFrame(rows),
         level_title=words["titles.learning-rate"],
         value_title=words["titles.validation-accuracy"],
-        title=words["titles.accuracy-by-rate-and-epochs"],
+        title=words["titles.accuracy-by-rate"],
         value_format=".0%",
         notes=words.notes,
         width=340,
     )
+    rows = [
+        {"group": words("labels.alive", rate=f"{HIGH:g}"), "level": str(step)}
+        | mean_interval(values).to_dict()
+        for step, values in shares.items()
+    ]
     right = plots.level_plot(
-        pd.DataFrame(shares),
-        level_title=words["titles.learning-rate"],
-        value_title=words["titles.share-runs-learned-nothing"],
-        title=words["titles.runs-lost"],
+        pd.DataFrame(rows),
+        level_title=words["titles.steps"],
+        value_title=words["titles.share-alive"],
+        title=words["titles.units-left"],
         value_format=".0%",
         notes=words.notes,
         width=300,
@@ -253,11 +341,27 @@ ANSWER = Answer(
             falsehood=lambda o: 0.95,
         ),
         Claim(
+            name="the-best-rate-is-inside",
+            kind="experiment",
+            check=best_is_inside,
+            subject=tried,
+            falsehood=lambda o: up_to_the_best(tried(o)),  # a grid that ends at its best
+        ),
+        Claim(
+            name="the-best-beats-the-sections",
+            kind="experiment",
+            check=greater(margin=MARGIN),
+            subject=lead,
+            falsehood=lambda o: recentred(lead(o), -MARGIN),
+            unit="points",
+            requires=("the-best-rate-is-inside",),
+        ),
+        Claim(
             name="too-low-underfits",
             kind="experiment",
             check=less(),
             subject=low_rate_effect,
-            falsehood=lambda o: -low_rate_effect(o),
+            falsehood=lambda o: recentred(low_rate_effect(o), 0.05),
             unit="points",
         ),
         Claim(
@@ -269,12 +373,21 @@ ANSWER = Answer(
             unit="points",
         ),
         Claim(
-            name="the-best-rate-falls-with-epochs",
+            name="the-lead-shrinks-with-epochs",
             kind="experiment",
-            check=less(),
-            subject=shift_of_the_best,
-            falsehood=lambda o: recentred(shift_of_the_best(o), 1.0),
-            unit="log10",
+            check=greater(margin=MARGIN),
+            subject=lambda o: lead(o) - lead(o, "longer"),
+            falsehood=lambda o: recentred(lead(o) - lead(o, "longer"), -MARGIN),
+            unit="points",
+            requires=("the-best-beats-the-sections",),
+        ),
+        Claim(
+            name="a-falling-rate-steadies",
+            kind="experiment",
+            check=greater(margin=MARGIN),
+            subject=steadying,
+            falsehood=lambda o: recentred(steadying(o), -0.02),
+            unit="points",
         ),
         Claim(
             name="too-high-is-lost",
@@ -282,6 +395,14 @@ ANSWER = Answer(
             check=more_are_lost,
             subject=lambda o: (is_lost(o, HIGH), is_lost(o, CHAPTER)),
             falsehood=lambda o: (is_lost(o, CHAPTER), is_lost(o, HIGH)),
+        ),
+        Claim(
+            name="units-go-out-step-by-step",
+            kind="calculation",
+            check=units_go_out_step_by_step,
+            subject=alive,
+            # As if the first step did what all of them do.
+            falsehood=lambda o: {step: alive(o)[STEPS[-1]] for step in STEPS},
         ),
     ),
     tables=tables,

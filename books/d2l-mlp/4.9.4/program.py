@@ -22,5 +22,5 @@ for place, queries in enumerate(q.QUERIES):
 
 print("The best 20 of 1000 features of noise: cross-validated accuracy")
 for name, outside in ("before the folds", True), ("inside them", False):
-    right = np.mean([q.leaky(seed, outside) for seed in range(20)])
+    right = np.mean([q.leaky(seed, outside=outside) for seed in range(20)])
     print(f"  chosen {name}: {right:.1%}")
