@@ -394,9 +394,11 @@ def test_a_defect_of_ours_is_called_ours_and_one_of_a_file_that_was_given_is_not
 @pytest.mark.parametrize("stream", [">&-", "2>&-", "2>/dev/full"])
 def test_a_closed_stream_is_no_verdict(stream):
     """Nobody reads the line; the status still says 0, or 2 for a file that cannot be."""
+    # With this variable Python keeps nothing to try again at its end, and the mistake would hide.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     for words, status in (("--version", 0), ("shift weights a.csv b.csv -o w.txt", 2)):
         line = f"{sys.executable} -m mlplab {words} {stream}"
-        done = subprocess.run(line, shell=True, capture_output=True, check=False)
+        done = subprocess.run(line, shell=True, capture_output=True, check=False, env=kept)
         assert done.returncode == status, (words, done)
         assert b"Traceback" not in done.stderr
 

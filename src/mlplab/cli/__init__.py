@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
@@ -115,10 +115,10 @@ def _explain(error: BaseException) -> NoReturn:
     _end(UNFORESEEN, crash.line(error))
 
 
-def _drop_output() -> None:
+def _drop_output(stream: TextIO | None = None) -> None:
     # What could not be written would be tried again at exit, where Python complains in its own way.
     with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
 
 
 def _end(status: int, message: str, *, start: str = "") -> NoReturn:
@@ -126,6 +126,8 @@ def _end(status: int, message: str, *, start: str = "") -> NoReturn:
         sys.stdout.flush()
     except OSError:
         _drop_output()
-    with contextlib.suppress(OSError):  # where nobody reads it, the status still speaks
+    try:
         print(f"{start}mlplab: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    except OSError:  # where nobody reads it, the status still speaks
+        _drop_output(sys.stderr)
     sys.exit(status)
