@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Finding, Lab
+from mlplab.answers import Finding, Lab, recentred
 from mlplab.stats import Verdict, proportion_interval
 
 CHANCE = 0.1  # ten classes
@@ -30,6 +30,13 @@ def scored(accuracies: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
 def scored_losses(losses: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
     """Cross-entropies in which a run that diverged counts as one that guesses among ten classes."""
     return np.nan_to_num(np.asarray(losses, dtype=np.float64), nan=-math.log(CHANCE))
+
+
+def with_gap(losses: tuple[np.ndarray, np.ndarray], gap: float) -> tuple[np.ndarray, np.ndarray]:
+    """(test, training) losses with the spread that was seen, in a world where they lie `gap` apart: the control of
+    `checks.overfits`."""
+    test, train = losses
+    return train + recentred(test - train, gap), train
 
 
 def means(runs: pd.DataFrame, factors: Sequence[str], metric: str = "validation_accuracy") -> pd.DataFrame:

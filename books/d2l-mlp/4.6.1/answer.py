@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mlplab.answers import Answer, Circulated, Claim, Lab, Observations, Table, WordList, recentred
-from mlplab.answers.checks import greater
+from mlplab.answers.checks import greater, overfits
 from mlplab.charts import plots, show
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, value_of, written
@@ -124,10 +124,10 @@ def loss_saved(observations: Observations, role: str, baseline: str) -> np.ndarr
     return other - one
 
 
-def gap(observations: Observations) -> np.ndarray:
-    """On few images, without dropout: loss on new images minus that on the training images, by seed."""
+def losses_without(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
+    """On few images, without dropout: loss on new images, and that on the training images, by seed."""
     test, train = (values(observations, FEW, "none", metric) for metric in ("test_loss", "train_loss"))
-    return test - train
+    return test, train
 
 
 def larger_first(observations: Observations) -> str:
@@ -344,9 +344,9 @@ ANSWER = Answer(
         Claim(
             name="overfits-on-few-images",
             kind="experiment",
-            check=greater(LEAST_GAP),
-            subject=gap,
-            falsehood=lambda o: recentred(gap(o), LEAST_GAP / 2),
+            check=overfits(LEAST_GAP),
+            subject=losses_without,
+            falsehood=lambda o: choice.with_gap(losses_without(o), LEAST_GAP / 2),
         ),
         Claim(
             name="dropout-helps-on-few-images",
