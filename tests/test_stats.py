@@ -652,6 +652,18 @@ def test_a_family_that_is_decided_keeps_its_intervals():
     assert stats.one_family([]) == []
 
 
+def test_each_look_has_its_part_of_alpha():
+    draw = np.random.default_rng(5)
+    rows = [draw.normal(mean, 1, size=12) for mean in (0, 0.5, 1, 2)]
+    for looks in (1, 3, 5):
+        at_a_look = stats.one_family([stats.paired(row) for row in rows], looks=looks)
+        smaller = stats.one_family([stats.paired(row, alpha=0.05 / looks) for row in rows])
+        assert [one.verdict for one in at_a_look] == [one.verdict for one in smaller]
+        assert [one.ci_low for one in at_a_look] == pytest.approx([one.ci_low for one in smaller])
+    (alone,) = stats.one_family([stats.paired(rows[0])], looks=4)
+    assert alone.ci_prob == pytest.approx(1 - 0.05 / 4)
+
+
 def test_arms_and_other_claims_of_a_family_agree_with_holm_over_all():
     """An arm's own family is judged at its share of alpha."""
     draw = np.random.default_rng(2)

@@ -179,6 +179,20 @@ def test_over_arms_any_false_claim_is_rare(claim):
     assert not rate_is_at_most(0.05, any_false_unadjusted)
 
 
+def test_looks_that_were_planned_keep_the_error_that_looks_at_will_lose():
+    """Seeds are added until something is shown, and nothing is there to be shown."""
+    draw, planned = np.random.default_rng(14), (6, 10, 16, 26)
+    shown, shown_at_full_level = np.zeros((2, 300), dtype=bool)
+    for i in range(300):
+        values = draw.normal(size=planned[-1])
+        looks = [stats.paired(values[:num]) for num in planned]
+        shown_at_full_level[i] = any(look.verdict == "holds" for look in looks)
+        at_its_part = (stats.one_family([look], looks=len(planned))[0] for look in looks)
+        shown[i] = any(look.verdict == "holds" for look in at_its_part)
+    assert shown.mean() <= 0.05
+    assert not rate_is_at_most(0.05, shown_at_full_level)
+
+
 # How many replicates
 
 PLANS = {

@@ -374,8 +374,12 @@ def winner_beats_baseline(
     return next(iter(_judge_arms(ask, values_by_arm, baseline, best).items()))
 
 
-def one_family(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def one_family(comparisons: Sequence[Comparison], *, looks: int = 1) -> list[Comparison]:
     """The same comparisons, judged as one family: that any of their claims is wrongly decided has probability alpha.
+
+    Arguments:
+      looks: how often all are judged at most, on more and more replicates: each look has an equal part of alpha
+        (Bonferroni's inequality).
 
     Holm's way for claims that ask different things: all are judged at alpha/m; if r are decided, at
     alpha/(m - r), until no more are. Their intervals are drawn at the level where that stops (rule 3 of the
@@ -384,11 +388,11 @@ def one_family(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """
     step = max(1, len(comparisons))
     while step > 1:
-        decided = sum(found.basis.verdict(step) != "undecided" for found in comparisons)
+        decided = sum(found.basis.verdict(looks * step) != "undecided" for found in comparisons)
         if max(1, len(comparisons) - decided) >= step:
             break
         step = max(1, len(comparisons) - decided)
-    return [_judge(found.basis, step) for found in comparisons]
+    return [_judge(found.basis, looks * step) for found in comparisons]
 
 
 def holm(p: Float[ArrayLike, "test"]) -> Float[np.ndarray, "test"]:

@@ -8,7 +8,7 @@ import json
 import pytest
 
 import mlplab
-from mlplab.answers import Lab, Observations
+from mlplab.answers import Finding, Lab, Observations
 from mlplab.answers import lab as lab_module
 from mlplab.errors import EvidenceError, InvalidInput
 from mlplab.inquiry import evidence, verification
@@ -184,6 +184,68 @@ def test_published_evidence_is_of_full_effort_and_says_how_it_was_made(exercise)
     assert found.inquiry.observations.num_seeds == cases.FULL_SEEDS
     assert found.verdicts == HOLDS
     assert {"mlplab", "revision", "python", "packages", "processor", "threads"} <= found.made_with.keys()
+
+
+def in_looks(monkeypatch, exercise, *, effect: float = 1.0, first: int = 4) -> None:
+    """The small answer, published in looks; its difference is `effect` of what it is."""
+    module = exercise.module
+
+    def observe(lab: Lab) -> Observations:
+        seeds = lab.seeds(quick=3, full=20, first=first)
+        frame = lab.run(module.the_study(seeds)).frame
+        mean = frame.groupby("arm")["train_loss"].transform("mean")
+        frame["train_loss"] += (effect - 1) * mean
+        return lab.observations(runs=frame)
+
+    answer = dataclasses.replace(exercise.written_answer(), observe=observe)
+    monkeypatch.setitem(vars(exercise), "answer", answer)
+
+
+def test_seeds_are_added_until_all_is_decided_and_no_further(monkeypatch, exercise):
+    in_looks(monkeypatch, exercise)
+    planned, found = [], []
+    verification.publish(exercise, on_looks=planned.append, on_look=found.append)
+    seen = evidence.published(exercise).inquiry.observations
+    assert seen.looks == planned[-1] == found[-1].observations.looks
+    assert seen.looks.planned == (4, 6, 10, 16, 20)
+    assert seen.num_seeds == seen.looks.planned[seen.looks.taken - 1] < 20
+    assert [bool(one.undecided) for one in found] == [True] * (len(found) - 1) + [False]
+    # Each look tests at its part of the level.
+    decided = found[-1].findings[DECAY].comparison.deciding
+    assert decided.ci_prob > 1 - 0.05 / len(seen.looks.planned) - 1e-12
+
+
+def test_looks_end_where_they_were_planned_to_end(monkeypatch, exercise):
+    in_looks(monkeypatch, exercise, effect=0.0)
+    found = []
+    verification.publish(exercise, on_look=found.append)
+    assert [one.observations.looks.taken for one in found] == [1, 2, 3, 4, 5]
+    assert found[-1].undecided == [DECAY]
+    assert evidence.published(exercise).inquiry.observations.num_seeds == 20
+
+
+def test_what_was_published_in_looks_is_verified_at_the_same_look(monkeypatch, exercise):
+    in_looks(monkeypatch, exercise)
+    verification.publish(exercise)
+    outcome = verification.verify(exercise, "full")
+    assert outcome.again.observations.looks == outcome.published.inquiry.observations.looks
+    assert outcome.stands
+    assert verification.verify(exercise, "quick").again.observations.looks is None
+
+
+def test_a_verdict_of_several_comparisons_is_not_published_in_looks(monkeypatch, exercise):
+    """It would be reached more often, the more looks there are."""
+    in_looks(monkeypatch, exercise)
+    first, *others = exercise.written_answer().claims
+    several = dataclasses.replace(first, check=lambda values: Finding.true_if(True))
+    monkeypatch.setitem(
+        vars(exercise),
+        "answer",
+        dataclasses.replace(exercise.written_answer(), claims=(several, *others)),
+    )
+    with pytest.raises(InvalidInput, match=f"check of {DECAY} must be one comparison"):
+        verification.publish(exercise)
+    assert not exercise.is_published
 
 
 @pytest.mark.parametrize("control", ["holds", "undecided"])

@@ -3,7 +3,7 @@
 from mlplab.answers.answer import Answer, Table
 from mlplab.answers.claim import Circulated, Claim, ClaimKind, Finding, Judgement, Verdict, recentred
 from mlplab.answers.lab import Effort, Lab
-from mlplab.answers.observations import DataUsed, Observations, rounded
+from mlplab.answers.observations import DataUsed, Looks, Observations, rounded
 from mlplab.answers.shelf import Book, Exercise, Section, Shelf, ours
 from mlplab.answers.words import Language, WordList
 
@@ -20,6 +20,7 @@ __all__ = [
     "Judgement",
     "Lab",
     "Language",
+    "Looks",
     "Observations",
     "Section",
     "Shelf",

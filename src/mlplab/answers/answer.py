@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ class Answer:
       tables: what was observed, for people to read.
       facts: numbers that sentences quote and no claim holds.
       vary: arguments of `mlplab answer` that turn a knob, as a suggestion.
+      best: the accuracy on test images that its page calls the best: no arm of another page of its book may beat it.
       submit: writes a file for a competition, made with full effort; returns its path.
     """
 
@@ -62,6 +63,7 @@ class Answer:
     tables: Callable[[Observations, WordList], Sequence[Table]] = lambda observations, words: ()
     facts: Callable[[Observations], Mapping[str, Any]] = no_facts
     vary: str = ""
+    best: Callable[[Observations], float] | None = None
     submit: Callable[[Path, Lab], Path] | None = None
 
     def __post_init__(self) -> None:
@@ -97,12 +99,23 @@ class Answer:
             and (comparison := found[claim.name].comparison) is not None
             and comparison.verdict == found[claim.name].verdict
         }
-        for name, comparison in zip(family, one_family(list(family.values())), strict=True):
+        looks = 1
+        if observations.looks is not None:
+            looks = len(observations.looks.planned)
+            self._check_looks(family)
+        for name, comparison in zip(family, one_family(list(family.values()), looks=looks), strict=True):
             found[name] = replace(found[name], verdict=comparison.verdict, comparison=comparison)
         for claim in self._preconditions_first():
             if unmet := tuple(name for name in claim.requires if found[name].verdict != "holds"):
                 found[claim.name] = replace(found[claim.name], verdict="untestable", unmet=unmet)
         return found
+
+    def _check_looks(self, family: Collection[str]) -> None:
+        """A verdict that is made of several comparisons would be reached more often, the more looks there are."""
+        for claim in self.claims:
+            if claim.kind == "experiment" and claim.name not in family:
+                rule = "must be one comparison where seeds are added until all is decided"
+                raise InvalidInput(f"the check of {claim.name}", rule, "several")
 
     def _preconditions_first(self) -> list[Claim]:
         """The claims, each behind those that it requires."""

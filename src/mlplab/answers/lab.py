@@ -7,12 +7,12 @@ from functools import cache
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from mlplab import data, engine, knobs
-from mlplab.answers.observations import Change, DataUsed, Observations
+from mlplab.answers.observations import Change, DataUsed, Looks, Observations
 from mlplab.answers.words import Note
 from mlplab.data import Dataset
 from mlplab.errors import AbsentData, InvalidInput
 from mlplab.spec import Run, Setting
-from mlplab.study import Progress, Results, Store, Study, Train, default_path, run_study
+from mlplab.study import Progress, Results, Store, Study, Train, adaptive, default_path, run_study
 
 Effort = Literal["quick", "full"]
 # What of an experiment its reader may turn.
@@ -44,7 +44,9 @@ class Lab:
       knobs: values in place of the chapter's, by flat names (`knobs.KNOBS`); text or values.
       store: where results are kept; the user's store by default.
       strict: never let another data set stand in.
+      look: which of the looks that an answer plans, from 1; 0 for all of its seeds at once.
       on_progress: called as runs end.
+      on_looks: called with what an answer plans, before anything is trained.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Lab:
         knobs: Mapping[str, Any] | None = None,
         store: Store | None = None,
         strict: bool = False,
+        look: int = 0,
         on_progress: Callable[[Progress], None] | None = None,
+        on_looks: Callable[[Looks], None] = lambda looks: None,
     ) -> None:
         self.effort = effort
         self.notes: list[Note] = []
@@ -64,6 +68,8 @@ class Lab:
         self._knobs = dict(knobs or {})
         self._untaken = dict(self._knobs)
         self._store, self._strict, self._on_progress = store, strict, on_progress
+        self._look, self._on_looks = look, on_looks
+        self._looks: Looks | None = None
         self._data: dict[str, DataUsed] = {}
         self._studies: list[str] = []
         self._settings: list[dict[str, str]] = []
@@ -75,8 +81,18 @@ class Lab:
         """One value for a quick look, another for the published evidence."""
         return quick if self.effort == "quick" else full
 
-    def seeds(self, *, quick: int, full: int) -> range:
-        """Seeds 0, 1, ... of each arm: as many as were asked for, or as the effort says."""
+    def seeds(self, *, quick: int, full: int, first: int | None = None) -> range:
+        """Seeds 0, 1, ... of each arm: as many as were asked for, or as the effort says.
+
+        Arguments:
+          first: for an answer that is published in looks: seeds at the first look. At each look some are added, until
+            every claim is decided or there are `full`; every look tests at an equal part of the level.
+        """
+        if first is not None and self._look and self._seeds is None:
+            planned = adaptive.looks(first, full)
+            self._looks = Looks(planned, min(self._look, len(planned)))
+            self._on_looks(self._looks)
+            return range(planned[self._looks.taken - 1])
         count = self.choose(quick=quick, full=full) if self._seeds is None else self._seeds
         if count < 1:
             raise InvalidInput(
@@ -171,7 +187,12 @@ class Lab:
     def observations(self, **tables: Any) -> Observations:
         """What was seen, with what it was made from."""
         return Observations(
-            tables, tuple(self._data.values()), tuple(self._studies), tuple(self._settings), self.changed
+            tables,
+            tuple(self._data.values()),
+            tuple(self._studies),
+            tuple(self._settings),
+            self.changed,
+            self._looks,
         )
 
     @property

@@ -38,6 +38,24 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Looks:
+    """The numbers of seeds at which publishing looks whether all is decided, fixed before the first run.
+
+    Arguments:
+      planned: seeds at each look, ascending, as `study.adaptive.looks` makes them.
+      taken: how many looks there were.
+    """
+
+    planned: tuple[int, ...]
+    taken: int
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no look is left."""
+        return self.taken == len(self.planned)
+
+
+@dataclass(frozen=True)
 class Observations:
     """Everything that an answer's claims, tables, figures and sentences may look at.
 
@@ -47,6 +65,7 @@ class Observations:
       studies: digests of the studies that were run.
       settings: for each study, the knobs that all its arms share, as text.
       changed: the knobs that were turned. What the section does is not what such a run does. Published: none.
+      looks: where seeds were added until all was decided; None where their number was fixed.
     """
 
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -54,6 +73,7 @@ class Observations:
     studies: tuple[str, ...] = ()
     settings: tuple[Mapping[str, str], ...] = ()
     changed: tuple[Change, ...] = ()
+    looks: Looks | None = None
 
     def __getitem__(self, table: str) -> pd.DataFrame:
         return self.tables[table]
@@ -83,6 +103,7 @@ class Observations:
                 for used in self.data
             ],
             "studies": list(self.studies),
+            **({"looks": asdict(self.looks)} if self.looks else {}),
             "settings": [dict(setting) for setting in self.settings],
             "tables": {
                 name: {
@@ -113,6 +134,7 @@ class Observations:
             tuple(held["studies"]),
             tuple(held["settings"]),
             tuple(Change(**change) for change in held.get("changed", ())),
+            Looks(tuple(looks["planned"]), looks["taken"]) if (looks := held.get("looks")) else None,
         )
 
 

@@ -189,12 +189,28 @@ def _verify_all(shelf: Shelf, effort: Effort, language: Language, as_json: bool)
 
 @commands.command()
 def publish(number: Number) -> None:
-    """Run an answer with full effort and write its evidence into the checkout. For authors."""
-    from mlplab.inquiry import verification
+    """Run an answer with full effort and write its evidence into the checkout. For authors.
+
+    Where an answer plans looks, seeds are added until every claim is decided; each look is told, with what is left.
+    """
+    from mlplab.inquiry import conflicts, verification
+    from mlplab.pages import terminal
 
     exercise = open_shelf().exercise(number)
+
+    def told(lines: list[str]) -> None:
+        for line in lines:
+            typer.echo(line, err=True)
+
     with exercise.running(), progress() as on_progress:
-        path = verification.publish(exercise, on_progress=on_progress)
+        path = verification.publish(
+            exercise,
+            on_progress=on_progress,
+            on_looks=lambda looks: told([terminal.plan(looks)]),
+            on_look=lambda found: told([terminal.look(found)]),
+        )
+    book = exercise.book
+    told(terminal.two_results(conflicts.conflicts(book, exercise.number), book.frame(book.nearest("en"))))
     typer.echo(path)
 
 

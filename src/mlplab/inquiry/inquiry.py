@@ -28,6 +28,11 @@ class Inquiry:
         """Whose claims these are."""
         return self.exercise.written_answer()
 
+    @property
+    def undecided(self) -> list[str]:
+        """Names of the claims that more seeds may decide."""
+        return [name for name, finding in self.findings.items() if finding.verdict == "undecided"]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON: the observations, and each claim with what it rests on and what became of its falsehood."""
         words = {language: self.exercise.words(language) for language in sorted(self.exercise.languages)}

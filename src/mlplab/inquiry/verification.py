@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import mlplab
-from mlplab.answers import Effort, Exercise, Lab
+from mlplab.answers import Effort, Exercise, Lab, Looks
 from mlplab.errors import EvidenceError
 from mlplab.inquiry import conflicts, evidence
 from mlplab.inquiry.conflicts import Common
@@ -112,9 +112,12 @@ def verify(
         raise EvidenceError(f"Nothing was published for {exercise.number}: there is nothing to verify.")
     path = default_path().with_name(f"verify-{exercise.book.prefix}{exercise.number}-{effort}.sqlite")
     # What is observed without replicates has no seeds to repeat.
-    seeds = (held.inquiry.observations.num_seeds or None) if answer.trains and effort == "full" else None
+    seen = held.inquiry.observations
+    is_repeated = answer.trains and effort == "full"
+    seeds = (seen.num_seeds or None) if is_repeated and seen.looks is None else None
+    look = seen.looks.taken if is_repeated and seen.looks else 0
     with Store(path) if answer.trains else nullcontext() as store:
-        lab = Lab(effort, seeds=seeds, store=store, strict=True, on_progress=on_progress)
+        lab = Lab(effort, seeds=seeds, store=store, strict=True, look=look, on_progress=on_progress)
         outcome = Verification(held, inquire(exercise, lab), effort)
     for file in path.parent.glob(f"{path.name}*"):
         if file.is_file():
@@ -122,18 +125,49 @@ def verify(
     return outcome
 
 
-def publish(exercise: Exercise, *, on_progress: Callable[[Progress], None] | None = None) -> Path:
+def publish(
+    exercise: Exercise,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_looks: Callable[[Looks], None] = lambda looks: None,
+    on_look: Callable[[Inquiry], None] = lambda inquiry: None,
+) -> Path:
     """Run an answer with full effort and write its evidence; returns the file.
+
+    An answer that plans looks (`Lab.seeds`) gets seeds until every claim is decided, and at most those of its last
+    look. If it is stopped, the same command goes on: what was trained is in the store.
+
+    Arguments:
+      on_looks: called with the looks that are planned, before each of them.
+      on_look: called with what a look found.
 
     Raises EvidenceError outside a checkout, and where a falsehood was not rejected.
     """
     exercise.written_answer()  # before anything is trained
     if Path(mlplab.__file__).parent in exercise.folder.parents:
         raise EvidenceError("Evidence is published from a checkout: this is an installed package.")
-    made = inquire(exercise, Lab("full", strict=True, on_progress=on_progress))
+    made = _inquired_in_looks(exercise, on_progress, on_looks, on_look)
     passed = [name for name, verdict in made.controls.items() if verdict != "fails"]
     if passed:
         raise EvidenceError(
             f"Not published: the known-false control was not rejected for {', '.join(passed)}."
         )
     return evidence.write(made, exercise.evidence_file)
+
+
+def _inquired_in_looks(
+    exercise: Exercise,
+    on_progress: Callable[[Progress], None] | None,
+    on_looks: Callable[[Looks], None],
+    on_look: Callable[[Inquiry], None],
+) -> Inquiry:
+    look = 1
+    while True:
+        lab = Lab("full", strict=True, look=look, on_progress=on_progress, on_looks=on_looks)
+        made = inquire(exercise, lab)
+        if (looks := made.observations.looks) is None:
+            return made
+        on_look(made)
+        if looks.is_last or not made.undecided:
+            return made
+        look += 1

@@ -20,6 +20,7 @@ from mlplab.answers import (
     Finding,
     Judgement,
     Language,
+    Looks,
     Verdict,
     WordList,
 )
@@ -134,9 +135,17 @@ class Document:
     trains: bool = False
     data: Sequence[DataUsed] = ()
     num_seeds: int = 0
+    looks: Looks | None = None
     studies: Sequence[str] = ()
     evidence_file: str = ""
     made_with: Mapping[str, Any] = field(default_factory=dict)
+
+    def seeds_text(self, words: Mapping[str, str]) -> str:
+        """How many seeds each arm has; where they were added until all was decided, by which plan."""
+        if self.looks is None:
+            return str(self.num_seeds)
+        planned = self.looks.planned
+        return words["looks"].format(self.num_seeds, ", ".join(map(str, planned)), len(planned))
 
     @property
     def judgements(self) -> list[Judgement | None]:
@@ -275,6 +284,7 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
         figure=_drawn(inquiry, words),
         data=seen.data,
         num_seeds=seen.num_seeds,
+        looks=seen.looks,
         studies=seen.studies,
         evidence_file=f"{exercise.book.base.folder.name}/{exercise.number}/{held.path.name}",
         made_with=held.made_with,

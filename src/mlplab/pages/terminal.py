@@ -13,7 +13,18 @@ from rich.syntax import Syntax
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mlplab.answers import Book, Claim, Exercise, Finding, Language, Observations, Shelf, Table, WordList
+from mlplab.answers import (
+    Book,
+    Claim,
+    Exercise,
+    Finding,
+    Language,
+    Looks,
+    Observations,
+    Shelf,
+    Table,
+    WordList,
+)
 from mlplab.answers.words import Note
 from mlplab.charts import show
 from mlplab.inquiry.audit import Audited
@@ -156,6 +167,30 @@ def verification(outcome: Verification, language: Language) -> RenderableType:
     if outcome.stands:
         parts.append(Text(words.frame["labels.stands"], style="green"))
     return Group(*parts)
+
+
+def plan(looks: Looks) -> str:
+    """Which of the planned looks comes now: how many seeds each has, and at which level it tests."""
+    planned = looks.planned
+    return (
+        f"Look {looks.taken} of {len(planned)}: {planned[looks.taken - 1]} seeds of {planned[-1]} at most, "
+        f"each look at 1/{len(planned)} of the level."
+    )
+
+
+def look(found: Inquiry) -> str:
+    """What a look left undecided, what was trained for it, and what the looks that are left may cost."""
+    looks, seen = found.observations.looks, found.observations
+    assert looks is not None
+    spent = float(seen["runs"]["seconds"].sum()) if "seconds" in seen.tables.get("runs", ()) else None
+    cost = "" if spent is None else f" Trained for {spent:.0f} s."
+    if not found.undecided:
+        return f"All is decided.{cost}"
+    left = f"{len(found.undecided)} of {len(found.findings)} undecided: {', '.join(found.undecided)}.{cost}"
+    if looks.is_last or spent is None:
+        return left
+    more = spent * (looks.planned[-1] / looks.planned[looks.taken - 1] - 1)
+    return f"{left} At most about {more:.0f} s more."
 
 
 def two_results(found: Sequence[Common], frame: WordList) -> list[str]:
