@@ -142,6 +142,12 @@ def test_the_digest_of_a_run_names_its_semantics():
     assert dataclasses.replace(run, semantics=spec.SEMANTICS + 1).digest != run.digest
 
 
+def test_runs_that_smooth_labels_are_not_those_that_were_evaluated_to_smoothed_ones():
+    run = Run(Setting(training=Training(label_smoothing=0.1)), "digits:1/2/3:ab", 0)
+    assert run.digest == "83d32571ca9ea97687d33c1ed5a7108e"
+    assert run.digest != digest({"run": run, "semantics": run.semantics})
+
+
 @pytest.mark.parametrize(("kind", "field"), [(kind, f) for kind in OTHER for f in OTHER[kind]])
 def test_every_field_changes_the_digest(kind, field):
     needed = {"setting": Setting(), "data": "digits:1/2/3:ab", "seed": 0} if kind is Run else {}

@@ -640,7 +640,8 @@ class Training:
       precision: of weights and arithmetic. `bfloat16` is mixed: matrix products of bfloat16 numbers summed in
         float32; weights, their memory and the loss are float32.
       huber_delta: of `huber`; PyTorch's default.
-      label_smoothing: in [0, 1), of `cross_entropy`, as in `torch.nn.CrossEntropyLoss`.
+      label_smoothing: in [0, 1), of `cross_entropy`, as in `torch.nn.CrossEntropyLoss`. It is trained on; every
+        evaluation is to the labels themselves, so that arms that smooth by different amounts can be compared.
       patience: stop after so many evaluations without a lower validation loss, and go back to the weights of the
         lowest. None for no early stopping.
       probes: what is recorded beside losses, at the last update before each evaluation; `test_hits`, for classes, at
@@ -789,7 +790,10 @@ class Run:
         """32 hexadecimal digits: the key of this run's result."""
         # Semantics is part of the key whatever its default is, or a new meaning would find the old results.
         run = dataclasses.replace(self, semantics=SEMANTICS)
-        return digest({"run": run, "semantics": self.semantics})
+        held: dict[str, object] = {"run": run, "semantics": self.semantics}
+        if self.setting.training.label_smoothing:
+            held["evaluated_to"] = "labels"  # and once to the smoothed targets
+        return digest(held)
 
 
 def digest(spec: object) -> str:

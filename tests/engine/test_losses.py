@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlplab.engine.losses import AbsoluteError, CrossEntropy, Huber, Loss, SquaredError, accuracy, loss_of
+from mlplab.engine.losses import (
+    AbsoluteError,
+    CrossEntropy,
+    Huber,
+    Loss,
+    SquaredError,
+    accuracy,
+    evaluated_loss_of,
+    loss_of,
+)
 from mlplab.spec import Training
 
 LOSSES = [CrossEntropy(), CrossEntropy(0.2), SquaredError(), AbsoluteError(), Huber(), Huber(0.4)]
@@ -43,6 +52,8 @@ def test_every_loss_of_the_spec_is_tested():
 def test_loss_of_passes_the_options_on():
     assert loss_of(Training(loss="huber", huber_delta=0.4)).delta == 0.4
     assert loss_of(Training(label_smoothing=0.2)).smoothing == 0.2
+    assert evaluated_loss_of(Training(label_smoothing=0.2)).smoothing == 0.0
+    assert evaluated_loss_of(Training(loss="huber", huber_delta=2.0)).delta == 2.0
 
 
 @every_loss

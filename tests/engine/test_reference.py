@@ -257,10 +257,10 @@ class PlainRun:
 
         return hook
 
-    def loss(self, outputs: Tensor, y: Tensor, weights: Tensor | None) -> Tensor:
+    def loss(self, outputs: Tensor, y: Tensor, weights: Tensor | None, smoothing: float = 0.0) -> Tensor:
         training = self.setting.training
         if training.loss == "cross_entropy":
-            each = nn.CrossEntropyLoss(label_smoothing=training.label_smoothing, reduction="none")(outputs, y)
+            each = nn.CrossEntropyLoss(label_smoothing=smoothing, reduction="none")(outputs, y)
         else:
             each = {
                 "squared_error": lambda a, b: nn.MSELoss(reduction="none")(a, b) / 2,
@@ -318,7 +318,8 @@ class PlainRun:
             for rows in draws.epoch_order(self.seed, epoch - 1, len(x))[: sum(sizes)].split(batch_size):
                 self.seen = {}
                 outputs = self.net(x[rows])
-                loss = self.loss(outputs, y[rows], None if example_weights is None else example_weights[rows])
+                of_rows = None if example_weights is None else example_weights[rows]
+                loss = self.loss(outputs, y[rows], of_rows, training.label_smoothing)
                 total += loss.item() * len(rows)
                 total_hits += hits(outputs, y[rows]) if y.ndim == 1 else 0
                 optim.zero_grad()

@@ -165,6 +165,7 @@ def test_the_page_holds_everything_and_asks_for_nothing(tmp_path):
         ({"vary": {"weight_decay": [0.1]}}, InvalidInput, "at least 2 arms"),
         ({"vary": {"weight_decay": ["a lot"]}}, InvalidInput, "could not be read"),
         ({"vary": {"weight_decay": [0.1, 0.1]}}, InvalidInput, "differ"),
+        ({"vary": {"loss": ["squared_error", "huber"]}}, InvalidInput, "held to a loss of its own"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_training(changed, error, says: str, tmp_path):

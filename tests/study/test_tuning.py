@@ -20,6 +20,7 @@ import mlplab
 import mlplab.errors
 from mlplab import engine
 from mlplab.cli import tuning as cli_tuning
+from mlplab.data import load
 from mlplab.engine import Result
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.knobs import turn
@@ -262,6 +263,15 @@ def test_a_winner_that_diverges_on_a_fresh_seed_is_told(store):
 def test_law_6_bad_searches_get_one_clear_line(store, options, said):
     with pytest.raises((InvalidInput, UnknownName), match=said):
         tune(SPACE, DATA, store, **options)
+    assert store.count() == 0
+
+
+def test_losses_of_their_own_are_not_compared(store):
+    space = Space(turn(BASE, loss="huber"), huber_delta="0.1,1")
+    with pytest.raises(
+        InvalidInput, match="huber_delta must be the same for all that is compared by validation_loss"
+    ):
+        tune(space, load("polynomial"), store, budget=2)
     assert store.count() == 0
 
 

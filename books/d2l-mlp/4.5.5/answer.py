@@ -139,13 +139,9 @@ def observe(lab: Lab) -> Observations:
     ]
     more = Option("", times=MORE)
     frames.append(run_option(lab, base, more, dataset, MORE * num, seeds).frame.assign(arm="more_data"))
-    # The engine's loss of a smoothed arm is to smoothed targets, which no other arm is held to.
     smoothing = pd.DataFrame(
         [smoothing_row(base, drawn(dataset, num, seed), chosen["label_smoothing"], seed) for seed in seeds]
     )
-    smoothed = frames[["none", *chosen].index("label_smoothing")]
-    plain = smoothing.set_index("seed")["test_loss"]
-    smoothed["test_loss"] = plain.reindex(smoothed["seed"]).to_numpy()
     frames.append(pd.DataFrame([ensemble_row(base, drawn(dataset, num, seed), seed) for seed in seeds]))
     # What sets arms apart is in the table of what was tried: knobs are no columns of the runs.
     columns = [
@@ -207,7 +203,7 @@ def ensemble_row(base: Setting, problem: Dataset, seed: int) -> dict[str, Any]:
 
 
 def smoothing_row(base: Setting, problem: Dataset, option: Option, seed: int) -> dict[str, Any]:
-    """Of a network trained on smoothed targets: test loss to the labels themselves, and mean confidence on test images.
+    """Of a network trained on smoothed targets: its accuracy and its mean confidence on test images.
 
     Confidence is the probability of the class that is named.
     """
@@ -218,9 +214,7 @@ def smoothing_row(base: Setting, problem: Dataset, option: Option, seed: int) ->
         return row
     assert problem.test is not None
     outputs = mean_outputs([end], problem.test.features)
-    right = outputs[np.arange(len(outputs)), problem.test.targets]
     return row | {
-        "test_loss": float(-np.log(right).mean()),
         "confidence": float(outputs.max(1).mean()),
         "test_accuracy": float((outputs.argmax(1) == problem.test.targets).mean()),
     }

@@ -5,6 +5,7 @@ Each is a mean over the batch of one number an example, times the example's weig
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
@@ -113,6 +114,14 @@ def loss_of(training: Training) -> Loss:
             return AbsoluteError()
         case _:
             return SquaredError()
+
+
+def evaluated_loss_of(training: Training) -> Loss:
+    """What a network is evaluated by: the loss that it trains on, to the labels themselves where targets are smoothed.
+
+    Arms that smooth by different amounts have different targets: held to their own, none could be compared.
+    """
+    return loss_of(dataclasses.replace(training, label_smoothing=0.0))
 
 
 def accuracy(

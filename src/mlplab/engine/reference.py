@@ -16,7 +16,7 @@ from torch import Tensor
 from mlplab.data import Dataset, Part
 from mlplab.engine import draws
 from mlplab.engine.activations import activation_function
-from mlplab.engine.losses import accuracy, loss_of
+from mlplab.engine.losses import Loss, accuracy, evaluated_loss_of, loss_of
 from mlplab.engine.noises import noise_of
 from mlplab.engine.records import Parameters, Result
 from mlplab.engine.schedules import rate_factor
@@ -75,7 +75,8 @@ def train_one(run: Run, data: Dataset) -> Result:
             for rows in batches_of(order, batch_size, training.drop_last):
                 noise, seen = noise_at(setting, run.seed, step), {}
                 outputs = forward(features[rows], model, setting, noise, seen)
-                batch = measure(outputs, targets[rows], None if weights is None else weights[rows], setting)
+                of_rows = None if weights is None else weights[rows]
+                batch = measure(outputs, targets[rows], of_rows, loss_of(training))
                 refuse_infinite(batch)
                 gradients = torch.autograd.grad(batch["loss"], model.trained)
                 coefficient = clip_coefficient(gradients, optimizer.clip_norm)
@@ -238,9 +239,8 @@ def update_running_moments(model: Model, setting: Setting, seen: dict[str, Tenso
                 model.extras[f"norm_{name}_{layer}"].lerp_(value, normalization["momentum"])
 
 
-def measure(outputs: Tensor, y: Tensor, weights: Tensor | None, setting: Setting) -> dict[str, Tensor]:
+def measure(outputs: Tensor, y: Tensor, weights: Tensor | None, loss: Loss) -> dict[str, Tensor]:
     """Loss, and accuracy for classes. Engine functions are for many models at once: this is one."""
-    loss = loss_of(setting.training)
     measured = {"loss": loss(outputs[None], y[None], None if weights is None else weights[None])[0]}
     if not y.is_floating_point():
         measured["accuracy"] = accuracy(outputs[None], y[None])[0]
@@ -351,7 +351,8 @@ def evaluate(
     if held is None:
         return {}
     x, y, weights = tensors(held, dtype_of(setting))
-    measured = measure(forward(x, model, setting, noise), y, weights, setting)
+    outputs = forward(x, model, setting, noise)
+    measured = measure(outputs, y, weights, evaluated_loss_of(setting.training))
     return {f"{name or part}_{metric}": value.item() for metric, value in measured.items()}
 
 

@@ -20,7 +20,7 @@ from mlplab.data import Dataset
 from mlplab.engine import draws, gpu_draws
 from mlplab.engine.activations import activation_function
 from mlplab.engine.batches import Batch, Batches, Block
-from mlplab.engine.losses import accuracy, loss_of
+from mlplab.engine.losses import accuracy, evaluated_loss_of, loss_of
 from mlplab.engine.noises import NoiseKind, noise_of
 from mlplab.engine.records import Parameters
 from mlplab.spec import Run
@@ -85,7 +85,7 @@ class Models:
         self.is_mixed = first.training.precision == "bfloat16"
         self.dtype = torch.float32 if self.is_mixed else getattr(torch, first.training.precision)
         self.batches = Batches(runs, data, self.dtype, device)
-        self.loss = loss_of(first.training)
+        self.loss, self.evaluated_loss = loss_of(first.training), evaluated_loss_of(first.training)
         self.counts_hits = self.batches.datasets[0].task == "classification"
         self.activations = first.model.activations
         self.functions = [activation_function(activation) for activation in self.activations]
@@ -244,7 +244,7 @@ class Models:
         silent = [None] * len(self.activations)
         for batch in self.batches.part(part):
             outputs = self.forward(batch.x, silent)
-            losses = self.loss(outputs, self._targets(batch), batch.weights)
+            losses = self.evaluated_loss(outputs, self._targets(batch), batch.weights)
             for name, value in self._metrics(outputs, losses, batch).items():
                 sums[name] = sums.get(name, 0) + value.double() * batch.num_examples
             examples += batch.num_examples
@@ -266,7 +266,8 @@ class Models:
         batch = self.batches.every("validation")
         # The plain forward pass also where a faster one is at hand: this is asked for once an epoch at most.
         outputs = Models.forward(self, batch.x, self.drawn(step, batch.num_examples), "passing")
-        metrics = self._metrics(outputs, self.loss(outputs, self._targets(batch), batch.weights), batch)
+        losses = self.evaluated_loss(outputs, self._targets(batch), batch.weights)
+        metrics = self._metrics(outputs, losses, batch)
         return {f"train_mode_{name}": value for name, value in metrics.items()}
 
     @torch.no_grad()

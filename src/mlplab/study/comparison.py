@@ -14,7 +14,7 @@ from mlplab.data.own_table import OwnTable
 from mlplab.errors import InvalidInput, UnknownName, import_extra
 from mlplab.study.adaptive import looks, run_until_decided
 from mlplab.study.agreement import all_seeds_agree, plain
-from mlplab.study.design import Arm, Study
+from mlplab.study.design import Arm, Study, refuse_own_measures
 from mlplab.study.plan import Plan
 from mlplab.study.results import Results
 from mlplab.study.run import CHUNKS_AT_ONCE, Progress, Train, run_study
@@ -247,6 +247,7 @@ def checked(plan: Plan, table: OwnTable) -> tuple[str, tuple[Arm, ...], str]:
     metric = known[0] if plan.metric is None else plan.metric
     if metric not in known:
         raise UnknownName("Plan.metric", metric, known)
+    refuse_own_measures({name for arm in arms for name in arm.levels}, metric)
     return metric, arms, baseline
 
 

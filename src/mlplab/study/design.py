@@ -139,6 +139,25 @@ class Study:
         return {seed: self.data(seed) for seed in self.seeds}
 
 
+# Knobs that say what the loss is. (Smoothed labels are trained on, and evaluated without.)
+_MEASURES = ("loss", "huber_delta")
+
+
+def refuse_own_measures(varied: Iterable[str], metric: str) -> None:
+    """Raises InvalidInput where settings with losses of their own would be compared by "the" loss.
+
+    Arguments:
+      varied: the knobs at which the settings differ.
+    """
+    if metric.endswith("_loss") and (own := sorted(set(_MEASURES) & set(varied))):
+        raise InvalidInput(
+            own[0],
+            f"must be the same for all that is compared by {metric}: each setting would be held to a loss of its own",
+            f"varied ({', '.join(own)})",
+            "Compare by validation_accuracy, or make one study for each loss",
+        )
+
+
 def _levels(name: str, levels: Sequence[Any]) -> list[Any]:
     if name not in KNOBS:
         raise UnknownName("factor", name, KNOBS)

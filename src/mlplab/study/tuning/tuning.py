@@ -14,7 +14,7 @@ from mlplab import engine, stats
 from mlplab.data import Dataset
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.study.agreement import plain
-from mlplab.study.design import Arm, Study, level_text
+from mlplab.study.design import Arm, Study, level_text, refuse_own_measures
 from mlplab.study.results import Results
 from mlplab.study.run import CHUNKS_AT_ONCE, Progress, Stopped, run_study
 from mlplab.study.scalars import ScalarLog
@@ -259,6 +259,7 @@ def tune_by(
     """`tune`, with studies that are run by somebody else."""
     name, search = named_strategy(strategy)
     metric = metric or ("validation_accuracy" if data.task == "classification" else "validation_loss")
+    refuse_own_measures(space.dimensions, metric)
     if seeds < 2:
         raise InvalidInput("seeds", "must be at least 2 for the refit", seeds, "One seed has no interval")
     evaluate = StoredTraining(run, data, metric, keep_states=name not in AT_ONE_GO, train=train)
