@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import torch
 
 from mlplab import data
-from mlplab.answers import Finding, Lab, Observations, WordList, rounded
+from mlplab.answers import Claim, Finding, Lab, Observations, WordList, rounded
 from mlplab.charts import plots, show
 from mlplab.data import Dataset, Gap, Part
 from mlplab.data.scoreboard import resampled_scores
@@ -52,6 +53,10 @@ MLP_SETTING = turn(
 DRAWN_RATE = 100.0
 ALPHAS = tuple(10.0 ** np.arange(-1, 4.01, 0.5))  # for ridge regression, scikit-learn's: added to XᵀX
 
+
+LOWEST_PRICE = 1.0  # what the section raises lower predictions to before it takes the logarithm
+ALIKE = 0.005  # of a score: a fifth of what separates the section's model on logs from perceptrons
+ALPHA = 0.05  # of all differences on the scoreboard of one page
 
 # Square feet. De Cock 2011 advises to leave larger houses out: partial sales and the like, two of four far too cheap.
 LARGEST = 4000.0
@@ -112,7 +117,7 @@ class Fold:
             inner = self._part(self.train_x[self.inner], self.train_y[self.inner], target)
         return Dataset(
             name=self.name,
-            title=data.info(self.name).title,
+            title=_title(self.name),
             task="regression",
             train=self._part(self.train_x[self.trained], self.train_y[self.trained], target),
             validation=inner,
@@ -132,6 +137,11 @@ class Fold:
         mean, std = self.scale(target)
         values = (self._target(log_prices, target) - mean) / std
         return Part(np.ascontiguousarray(x, np.float32), values.astype(np.float32)[:, None])
+
+
+@cache
+def _title(name: str) -> str:
+    return data.info(name).title
 
 
 def load(lab: Lab) -> Houses:
@@ -220,13 +230,24 @@ def refitted(
     return Fold(houses.name, x, y, x[:2], y[:2]), asked
 
 
-def mean_log_prices(
-    fold: Fold, setting: Setting, runs: Results, arm: str, seeds: Sequence[int], x: np.ndarray
+def clamped_logs(prices: np.ndarray) -> np.ndarray:
+    """Logarithms of predicted prices as the section takes them: what lies below 1 counts as 1."""
+    return np.log(np.maximum(prices, LOWEST_PRICE))
+
+
+def log_prices(
+    fold: Fold,
+    setting: Setting,
+    runs: Results,
+    arm: str,
+    seeds: Sequence[int],
+    x: np.ndarray,
+    target: Target = "log",
 ) -> np.ndarray:
-    """Log prices of houses `x`: the mean over the networks of an arm that were trained on a fold's log prices."""
-    mean, std = fold.scale()
-    outputs = [predict(setting, runs.parameters(arm, seed), x) for seed in seeds]
-    return mean + std * np.mean(outputs, axis=0)
+    """Log prices of houses `x`: the mean over the networks of an arm, trained on that target of a fold."""
+    mean, std = fold.scale(target)
+    outputs = mean + std * np.array([predict(setting, runs.parameters(arm, seed), x) for seed in seeds])
+    return (outputs if target.endswith("log") else clamped_logs(outputs)).mean(axis=0)
 
 
 def boosted(x: np.ndarray, y: np.ndarray, asked: np.ndarray, *, trees: int, depth: int) -> np.ndarray:
@@ -283,7 +304,7 @@ def submitted(lab: Lab, houses: Houses) -> Predictions:
     def perceptrons(fold: Fold, asked: np.ndarray) -> np.ndarray:
         dataset, seeds = fold.dataset(), range(networks)
         runs = lab.run(Study([Arm("mlp", setting)], seeds, lambda _: dataset))
-        return mean_log_prices(fold, setting, runs, "mlp", seeds, asked)
+        return log_prices(fold, setting, runs, "mlp", seeds, asked)
 
     def trees(fold: Fold, asked: np.ndarray) -> np.ndarray:
         return boosted(fold.train_x, fold.train_y, asked, trees=number, depth=depth)
@@ -344,22 +365,6 @@ def board_rows(board: Board) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def gap_rows(
-    board: Board, pairs: Mapping[str, tuple[str, str]], ci_prob: float, *, of_means: bool = False
-) -> list[dict[str, Any]]:
-    """A row for each claim (worse arm, better arm): how much lower the second scores, with the deciding interval.
-
-    Arguments:
-      of_means: of the mean absolute errors, not of the scores.
-    """
-    rows = []
-    for claim, (worse, better) in pairs.items():
-        gap = (board.mean_gap if of_means else board.gap)(worse, better, ci_prob)
-        row = {"claim": claim, "worse": worse, "better": better}
-        rows.append(row | {name: rounded(value) for name, value in asdict(gap).items()})
-    return rows
-
-
 def gap(observations: Observations, claim: str) -> dict[str, float]:
     """The row of a claim among the gaps of the scoreboard."""
     return next(row for row in observations.rows("gaps") if row["claim"] == claim)
@@ -376,9 +381,10 @@ def exchanged(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def scores_lower(row: Mapping[str, Any]) -> Finding:
-    """Is the gap above 0, by its interval over houses?"""
+    """Is the gap above 0, by its interval over houses? It is not where both arms are one model."""
     found = Gap(**{name: float(row[name]) for name in ("estimate", "ci_low", "ci_high", "ci_prob", "p")})
-    verdict = "holds" if found.ci_low > 0 else "fails" if found.ci_high < 0 else "undecided"
+    is_none = found.ci_low == found.ci_high == 0  # an arm beside itself
+    verdict = "holds" if found.ci_low > 0 else "fails" if found.ci_high < 0 or is_none else "undecided"
     return Finding(verdict, None, asdict(found), show.number_interval(found))
 
 
@@ -410,6 +416,75 @@ def scores_alike(margin: float) -> Callable[[Mapping[str, Any]], Finding]:
         return replace(found, verdict=verdict, numbers={**found.numbers, "margin": margin})
 
     return check
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms of the scoreboard, and what is asked of the gap between them.
+
+    Arguments:
+      ask: how the row of the gap is judged; `scores_lower`, `brings_little` and `scores_alike` make such checks.
+      of_means: of the mean absolute errors, which a few houses do not rule, and not of the scores.
+    """
+
+    worse: str
+    better: str
+    ask: Callable[[Mapping[str, Any]], Finding] = scores_lower
+    of_means: bool = False
+
+
+def gap_rows(board: Board, pairs: Mapping[str, Pair], others: Sequence[float] = ()) -> list[dict[str, Any]]:
+    """A row for each claim: how much lower the better arm scores, with the interval that decides, over houses.
+
+    All are one family, as in `stats.one_family`: judged at alpha/m; if r are decided, at alpha/(m - r), until no
+    more are.
+
+    Arguments:
+      others: p-values of what else is of the family; 1 for a difference that was looked at and left out.
+    """
+    step = len(pairs) + len(others)
+    while True:
+        rows = [_gap_row(board, claim, pair, 1 - ALPHA / step) for claim, pair in pairs.items()]
+        verdicts = [pair.ask(row).verdict for row, pair in zip(rows, pairs.values(), strict=True)]
+        undecided = verdicts.count("undecided") + sum(p >= ALPHA / step for p in others)
+        if max(1, undecided) >= step:
+            return rows
+        step = max(1, undecided)
+
+
+def _gap_row(board: Board, claim: str, pair: Pair, ci_prob: float) -> dict[str, Any]:
+    gap = (board.mean_gap if pair.of_means else board.gap)(pair.worse, pair.better, ci_prob)
+    row = {"claim": claim, "worse": pair.worse, "better": pair.better}
+    return row | {name: rounded(value) for name, value in asdict(gap).items()}
+
+
+def judged(name: str, pair: Pair, *, post_hoc: bool = False) -> Claim:
+    """The claim that the second of a pair of arms is better, little better or alike, as the pair asks."""
+    return Claim(
+        name=name,
+        kind="experiment",
+        check=pair.ask,
+        subject=lambda o: gap(o, name),
+        falsehood=lambda o: exchanged(gap(o, name)) if pair.ask is scores_lower else too_large(gap(o, name)),
+        figures={} if pair.ask is scores_lower else {"margin": ALIKE},
+        post_hoc=post_hoc,
+    )
+
+
+def too_large(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The gap of an arm that brings what perceptrons bring over ridge regression, or what its interval can tell."""
+    by = max(2.5 * ALIKE, ALIKE - row["ci_low"] + 0.1 * (row["ci_high"] - row["ci_low"]))
+    return {**row, **{name: row[name] + by for name in ("estimate", "ci_low", "ci_high")}}
+
+
+def scored_arms(observations: Observations) -> dict[str, dict[str, Any]]:
+    """The rows of the scoreboard by arm."""
+    return {row["arm"]: row for row in observations.rows("board")}
+
+
+def sealed_cells(row: Mapping[str, Any]) -> list[str]:
+    """Cells of a table: an arm's score with its interval over houses, and its median error."""
+    return [f"{row['score']:.4f}\n[{row['low']:.4f}, {row['high']:.4f}]", f"{row['median']:.4f}"]
 
 
 def log_rmse(predicted: np.ndarray, true: np.ndarray) -> float:

@@ -30,7 +30,7 @@ def environment() -> dict[str, object]:
 
 def source_revision() -> str | None:
     """The commit of the checkout that this code runs from, `+changes` where it is not what was committed."""
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

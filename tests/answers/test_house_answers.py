@@ -35,6 +35,15 @@ def test_every_candidate_of_4_10_4_is_scikit_learns_kernel_ridge(houses: h.House
             assert found[at] == pytest.approx(expected, rel=1e-6)
 
 
+def test_small_tables_are_encoded_as_every_table_is(houses: h.Houses) -> None:
+    rows, other = np.arange(0, 240, 4), np.arange(300, 390)
+    split, expected = q4.Split(houses, rows, [other]), h.encoded(houses, rows, [rows, other])
+    for found, x in zip((split.x, split.others[0]), expected, strict=True):
+        assert found.shape == x.shape
+        # Which column stands where is no matter; distances are all that a kernel sees.
+        np.testing.assert_allclose(found @ split.x.T, x @ expected[0].T, atol=1e-9)
+
+
 def test_a_subset_takes_all_columns_of_a_category_or_none(houses: h.Houses) -> None:
     whole, *halves = q4.Split(houses, np.arange(60), []).subsets
     assert len(whole) > 30

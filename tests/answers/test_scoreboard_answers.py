@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlplab.answers import Lab, ours
-from mlplab.data import drawn_houses
+from mlplab.data import Board, drawn_houses
 from mlplab.rng import Stream
 from mlplab.study import Store
 
@@ -35,6 +35,7 @@ GAPS = {
     "decided": (ROW, "holds"),
     "undecided": (ROW | {"ci_low": -0.02}, "undecided"),
     "none at all": (ROW | {"estimate": 0.0, "ci_low": -0.001, "ci_high": 0.001}, "undecided"),
+    "of an arm beside itself": (ROW | {"estimate": 0.0, "ci_low": 0.0, "ci_high": 0.0}, "fails"),
     "worse": (ROW | {"estimate": -0.01, "ci_low": -0.03, "ci_high": -0.002}, "fails"),
 }
 
@@ -43,8 +44,8 @@ GAPS = {
 def test_a_gap_is_decided_by_its_interval_alone_and_the_wrong_way_round_it_fails(name: str) -> None:
     row, verdict = GAPS[name]
     assert h.scores_lower(row).verdict == verdict
-    if verdict != "fails":
-        assert h.scores_lower(h.exchanged(row)).verdict == "fails"
+    assert h.scores_lower(h.exchanged(row)).verdict == "fails"
+    assert h.scores_alike(h.ALIKE)(h.too_large(row)).verdict == "fails"
 
 
 def test_two_arms_are_alike_only_where_the_whole_interval_says_so() -> None:
@@ -52,6 +53,32 @@ def test_two_arms_are_alike_only_where_the_whole_interval_says_so() -> None:
     assert h.scores_alike(0.005)(near).verdict == "holds"
     assert h.scores_alike(0.0025)(near).verdict == "undecided"
     assert h.scores_alike(0.001)(ROW).verdict == "fails"
+
+
+def test_the_gaps_of_a_page_are_one_family() -> None:
+    """Holm: what is decided leaves its share of alpha to what is not, and all intervals say so."""
+    noise = np.sort(Stream(3, "data").normal(10_000))
+    scores = {"base": 0.0, "near": 2.15, "far": 9.0, "same": 0.0}  # in standard errors; 2.15: p is .032
+    resampled = {arm: value + noise * (arm != "base") for arm, value in scores.items()}
+    board = Board("n", "t", "s", "f", 9, scores, scores, scores, resampled, resampled)
+    near, far = h.Pair("near", "base"), h.Pair("far", "base")
+    alike = h.Pair("same", "base", h.scores_alike(4.0), of_means=True)
+
+    def levels(pairs: dict[str, h.Pair], others: tuple[float, ...] = ()) -> list[float]:
+        return [round(1 - row["ci_prob"], 6) for row in h.gap_rows(board, pairs, others)]
+
+    assert levels({"near": near}) == [0.05]
+    assert levels({"far": far, "alike": alike, "near": near}) == [
+        0.05,
+        0.05,
+        0.05,
+    ]  # a third of it is too little
+    assert levels({"far": far, "near": near}, others=(1.0,) * 3) == [0.0125, 0.0125]  # 3 are open, too
+    assert levels({"far": far, "near": near}, others=(0.001, 0.02)) == [0.05, 0.05]
+    assert [row["ci_low"] > 0 for row in h.gap_rows(board, {"far": far, "near": near}, [1.0] * 3)] == [
+        True,
+        False,
+    ]
 
 
 def test_the_expected_score_holds_what_other_houses_score() -> None:

@@ -53,9 +53,8 @@ ARMS = (
 )
 NETWORKS = 5  # perceptrons whose log prices are averaged
 OFF = 0.1  # a single estimate is called unreliable if it is off by more than a tenth in the median
-PAIRS = {"the-mlp-beats-the-sections-model": ("linear", "mlp")}
+PAIRS = {"the-mlp-beats-the-sections-model": h.Pair("linear", "mlp")}
 COVERED_TABLES, COVERED_ROWS = 400, 100
-LOWEST_PRICE = 1.0  # what the section raises lower predictions to before it takes the logarithm
 
 
 def observe(lab: Lab) -> Observations:
@@ -72,7 +71,7 @@ def observe(lab: Lab) -> Observations:
         _, std = fold.scale()
         found = {
             "constant": fold.score(np.full(len(fold.held_y), fold.train_y.mean())),
-            "linear": fold.score(np.log(np.maximum(prices, LOWEST_PRICE))),
+            "linear": fold.score(h.clamped_logs(prices)),
             "ridge": fold.score(h.ridge(fold.train_x, fold.train_y).predict(fold.held_x)),
             "mlp": std * float(np.sqrt(2 * mlp.values("test_loss", "mlp")[list(splits).index(number)])),
         }
@@ -95,7 +94,7 @@ def observe(lab: Lab) -> Observations:
         submission=pd.DataFrame({"Id": ids, "SalePrice": np.round(np.exp(final))}),
         expected=pd.DataFrame([{name: rounded(value) for name, value in asdict(expected).items()}]),
         board=pd.DataFrame(h.board_rows(board)),
-        gaps=pd.DataFrame(h.gap_rows(board, PAIRS, 0.95)),
+        gaps=pd.DataFrame(h.gap_rows(board, PAIRS)),
         table=pd.DataFrame(
             [{"labelled": len(houses), "unlabelled": len(ids), "first": ids[0], "last": ids[-1]}]
         ),
@@ -116,12 +115,11 @@ def asked_of_all(lab: Lab, houses: h.Houses, section: Setting, setting: Setting)
     prices, logs = own.dataset("price"), whole.dataset("log")
     linear = lab.run(Study([Arm("linear", section)], range(1), lambda _: prices))
     mlp = lab.run(Study([Arm("mlp", setting)], seeds, lambda _: logs))
-    outputs = h.predict(section, linear.parameters("linear", 0), own_asked)
     return {
         "constant": np.full(len(asked), whole.train_y.mean()),
-        "linear": np.log(np.maximum(outputs, LOWEST_PRICE)),
+        "linear": h.log_prices(own, section, linear, "linear", range(1), own_asked, "price"),
         "ridge": h.ridge(whole.train_x, whole.train_y).predict(asked),
-        "mlp": h.mean_log_prices(whole, setting, mlp, "mlp", seeds, asked),
+        "mlp": h.log_prices(whole, setting, mlp, "mlp", seeds, asked),
     }
 
 
@@ -243,7 +241,7 @@ def lies_within(pair: tuple[Mapping[str, float], float]) -> Finding:
 
 def promised(observations: Observations, arm: str = "submitted") -> tuple[dict[str, float], float]:
     """What the folds promised of the submission, and what an arm scores on the sealed prices."""
-    return observations.rows("expected")[0], board(observations)[arm]["score"]
+    return observations.rows("expected")[0], h.scored_arms(observations)[arm]["score"]
 
 
 def is_far_off(ratios: np.ndarray) -> Finding:
@@ -266,16 +264,11 @@ def averaged_ratios(observations: Observations) -> np.ndarray:
 # What is shown
 
 
-def board(observations: Observations) -> dict[str, dict[str, Any]]:
-    """The rows of the scoreboard by arm."""
-    return {row["arm"]: row for row in observations.rows("board")}
-
-
 def facts(observations: Observations) -> dict[str, Any]:
     """Scores with their intervals, and how far the score of other houses may lie from them."""
     runs, table = observations.runs, observations.rows("table")[0]
     halves = observations["halves"]
-    rows, ratios = board(observations), single_ratios(observations)
+    rows, ratios = h.scored_arms(observations), single_ratios(observations)
     naive, found = (f(runs.values("log_rmse", "mlp")) for f in (mean_interval, h.score))
     return {
         "score": {arm: h.score(runs.values("log_rmse", arm)) for arm in ARMS},
@@ -310,16 +303,16 @@ def arm_names(observations: Observations, words: WordList) -> Mapping[str, str]:
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """The arms' scores with both intervals; what was said of halves."""
-    rows = []
+    rows, board = [], h.scored_arms(observations)
     for arm, label in arm_names(observations, words).items():
         values = observations.runs.values("log_rmse", arm)
         both = [
             show.stacked(show.number_interval(found)) for found in (h.score(values), mean_interval(values))
         ]
-        rows.append([label, *both, *_sealed(observations, arm)])
+        rows.append([label, *both, *h.sealed_cells(board[arm])])
     expected = h.Expected(**observations.rows("expected")[0])
     said = show.stacked(show.number_interval(expected))
-    rows.append([words["labels.submitted"], said, "", *_sealed(observations, "submitted")])
+    rows.append([words["labels.submitted"], said, "", *h.sealed_cells(board["submitted"])])
     heads = (
         words["heads.model"],
         words["heads.log-rmse-corrected-95-interval"],
@@ -344,11 +337,6 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     ]
     title = words["titles.ridge-regression-on-random-halves"]
     return [first, Table(title, (words["heads.scored-by"], words["heads.log-rmse"]), halves)]
-
-
-def _sealed(observations: Observations, arm: str) -> list[str]:
-    row = board(observations)[arm]
-    return [f"{row['score']:.4f}\n[{row['low']:.4f}, {row['high']:.4f}]", f"{row['median']:.4f}"]
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
@@ -453,13 +441,7 @@ ANSWER = Answer(
             subject=lambda o: h.RATIO,
             falsehood=lambda o: 1e-12,
         ),
-        Claim(
-            name="the-mlp-beats-the-sections-model",
-            kind="experiment",
-            check=h.scores_lower,
-            subject=lambda o: h.gap(o, "the-mlp-beats-the-sections-model"),
-            falsehood=lambda o: h.exchanged(h.gap(o, "the-mlp-beats-the-sections-model")),
-        ),
+        *(h.judged(name, pair) for name, pair in PAIRS.items()),
     ),
     circulated=(Circulated("notes-end-before-this-section", "skipped"),),
     tables=tables,

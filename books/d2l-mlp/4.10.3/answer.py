@@ -392,7 +392,7 @@ ANSWER = Answer(
         Claim(
             name="filling-over-costs",
             kind="experiment",
-            check=greater(test_train_ratio=h.RATIO),
+            check=greater(margin=h.ALIKE, test_train_ratio=h.RATIO),
             subject=lambda o: filled(o, "over") - filled(o, "category"),
             falsehood=lambda o: -np.abs(filled(o, "over") - filled(o, "category")) - 0.001,
         ),

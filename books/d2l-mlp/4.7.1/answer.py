@@ -147,8 +147,8 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
             ]
         )
     columns = (
-        words["heads.f-x"], words["heads.x"], words["heads.numbers-in-f-x"],
-        words["heads.gradient"], words["heads.largest-difference-from-central-differences"],
+        words["heads.function"], words["heads.argument"], words["heads.outputs"],
+        words["heads.gradient"], words["heads.error"],
     )  # fmt: skip
     return [Table(words["titles.shapes"], columns, rows)]
 
@@ -159,9 +159,9 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     x, a = drawn(0, 3, 4)
     function = list(FUNCTIONS.values())[3]
     grids = {
-        words["labels.x"]: x,
-        words["labels.gradient-by-autograd"]: gradient(function, x, a),
-        words["labels.slope-each-entry-moved-alone"]: differences(function, x, a),
+        words["labels.argument"]: x,
+        words["labels.by-autograd"]: gradient(function, x, a),
+        words["labels.by-differences"]: differences(function, x, a),
     }
     domain = [-2.5, 2.5]
     charts = []
@@ -184,7 +184,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         charts.append(
             base.mark_rect().encode(color=colour) + base.mark_text(color=plots.INK).encode(text="text:N")
         )
-    heading = words["labels.f-x-log-det-i"]
+    heading = words["labels.slopes-of-the-log-determinant"]
     return alt.hconcat(*charts).properties(title=heading)
 
 
@@ -226,7 +226,7 @@ ANSWER = Answer(
     ),
     circulated=(
         Circulated(
-            "still-n-m-differentiate-f",
+            "shape-of-x",
             {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
             by="one-slope-for-each-entry",
         ),

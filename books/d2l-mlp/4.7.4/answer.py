@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mlplab.analysis.curvature import LossOnBatch, gradient, hessian
 from mlplab.analysis.derivative_cost import forward_over_reverse, reverse_over_reverse
-from mlplab.answers import Answer, Circulated, Claim, Finding, Observations, Table, WordList
+from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
@@ -25,8 +26,31 @@ if TYPE_CHECKING:
 
 WIDTHS = (2, 4, 8, 16, 32)  # hidden units of networks whose whole Hessian is formed
 LIMIT = 4  # gradients that a product may cost
+SECTION, BATCH = (784, 256, 10), 256  # the section's network with sizes, as an example
+REPEATS = 100
 STEP = 1e-5  # of differences, in the unit of a parameter
 Product = Callable[[LossOnBatch, tuple[Tensor, ...]], tuple[Tensor, ...]]
+
+
+def observe(lab: Lab) -> Observations:
+    """Seconds of a gradient and of a Hessian-vector product of the section's network, in float32 on this machine."""
+    net, (x, y) = problem(SECTION, BATCH)
+    function = LossOnBatch(net.float(), (x.float(), y), nn.functional.cross_entropy)
+    vector = tuple(torch.ones_like(p) for p in function.parameters)
+    jobs = {"gradient": lambda: gradient(function), "product": lambda: reverse_over_reverse(function, vector)}
+    rows = [{"job": job, "seconds": float(f"{seconds(run):.3g}")} for job, run in jobs.items()]
+    return lab.observations(times=pd.DataFrame(rows))
+
+
+def seconds(job: Callable[[], Any]) -> float:
+    """The least of some repeats, after one that warms up: what else runs on the machine only adds."""
+    job()
+    found = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        job()
+        found.append(time.perf_counter() - start)
+    return min(found)
 
 
 def problem(sizes: tuple[int, ...], num_examples: int, *, seed: int = 0) -> tuple[nn.Module, Any]:
@@ -172,6 +196,22 @@ def layer_by_layer(function: LossOnBatch) -> np.ndarray:
     return by_products(function) * (kind[:, None] == kind)
 
 
+def is_the_trace(vectors: np.ndarray) -> Finding:
+    """Is the mean of vᵀHv over these vectors the trace of H, on a network of 12 parameters?"""
+    function = LossOnBatch(*problem((2, 2, 2), 16), nn.functional.cross_entropy)
+    matrix = by_products(function)
+    size = function.num_parameters
+    operator = hessian(function.model, (function.inputs, function.targets), function.loss)
+    mean = float(np.mean([v[:size] @ operator.matvec(v[:size]) for v in vectors]))
+    error = abs(mean - float(np.trace(matrix)))
+    return Finding.true_if(error < 1e-10, f"{error:.2g} apart", error=error, vectors=len(vectors))
+
+
+def all_signs(first: int = -1) -> np.ndarray:
+    """Every vector of twelve entries that are 1 or `first`."""
+    return np.array(list(itertools.product((first, 1), repeat=12)), dtype=float)
+
+
 def graph_size(root: Tensor | tuple[Tensor, ...]) -> int:
     """Nodes of autograd's graph from which this was computed."""
     tensors = root if isinstance(root, tuple) else (root,)
@@ -200,12 +240,17 @@ def facts(observations: Observations) -> dict[str, Any]:
     function = function_of((784, 256, 10), 64)
     v, once = random_vector(function), flop(lambda: gradient(function))
     size = function.num_parameters
+    times = dict(zip(observations["times"]["job"], observations["times"]["seconds"], strict=True))
     return {
         "parameters": size,
         "gigabytes": 4 * size**2 / 1e9,
         "reverse": flop(lambda: reverse_over_reverse(function, v)) / once,
         "forward": flop(lambda: forward_over_reverse(function, v)) / once,
         "limit": LIMIT,
+        "sizes": "-".join(map(str, SECTION)),
+        "batch": BATCH,
+        "milliseconds": {job: 1000 * seconds for job, seconds in times.items()},
+        "hessian_minutes": size * times["product"] / 60,
     }
 
 
@@ -268,6 +313,8 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
 
 
 ANSWER = Answer(
+    observe=observe,
+    takes=(),
     claims=(
         Claim(
             name="the-gradient-has-a-graph-too",
@@ -296,6 +343,13 @@ ANSWER = Answer(
             check=is_hessian,
             subject=lambda o: by_products,
             falsehood=lambda o: layer_by_layer,
+        ),
+        Claim(
+            name="signs-give-the-trace",
+            kind="calculation",
+            check=is_the_trace,
+            subject=lambda o: all_signs(),
+            falsehood=lambda o: all_signs(0),  # random units switched on and off: their entries correlate
         ),
     ),
     circulated=(

@@ -334,11 +334,11 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         for row in observations.rows("strategies")
     ]  # fmt: skip
     heads = (
-        words["heads.strategy"], words["heads.devices-examples-at-once"],
-        words["heads.state-mib"], words["heads.activations-mib"],
-        words["heads.sent-mib"], words["heads.idle"],
+        words["heads.strategy"], words["heads.devices-and-examples"],
+        words["heads.state"], words["heads.activations"],
+        words["heads.sent"], words["heads.idle"],
     )  # fmt: skip
-    title = words("titles.step-784-256-256-10", deep=len(DEEP) - 2, batch=BATCH)
+    title = words("titles.a-step-by-strategy", deep=len(DEEP) - 2, batch=BATCH)
     names = {"gpipe": "GPipe", "1f1b": "1F1B"}
     ran_rows = [
         [names[row["schedule"]], str(row["stage"] + 1), show.number(row["error"], 2), f"{int(row['sent_bytes']):,}",
@@ -346,20 +346,21 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         for row in ran(observations, "mean").to_dict("records")
     ]  # fmt: skip
     ran_heads = (
-        words["heads.schedule"], words["heads.stage"], words["heads.gradient-differs-by"],
-        words["heads.sent-bytes"], words["heads.micro-batches-held"],
+        words["heads.schedule"], words["heads.stage"], words["heads.gradient-error"],
+        words["heads.sent-bytes"], words["heads.held"],
     )  # fmt: skip
     bubbles = [
         [str(k), *(show.percent(float(bubble_fraction(k, m)), 1) for m in (k, 16, 32))] for k in (2, 4, 8)
     ]
     bubble_heads = (
-        words["heads.stages-k"], words["heads.m-k"], words["heads.m-16"], words["heads.m-32"],
+        words["heads.stages"], words["heads.as-many-micro-batches"],
+        words["heads.micro-batches-16"], words["heads.micro-batches-32"],
     )  # fmt: skip
     found = [Table(title, heads, rows)]
     if ran_rows:
-        what = words("labels.784-256-10-on-two", batch=BATCH, microbatches=PIPELINE["microbatches"])
+        what = words("labels.on-two-processes", batch=BATCH, microbatches=PIPELINE["microbatches"])
         found.append(Table(what, ran_heads, ran_rows))
-    idle = words["labels.idle-share-pipelines-time"]
+    idle = words["labels.idle-percent"]
     return [*found, Table(idle, bubble_heads, bubbles)]
 
 
@@ -383,12 +384,12 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         ]
     )
     colours = alt.Scale(domain=list(parts.values()), range=[plots.PALETTE[0], plots.PALETTE[4]])
-    title = words("titles.memory-fullest-device-devices-where", devices=DEVICES)
+    title = words("titles.memory-by-strategy", devices=DEVICES)
     memory = (
         alt.Chart(held, width=430, height=alt.Step(24), title=title)
         .mark_bar()
         .encode(
-            x=alt.X("MiB:Q", title=words["titles.memory-mib"]),
+            x=alt.X("MiB:Q", title=words["titles.memory"]),
             y=alt.Y("strategy:N", sort=list(words.group("names").values()), title=None),
             color=alt.Color("part:N", scale=colours, title=None),
             order="order:Q",
@@ -409,15 +410,15 @@ def _variance(alt: Any, observations: Observations, words: WordList) -> Any:
         )
     table = pd.DataFrame(rows)
     seeds = observations["variances"]["seed"].nunique()
-    note = words("labels.points-mean-seeds-95-t", seeds=seeds)
-    head = words["labels.smaller-batch-variance-gradient"]
+    note = words("labels.points-and-line", seeds=seeds)
+    head = words["labels.variance-by-batch"]
     base = alt.Chart(
         table, width=215, height=170,
         title=alt.TitleParams(head, subtitle=note, anchor="start"),
     )  # fmt: skip
     x = alt.X(
         "B:Q", scale=alt.Scale(type="log", base=4), axis=alt.Axis(values=list(table["B"]), format="d"),
-        title=words["titles.batch-size-b"],
+        title=words["titles.batch-size"],
     )  # fmt: skip
     scale = alt.Scale(type="log", nice=False, domain=[0.8 * table["mean"].min(), 1.25 * table["mean"].max()])
     y = alt.Y("mean:Q", scale=scale, axis=alt.Axis(tickCount=4, format="~g"), title="E‖g − G‖²")
@@ -438,7 +439,7 @@ def _bubble(alt: Any, words: WordList) -> Any:
         ]
     )
     title = alt.TitleParams(
-        words["labels.pipeline-time-spent-waiting"],
+        words["labels.waiting"],
         subtitle="(K − 1)/(M + K − 1)",
         anchor="start",
     )
@@ -450,7 +451,7 @@ def _bubble(alt: Any, words: WordList) -> Any:
             x=alt.X(
                 "M:Q",
                 scale=alt.Scale(type="log", base=2),
-                title=words["titles.micro-batches-m"],
+                title=words["titles.micro-batches"],
             ),
             y=alt.Y("idle:Q", axis=alt.Axis(format="%"), title=words["titles.idle-share"]),
             color=alt.Color("K:N", scale=plots.colour_scale(alt, names), title=None),
@@ -519,11 +520,11 @@ ANSWER = Answer(
     ),
     circulated=(
         Circulated(
-            "pass-messages-between-nodes-by",
+            "messages-by-mpi",
             "incomplete",
         ),
         Circulated(
-            "against-minibatches-clusters-can-train",
+            "clusters-against-minibatches",
             "misread",
         ),
     ),

@@ -366,9 +366,9 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
             for method in METHODS
         ]
         rows.append([f"{rate:g}", *(f"{a}\n{c}" for a, c in zip(accuracies, cells, strict=True))])
-    title = words("titles.test-accuracy-mean-and-95", num_seeds=observations.num_seeds, lost=LOST)
+    title = words("titles.accuracy-by-rate", num_seeds=observations.num_seeds, lost=LOST)
     repairs = Table(
-        words("titles.two-epochs-at-rate-after", good_rate=GOOD_RATE, bad_rate=BAD_RATE),
+        words("titles.accuracy-by-repair", good_rate=GOOD_RATE, bad_rate=BAD_RATE),
         (words["heads.repair"], words["heads.accuracy"]),
         [
             [label, show.percent_interval(mean_interval(rescued(observations, repair)))]
@@ -399,7 +399,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         legend=alt.Legend(orient="bottom", columns=1, labelLimit=300, symbolType="stroke", symbolOpacity=1),
     )  # fmt: skip
     dash = alt.StrokeDash("method:N", title=None, scale=plots.dash_scale(alt, names))
-    note = words["labels.95-clopper-pearson-interval-n"]
+    note = words["labels.share-note"]
     base = alt.Chart(pd.DataFrame(lost), width=300, height=260).encode(
         x=alt.X(
             "rate:Q", scale=alt.Scale(type="log", nice=False, padding=12),
@@ -413,7 +413,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         )
     )  # fmt: skip
     axis = alt.Axis(format="%")
-    y = alt.Y("value:Q", title=words["titles.share-runs"], axis=axis)
+    y = alt.Y("value:Q", title=words["titles.share-of-runs"], axis=axis)
     left = (
         base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q"), y2="high:Q")
         + base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash)
@@ -424,7 +424,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
 
 def _bars(alt: Any, observations: Observations, words: WordList) -> Any:
     """Accuracy after each repair, and of each method on both losses."""
-    loss = words["labels.loss-x"]
+    loss = words["labels.loss-times"]
     rows = []
     for method, label in words.group("names").items():
         for scale in (1.0, SCALE):
@@ -433,8 +433,8 @@ def _bars(alt: Any, observations: Observations, words: WordList) -> Any:
     for repair, label in words.group("repair_names").items():
         rows.append((label, "repair", mean_interval(rescued(observations, repair))))
     heads = {
-        "scale": words["labels.at-methods-best-rate"],
-        "repair": words["labels.repaired-after-fact"],
+        "scale": words["labels.at-the-best-rate"],
+        "repair": words["labels.repaired"],
     }
     frame = pd.DataFrame(
         [
@@ -447,7 +447,7 @@ def _bars(alt: Any, observations: Observations, words: WordList) -> Any:
         "value:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"),
         title=words["titles.test-accuracy"],
     )  # fmt: skip
-    note = words["labels.mean-with-95-t-interval"]
+    note = words["labels.mean-note"]
     panels = []
     for part, head in heads.items():
         heading = alt.TitleParams(
@@ -545,12 +545,12 @@ check=greater(DOUBLED),
     ),
     circulated=(
         Circulated(
-            "increase-batch-size",
+            "larger-batches",
             {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
             by="larger-batches-double-the-rate",
         ),
         Circulated(
-            "adjust-learning-rate-each-layer",
+            "a-rate-for-each-layer",
             {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
             by="lars-path-ignores-the-scale",
         ),
