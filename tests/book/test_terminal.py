@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from mlplab.answers import Lab, Shelf, ours
+from mlplab.answers import Lab, Looks, Shelf, ours
 from mlplab.inquiry.evidence import Evidence
 from mlplab.inquiry.inquiry import conclude
 from mlplab.pages import labels, terminal
@@ -225,3 +226,18 @@ def test_a_claim_is_never_cut_short():
 
 def test_no_text_needs_no_break():
     assert breaks("", 10) == breaks("   ", 10) == []
+
+
+def test_a_look_says_what_is_open_and_what_the_rest_may_cost():
+    found = cases.inquiry()
+    looks = Looks((6, 10, 20), taken=1)
+    seen = dataclasses.replace(found.observations, looks=looks)  # 12 runs of 0.1 s
+    at_first = dataclasses.replace(found, observations=seen)
+    assert terminal.plan(looks) == "Look 1 of 3: 6 seeds of 20 at most, each look at 1/3 of the level."
+    assert terminal.look(at_first) == "All is decided. Trained for 1 s."
+    name = next(iter(found.findings))
+    open_ = {name: dataclasses.replace(found.findings[name], verdict="undecided")}
+    undecided = dataclasses.replace(at_first, findings={**found.findings, **open_})
+    assert terminal.look(undecided) == f"1 of 2 undecided: {name}. Trained for 1 s. At most about 3 s more."
+    last = dataclasses.replace(seen, looks=Looks((6,), taken=1))
+    assert "more" not in terminal.look(dataclasses.replace(undecided, observations=last))
