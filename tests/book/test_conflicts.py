@@ -112,7 +112,15 @@ def test_what_rounding_does_to_a_figure_is_no_other_result(folder, book):
     rounded = {"test_accuracy": float(f"{value:.{evidence.DIGITS}g}"), "test_loss": 0.3941718}
     plant(folder, "4.6.3", {0: rounded})
     assert conflicts.conflicts(book) == []
-    plant(folder, "4.6.3", {0: rounded | {"test_loss": 0.39418}})
+    plant(folder, "4.6.3", {0: rounded | {"test_loss": 0.39427}})
+    assert len(conflicts.conflicts(book)) == 1
+
+
+def test_an_example_on_the_border_is_no_other_result(folder, book):
+    plant(folder, "4.6.1", {0: {"test_accuracy": 0.8783}})
+    plant(folder, "4.6.3", {0: {"test_accuracy": 0.8783 + 2e-5}})
+    assert conflicts.conflicts(book) == []
+    plant(folder, "4.6.3", {0: {"test_accuracy": 0.8793}})
     assert len(conflicts.conflicts(book)) == 1
 
 

@@ -19,7 +19,10 @@ HERE = Path("dist/book")
 
 @commands.command()
 def build(out: Out = HERE) -> None:
-    """Build the book from the published evidence, as pages and as PDF. Fails where a claim no longer holds."""
+    """Build the book from the published evidence, as pages and as PDF.
+
+    Fails where a claim no longer holds, or two pages contradict each other.
+    """
     for path in _built(out):
         typer.echo(path)
 
@@ -48,14 +51,8 @@ def serve(
 
 def _built(out: Path) -> list[Path]:
     from mlplab.cli.bars import stage_bar
-    from mlplab.inquiry import conflicts
-    from mlplab.pages import terminal
     from mlplab.pages.build import build as build_book
 
     book = open_shelf().first
     with stage_bar() as on_progress:
-        paths = build_book(book, out, on_progress=on_progress)
-    frame = book.frame(book.nearest("en"))
-    for line in terminal.two_results(conflicts.conflicts(book), frame):
-        typer.echo(line, err=True)
-    return paths
+        return build_book(book, out, on_progress=on_progress)

@@ -9,6 +9,7 @@ from pathlib import Path
 from mlplab.answers import Book
 from mlplab.errors import EvidenceError, InvalidInput, import_extra
 from mlplab.inquiry import errata, processes
+from mlplab.inquiry.contradictions import contradictions
 from mlplab.outputs import whole
 from mlplab.pages import typefaces
 from mlplab.pages.html import fonts, site
@@ -28,7 +29,8 @@ def build(
     """Write a book's pages, and beside their folder the PDFs; returns the first page and the PDFs.
 
     Every claim of published evidence is checked again. Raises EvidenceError that names each sentence that no longer
-    holds, MissingExtra without the extra `book`, InvalidInput for a folder that holds something else.
+    holds and each two pages that contradict each other, MissingExtra without the extra `book`, InvalidInput for a
+    folder that holds something else.
 
     Arguments:
       workers: processes; as many as there are cores by default, and none of its own for 1.
@@ -51,7 +53,7 @@ def build(
     for one in processes.each(make, exercises, workers=workers):
         made.append(one)
         on_progress(f"answers {len(made)}/{len(exercises)}", BEGINS["pages"] * len(made) / len(exercises))
-    if broken := [line for one in made for line in one.broken]:
+    if broken := [line for one in made for line in one.broken] + contradictions(book):
         raise EvidenceError(f"The book is not built. {'. '.join(broken)}.")
     part, old = into.with_name(f".{into.name}.part"), into.with_name(f".{into.name}.old")
     for left in (part, old):  # by a build that was stopped
