@@ -368,7 +368,7 @@ ANSWER = Answer(
     circulated=(
         Circulated(
             "there-little-difference-but-larger",
-            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
             by="larger-rate-first-is-better",
         ),
     ),

@@ -370,7 +370,7 @@ ANSWER = Answer(
     circulated=(
         Circulated(
             "together-result-better-since-two",
-            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
             by="tuned-together-they-beat-the-better-one",
         ),
     ),

@@ -17,7 +17,10 @@ ClaimKind = Literal["proof", "property", "experiment", "calculation"]
 # `untestable`: a claim that it requires does not hold, so that there is nothing to judge here.
 Verdict = Literal[Decision, "untestable"]
 Unit = Literal["number", "points", "log", "log10"]
-Judgement = Literal["right", "wrong", "incomplete", "misread", "unsupported", "untestable", "skipped"]
+# `half-right`: a right fact with a wrong reason, or one half of two that were claimed.
+Judgement = Literal[
+    "right", "wrong", "half-right", "incomplete", "misread", "unsupported", "untestable", "skipped"
+]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from mlplab.answers import Judgement, Verdict
 # For who sees no colours; `awaits`: evidence is yet to decide.
 SHAPES: dict[Verdict | Judgement | Literal["awaits"], str] = {
     "holds": "✓", "fails": "✗", "undecided": "?",
-    "right": "✓", "wrong": "✗", "incomplete": "◐", "misread": "↷", "unsupported": "?", "skipped": "–",
-    "untestable": "○",
+    "right": "✓", "wrong": "✗", "half-right": "½", "incomplete": "◐", "misread": "↷", "unsupported": "?",
+    "untestable": "○", "skipped": "–",
     "awaits": "…",
 }  # fmt: skip

@@ -9,7 +9,7 @@ from mlplab.answers import Book, Judgement, Language, WordList
 from mlplab.pages.document import Document
 
 ORDER: tuple[Judgement, ...] = (
-    "wrong", "misread", "unsupported", "incomplete", "untestable", "skipped", "right",
+    "wrong", "misread", "unsupported", "half-right", "incomplete", "untestable", "skipped", "right",
 )  # fmt: skip
 
 assert set(ORDER) == set(get_args(Judgement))

@@ -42,8 +42,8 @@ from mlplab.pages.terminal_text import Prose
 
 COLOURS: dict[str, str] = {
     "holds": "green", "fails": "red", "undecided": "yellow",
-    "right": "green", "wrong": "red", "incomplete": "yellow", "misread": "red", "unsupported": "yellow",
-    "untestable": "yellow", "skipped": "yellow",
+    "right": "green", "wrong": "red", "half-right": "yellow", "incomplete": "yellow", "misread": "red",
+    "unsupported": "yellow", "untestable": "yellow", "skipped": "yellow",
 }  # fmt: skip
 
 # Why a published verdict does not stand.
