@@ -61,6 +61,24 @@ def real_data(own_folders: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(_REAL_DATA)
 
 
+@pytest.fixture
+def mlplab(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs a command that must succeed, in this process and on a wide terminal; returns what it printed."""
+    from mlplab import cli
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str) -> str:
+        monkeypatch.setattr("sys.argv", ["mlplab", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        assert not ended.value.code, said.err
+        return said.out
+
+    return run
+
+
 # What a program uses at most is told as no less than what its parent did, and a worker of pytest grows to a gigabyte.
 # So a small process starts it.
 _START = """

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from mlplab import cli
 from mlplab.answers import shelf
 from mlplab.pages.build import build
 from mlplab.pages.html import fonts
@@ -23,22 +22,6 @@ def little(tmp_path, monkeypatch) -> Path:
     monkeypatch.delenv("MLPLAB_BOOKS", raising=False)
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(EXAMPLES / "little-book", tmp_path / "little-book")
-
-
-@pytest.fixture
-def mlplab(capsys, monkeypatch):
-    """Run the command; return what it printed. It must succeed."""
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*arguments: str) -> str:
-        monkeypatch.setattr("sys.argv", ["mlplab", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        assert not ended.value.code, said.err
-        return said.out
-
-    return run
 
 
 @pytest.fixture

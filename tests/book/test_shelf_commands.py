@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mlplab import cli
 from mlplab.answers import Book, Shelf, ours, shelf
 from mlplab.inquiry import audit, conflicts, verification
 from mlplab.pages import figures, machine
@@ -29,22 +28,6 @@ def two(tmp_path, monkeypatch) -> tuple[Path, Path]:
 
 def _stands(number: str) -> audit.Audited:
     return audit.Audited(number, "stands")
-
-
-@pytest.fixture
-def mlplab(capsys, monkeypatch):
-    """Runs a command that must succeed; returns what it printed."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str) -> str:
-        monkeypatch.setattr("sys.argv", ["mlplab", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        assert not ended.value.code, said.err
-        return said.out
-
-    return run
 
 
 def test_all_books_that_are_open_are_verified_each_under_its_title(two, mlplab, monkeypatch):
