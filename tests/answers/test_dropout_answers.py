@@ -9,9 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
+from mlplab import data, engine
 from mlplab.answers import Observations, ours
 from mlplab.answers.checks import beats
+from mlplab.knobs import turn
 from mlplab.rng import Stream
+from mlplab.stats import mean_interval
+from mlplab.study import Arm, Study
 
 q2 = ours().exercise("4.6.2").module
 q3 = ours().exercise("4.6.3").module
@@ -93,6 +97,27 @@ def test_a_claim_on_every_layer_fails_if_one_layer_does(shifts, verdict):
         q3.in_every_layer("greater")([row + shift for row, shift in zip(noise, shifts, strict=True)]).verdict
         == verdict
     )
+
+
+def test_no_interval_of_a_variance_goes_below_zero():
+    """One network of eight has a variance that is 100 times as large: the t interval of the values themselves ends
+    below 0."""
+    values = np.array([0.15] * 7 + [15.0])
+    assert (mean_interval(values).ci_low or 0.0) < 0
+    found = q3.geometric(np.log(values))
+    assert 0 < found.ci_low < 0.15 < found.estimate < found.ci_high
+
+
+def test_the_first_updates_are_those_of_the_engine():
+    """What is measured in plain loops before an epoch's end and what the engine measures at its end are one curve."""
+    dataset = ours().exercise("4.6.3").module.chapter.few_images(data.load("mnist-5k"))(0)
+    base = turn(q3.chapter.DROPOUT_SETTING, hidden_sizes=(8, 8), batch_size=60, learning_rate=0.1, epochs=1)
+    base = turn(base, probes=("activations", "quiet_activations"))
+    (run,) = Study([Arm("falling with", base)], 1, dataset).runs
+    (result,) = (end for end in engine.train([run], dataset) if isinstance(end, engine.Result))
+    steps = dict(q3.at_steps(run, dataset, steps=range(6)))
+    assert len(steps) == 5  # updates of the epoch
+    assert steps[4]["noisy_variance_1"] == pytest.approx(result.curves["noisy_variance_1"][0], rel=1e-4)
 
 
 # 4.6.4

@@ -30,6 +30,7 @@ FILTERS = {
     "percent_interval": show.percent_interval,
     "percent_plain": _percent,
     "points_interval": show.points_interval,
+    "ratio_interval": show.ratio_interval,
     "points_plain": lambda value: show.number(100 * value, 2),
     "share": lambda rate: f"{100 * float(rate):g}%",
     "whole": lambda value: f"{int(value):,}",
