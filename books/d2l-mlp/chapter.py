@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
+from mlplab import engine
+from mlplab.answers import Lab
 from mlplab.data import Dataset, Part
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, value_of, written
 from mlplab.rng import Stream
-from mlplab.spec import MLP, Initialization, Setting
+from mlplab.spec import MLP, Initialization, Run, Setting
+from mlplab.study import Study
+
+_Seen = TypeVar("_Seen")
 
 # Sections 4.2 and 4.3: 784-256-10, learning rate 0.1, batches of 256, 10 epochs.
 MLP_SETTING = Setting()
@@ -55,6 +61,33 @@ def nudged(setting: Setting) -> Setting | None:
         return None
     options[name] *= 1 + 1e-6
     return turn(setting, initialization=(Initialization(first.kind, **options),))
+
+
+def with_weights(
+    lab: Lab, study: Study, look: Callable[[engine.Result], _Seen]
+) -> dict[tuple[str, int], _Seen]:
+    """What `look` sees of each run that finished, by arm and seed, while its weights are at hand: those of the
+    chapter's networks are too many for the store.
+
+    A run that the store holds already is trained once more for its weights.
+    """
+    seen: dict[Run, _Seen] = {}
+
+    def train(
+        runs: Sequence[Run], data: Mapping[str, Dataset]
+    ) -> Iterator[engine.Epoch | engine.Result | engine.Retry]:
+        for record in engine.train(runs, data):
+            if isinstance(record, engine.Result) and record.status == "finished":
+                seen[record.run] = look(record)
+            yield record
+
+    finished = lab.run(study, train=train).frame
+    finished = finished[finished["status"] == "finished"]
+    asked = set(zip(finished["arm"], finished["seed"], strict=True))
+    runs = {(study.arm_of(run).name, run.seed): run for run in study.runs}
+    for _ in train([run for key, run in runs.items() if key in asked and run not in seen], study.datasets):
+        pass
+    return {key: seen[run] for key, run in runs.items() if run in seen}
 
 
 def few_images(dataset: Dataset) -> Callable[[int], Dataset]:

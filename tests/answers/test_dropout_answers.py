@@ -163,6 +163,38 @@ def test_one_pass_is_the_geometric_mean_for_one_hidden_layer_only():
         assert (row["off_geometric"] < 1e-12) == is_exact
 
 
+def test_masks_that_are_drawn_say_what_all_masks_say():
+    layers, rates = a_network((5, 3)), [0.3, 0.3]
+    x, y = Stream(9, "data").normal((6, 4)), np.arange(6) % 3
+    row, of_means, hits = q4.through_drawn_masks(layers, x, y, rates, seed=0, num_masks=4096)
+    exact, _ = q4.through_all_masks(layers, x, y, 0.3, seed=0)
+    assert row["scaling_accuracy"] == exact["scaling_accuracy"] == hits["scaling"].mean()
+    assert row["mask_accuracy"] == pytest.approx(exact["mask_accuracy"], abs=0.02) == hits["mask"].mean()
+    assert [point["num_masks"] for point in of_means] == [2**power for power in range(13)]
+    losses = [point["loss"] for point in of_means]
+    assert losses == sorted(losses, reverse=True)  # a mean of more masks has a lower loss (Jensen)
+    assert row["mean_loss"] == losses[-1]
+
+
+def test_an_area_is_the_share_of_pairs_in_which_the_error_has_more():
+    signal = np.array([0.1, 0.4, 0.4, 0.8, 0.2])
+    is_error = np.array([False, True, False, True, False])
+    pairs = [
+        (a > b) + (a == b) / 2
+        for a, b in itertools.product(signal[is_error].tolist(), signal[~is_error].tolist())
+    ]
+    assert q4.area(signal, is_error) == pytest.approx(np.mean(pairs))
+
+
+def test_scores_of_a_forecast_that_is_right_as_often_as_it_says():
+    p = np.array([[0.75, 0.25]] * 4)
+    found = q4.scores(p, np.array([0, 0, 0, 1]))
+    assert found["accuracy"] == 0.75
+    assert found["calibration"] == pytest.approx(0)
+    assert found["brier"] == pytest.approx(2 * 0.75 * 0.25)
+    assert q4.scores(np.array([[1.0, 0.0]] * 4), np.array([0, 0, 0, 1]))["calibration"] == pytest.approx(0.25)
+
+
 # 4.6.5
 
 
