@@ -166,11 +166,11 @@ def test_one_pass_is_the_geometric_mean_for_one_hidden_layer_only():
 def test_masks_that_are_drawn_say_what_all_masks_say():
     layers, rates = a_network((5, 3)), [0.3, 0.3]
     x, y = Stream(9, "data").normal((6, 4)), np.arange(6) % 3
-    row, of_means, hits = q4.through_drawn_masks(layers, x, y, rates, seed=0, num_masks=4096)
+    row, of_means, hits = q4.through_drawn_masks(layers, x, y, rates, seed=0, num_masks=256)
     exact, _ = q4.through_all_masks(layers, x, y, 0.3, seed=0)
     assert row["scaling_accuracy"] == exact["scaling_accuracy"] == hits["scaling"].mean()
-    assert row["mask_accuracy"] == pytest.approx(exact["mask_accuracy"], abs=0.02) == hits["mask"].mean()
-    assert [point["num_masks"] for point in of_means] == [2**power for power in range(13)]
+    assert row["mask_accuracy"] == pytest.approx(exact["mask_accuracy"], abs=0.06) == hits["mask"].mean()
+    assert [point["num_masks"] for point in of_means] == [2**power for power in range(9)]
     losses = [point["loss"] for point in of_means]
     assert losses == sorted(losses, reverse=True)  # a mean of more masks has a lower loss (Jensen)
     assert row["mean_loss"] == losses[-1]
