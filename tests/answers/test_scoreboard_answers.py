@@ -14,7 +14,7 @@ h = ours().module("houses")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", ["4.10.1", "4.10.2", "4.10.5"])
+@pytest.mark.parametrize("number", ["4.10.1", "4.10.2", "4.10.4", "4.10.5"])
 def test_sealed_prices_are_opened_once_and_nothing_is_trained_after(number, monkeypatch, tmp_path) -> None:
     real, opened = drawn_houses.sealed_log_prices(), []
     with Store(tmp_path / "runs.sqlite") as store:
