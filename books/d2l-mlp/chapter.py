@@ -51,6 +51,12 @@ def read_quietly(setting: Setting) -> Setting:
     return turn(setting, schedule="cosine", drop_last=True)
 
 
+def read_at_the_end(setting: Setting) -> Setting:
+    """The quiet reading once, after the last epoch, with which test images the run gets right: answers that share
+    a setting share its runs."""
+    return turn(read_quietly(setting), evaluate_every=setting.training.epochs, probes=("test_hits",))
+
+
 def nudged(setting: Setting) -> Setting | None:
     """The same training from first weights that are a millionth larger, so that what it moves is chance; None where
     their size is not one number."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Finding, Lab, recentred
-from mlplab.stats import Verdict, proportion_interval
+from mlplab.answers import Finding, Lab, Observations, recentred
+from mlplab.data import Dataset
+from mlplab.knobs import turn, written
+from mlplab.spec import Setting
+from mlplab.stats import Interval, Verdict, proportion_interval, two_way
+from mlplab.study import Arm, Results, Study
 
 CHANCE = 0.1  # ten classes
 LOST = 2 * CHANCE  # accuracy below which a run has learned nothing, or forgotten all
@@ -75,6 +80,13 @@ def is_at_edge(chosen: float, tried: Sequence[float] | pd.Series) -> bool:
     return chosen in (min(tried), max(tried))
 
 
+# Learning rates that can be tried, about half as large again from one to the next.
+RATES = (
+    *(0.01, 0.015, 0.02, 0.03, 0.05, 0.07),
+    *(0.1, 0.15, 0.2, 0.3, 0.5, 0.7),
+    *(1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0),
+)
+
 # One rung on each ladder.
 Rungs = tuple[int, ...]
 
@@ -101,6 +113,96 @@ def settled(
         tried |= {p: loss if math.isfinite(loss) else math.inf for p, loss in zip(new, found, strict=True)}
         best = min(tried, key=tried.__getitem__)
     return _strengths(best, ladders), {_strengths(place, ladders): loss for place, loss in tried.items()}
+
+
+def best_rate(
+    lab: Lab, setting: Setting, seeds: range, dataset: Dataset, ladder: Sequence[float], start: float
+) -> tuple[float, pd.DataFrame]:
+    """The learning rate that leaves the lowest mean loss on validation images, searched from `start` as by `settled`;
+    and every run that was made on the way.
+
+    A run that diverged counts as one that guesses.
+    """
+    frames = []
+
+    def losses(rates: Sequence[tuple[float, ...]]) -> list[float]:
+        arms = [Arm(written(rate), turn(setting, learning_rate=rate)) for (rate,) in rates]
+        frame = lab.run(Study(arms, seeds, dataset)).frame
+        frames.append(frame.assign(learning_rate=frame["arm"].astype(float)))
+        found = frame.assign(loss=scored_losses(frame["validation_loss"])).groupby("arm")["loss"].mean()
+        return [float(found[arm.name]) for arm in arms]
+
+    (rate,), _ = settled([ladder], (ladder.index(start),), losses)
+    columns = ["learning_rate", "seed", "status", "validation_loss", "validation_accuracy"]
+    return rate, pd.concat(frames)[columns].sort_values(["learning_rate", "seed"], ignore_index=True)
+
+
+def losses_by_rate(tried: pd.DataFrame, factor: str) -> dict[str, dict[float, float]]:
+    """Of what `best_rate` tried for each level of a factor: level -> rate -> mean loss on validation images."""
+    found: dict[str, dict[float, list[float]]] = {}
+    losses = scored_losses(tried["validation_loss"])
+    for level, rate, loss in zip(tried[factor], tried["learning_rate"], losses, strict=True):
+        found.setdefault(str(level), {}).setdefault(float(rate), []).append(float(loss))
+    return {
+        level: {rate: float(np.mean(values)) for rate, values in by_rate.items()}
+        for level, by_rate in found.items()
+    }
+
+
+def grid_of_rates(tried: pd.DataFrame, factor: str) -> pd.DataFrame:
+    """What `best_rate` tried for each level of a factor, as `plots.grid_plot` takes it: mean validation accuracies of
+    the runs that did not diverge, and how many did."""
+    rows = tried.assign(
+        rate=tried["learning_rate"].map("{:g}".format),
+        is_lost=tried["status"] == "diverged",
+        is_kept=tried["status"] != "diverged",
+        **{factor: tried[factor].astype(str)},
+    )
+    grouped = rows.groupby([factor, "rate"], sort=False)
+    return grouped.agg(
+        estimate=("validation_accuracy", "mean"),
+        num_replicates=("is_kept", "sum"),
+        num_diverged=("is_lost", "sum"),
+    ).reset_index()
+
+
+def is_inside(losses: Mapping[str, Mapping[float, float]]) -> Finding:
+    """Of the mean loss of each strength that was tried, for each of several searches: does the lowest lie inside?"""
+    at_edge = [
+        name for name, by_strength in losses.items() if is_at_edge(_lowest(by_strength), list(by_strength))
+    ]
+    return Finding.true_if(not at_edge, ", ".join(at_edge), num_inside=len(losses) - len(at_edge))
+
+
+def up_to_the_lowest(losses: Mapping[str, Mapping[float, float]]) -> dict[str, dict[float, float]]:
+    """The same with nothing tried beyond the best: the control of `is_inside`."""
+    return {
+        name: {strength: loss for strength, loss in found.items() if strength <= _lowest(found)}
+        for name, found in losses.items()
+    }
+
+
+def _lowest(losses: Mapping[float, float]) -> float:
+    return min(losses, key=losses.__getitem__)
+
+
+def on_new_images(results: Results, contrasts: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """The interval of one arm's test accuracy minus another's that holds for new seeds and new images, by contrast.
+
+    Of runs with the probe `test_hits`. A contrast of which a run diverged has none, nor has one of a single seed.
+    """
+    rows = []
+    for name, arms in contrasts.items():
+        runs = results.frame[results.frame["arm"].isin(arms)]
+        if (runs["status"] == "finished").all() and runs["seed"].nunique() > 1:
+            rows.append({"contrast": name} | two_way(*map(results.test_hits, arms)).to_dict())
+    return pd.DataFrame(rows, columns=["contrast", *(one.name for one in fields(Interval))])
+
+
+def for_new_images(observations: Observations) -> dict[str, Interval]:
+    """What `on_new_images` gave, kept as the table `new_images`: contrast -> interval."""
+    rows = observations.rows("new_images")
+    return {row.pop("contrast"): Interval(**row) for row in rows}
 
 
 def _neighbours(place: Rungs, ladders: Sequence[Sequence[float]]) -> Iterator[Rungs]:

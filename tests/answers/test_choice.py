@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import types
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mlplab.answers import Lab, ours
+from mlplab.data import load
+from mlplab.spec import Setting
 
 widths = ours().exercise("4.2.1").module
 many = ours().exercise("4.2.5").module
@@ -67,3 +70,124 @@ def test_one_at_a_time_finds_the_best_of_a_sum_and_not_of_a_product():
     assert many.one_at_a_time(rows + columns) == 0
     centred = (rows - 1) * np.array([-1.0, 0.0, 1.1])
     assert many.one_at_a_time(centred) > 0
+
+
+# Searching for a rate
+
+
+class MadeUpLab:
+    """Runs whose validation loss is known; those above `breaks` diverge."""
+
+    def __init__(self, loss, *, breaks: float = math.inf) -> None:
+        self.loss, self.breaks = loss, breaks
+        self.tried: list[float] = []
+
+    def run(self, study):
+        rows = []
+        for arm in study.arms:
+            rate = arm.setting.optimizer.learning_rate
+            self.tried.append(rate)
+            is_lost = rate > self.breaks
+            loss = math.nan if is_lost else self.loss(rate)
+            status = "diverged" if is_lost else "finished"
+            rows += [
+                {"arm": arm.name, "seed": seed, "status": status, "validation_loss": loss}
+                | {"validation_accuracy": 0.8}
+                for seed in study.seeds
+            ]
+        return types.SimpleNamespace(frame=pd.DataFrame(rows))
+
+
+@pytest.mark.parametrize("best", [0.03, 0.5, 3.0])
+def test_the_search_for_a_rate_goes_on_until_both_neighbours_are_worse(best):
+    lab = MadeUpLab(lambda rate: abs(math.log(rate / best)))
+    digits = load("digits")
+    rate, runs = choice.best_rate(lab, Setting(), range(2), digits, choice.RATES, 0.5)
+    place = choice.RATES.index(best)
+    assert rate == best
+    assert set(choice.RATES[place - 1 : place + 2]) <= set(lab.tried)
+    assert len(runs) == 2 * len(lab.tried) == 2 * len(set(lab.tried))
+    found = {"net": runs.groupby("learning_rate")["validation_loss"].mean().to_dict()}
+    assert choice.is_inside(found).verdict == "holds"
+    assert choice.is_inside(choice.up_to_the_lowest(found)).verdict == "fails"
+
+
+def test_a_rate_that_breaks_training_is_not_chosen_and_one_at_the_end_of_the_ladder_is_named():
+    lab = MadeUpLab(lambda rate: 1 / rate, breaks=1.0)
+    rate, runs = choice.best_rate(lab, Setting(), range(1), load("digits"), choice.RATES, 0.5)
+    assert rate == 1.0
+    assert runs["status"].tolist()[-1] == "diverged"
+    lab = MadeUpLab(lambda rate: 1 / rate)
+    rate, runs = choice.best_rate(lab, Setting(), range(1), load("digits"), choice.RATES, 5.0)
+    assert rate == choice.RATES[-1]
+    found = choice.is_inside({"net": dict(zip(runs["learning_rate"], runs["validation_loss"], strict=True))})
+    assert (found.verdict, found.detail) == ("fails", "net")
+
+
+# For new images
+
+
+class MadeUpHits:
+    """Results of two arms on two seeds: which of 400 images each gets right."""
+
+    def __init__(self, *, diverged: bool = False) -> None:
+        self.frame = pd.DataFrame(
+            [
+                {"arm": arm, "seed": seed, "status": "diverged" if diverged and arm == "b" else "finished"}
+                for arm in ("a", "b")
+                for seed in (0, 1)
+            ]
+        )
+
+    def test_hits(self, arm: str) -> np.ndarray:
+        """Both seeds agree on each image: seeds alone would say that the difference is exactly known."""
+        hits = np.arange(400) % 10 < (9 if arm == "a" else 8)
+        return np.stack([hits, hits])
+
+
+def test_an_interval_for_new_images_is_wider_than_that_over_seeds():
+    (row,) = choice.on_new_images(MadeUpHits(), {"a - b": ("a", "b")}).to_dict("records")
+    assert row["contrast"] == "a - b"
+    # 40 of 400 images differ: a standard error of √(.1 · .9/399) = .015.
+    assert row["ci_low"] == pytest.approx(0.1 - 1.97 * 0.01502, abs=2e-4)
+    assert row["ci_high"] == pytest.approx(0.1 + 1.97 * 0.01502, abs=2e-4)
+
+
+def test_a_contrast_with_a_diverged_run_has_no_interval_for_new_images():
+    assert choice.on_new_images(MadeUpHits(diverged=True), {"a - b": ("a", "b")}).empty
+
+
+# What a verdict is read from
+
+
+class WatchedLab(Lab):
+    """Remembers what it is asked to train, and makes up what comes of it."""
+
+    def __init__(self) -> None:
+        super().__init__("quick", seeds=1)
+        self.arms: dict[str, Setting] = {}
+
+    def run(self, study, **options):
+        self.arms |= {arm.name: arm.setting for arm in study.arms}
+        made_up = dict.fromkeys(
+            ("train_loss", "test_loss", "test_accuracy", "validation_loss", "validation_accuracy", "seconds"),
+            0.5,
+        )
+        rows = [
+            {"arm": arm.name, "seed": seed, "digest": "", "status": "finished"} | made_up
+            for arm in study.arms
+            for seed in study.seeds
+        ]
+        return types.SimpleNamespace(frame=pd.DataFrame(rows))
+
+
+@pytest.mark.parametrize("number", ["4.3.1", "4.3.2"])
+def test_only_what_a_reader_will_see_is_read_at_a_constant_rate(number):
+    """After the last step of a constant rate, luck is a point or two: no verdict may rest on it."""
+    module = ours().exercise(number).module
+    lab = WatchedLab()
+    module.observe(lab)
+    constant = {name for name, setting in lab.arms.items() if setting.optimizer.schedule.kind == "constant"}
+    assert constant == {name for name in lab.arms if name.startswith("constant")}
+    assert len(constant) == 1
+    assert all(setting.training.drop_last for name, setting in lab.arms.items() if name not in constant)
