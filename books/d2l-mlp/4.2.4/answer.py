@@ -63,7 +63,7 @@ def observe(lab: Lab) -> Observations:
         Arm("section", at_end(section, section.training.epochs)),
         Arm("longer", at_end(chapter.read_quietly(section), 2 * epochs)),
     ]
-    seeds = [FINAL + seed for seed in lab.seeds(quick=3, full=4)]
+    seeds = [FINAL + seed for seed in lab.seeds(quick=3, full=6, first=4)]
     nudged = seeds[: lab.choose(quick=1, full=NUM_NUDGED)]
     moved = chapter.nudged(arms[0].setting)
     studies = [] if moved is None else [Study([Arm("nudged", moved)], nudged, dataset)]
