@@ -174,7 +174,9 @@ class WatchedLab(Lab):
             0.5,
         )
         rows = [
-            {"arm": arm.name, "seed": seed, "digest": "", "status": "finished"} | made_up
+            {"arm": arm.name, "seed": seed, "digest": "", "status": "finished"}
+            | made_up
+            | {name: str(level) for name, level in arm.levels.items()}
             for arm in study.arms
             for seed in study.seeds
         ]

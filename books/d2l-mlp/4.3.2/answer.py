@@ -78,8 +78,9 @@ def observe(lab: Lab) -> Observations:
         rates[name], runs = choice.best_rate(lab, setting, choosing, dataset, ladder, first)
         tried.append(runs.assign(activation=name))
     own = [Arm(f"{OWN} {name}", turn(quiet[name], learning_rate=rate)) for name, rate in rates.items()]
-    # What the rate makes of a ranking, four can show.
-    given = [Arm(f"{SECTION} {name}", quiet[name]) for name in QUICK]
+    # What the rate makes of a ranking, a few can show.
+    shown = lab.choose(quick=("relu", "sigmoid"), full=QUICK)
+    given = [Arm(f"{SECTION} {name}", quiet[name]) for name in shown]
     seeds = lab.seeds(quick=3, full=6)
     some, few = (seeds[: lab.choose(quick=quick, full=full)] for quick, full in ((2, 3), (1, 3)))
     judged = lab.run(Study(own, seeds, dataset))
