@@ -29,7 +29,7 @@ from mlplab.spec import Setting
 from mlplab.stats import mean_interval, proportion_interval
 from mlplab.study import Results, Study, factorial
 
-from ..choice import CHANCE, LOST, scored
+from ..choice import CHANCE, LOST, scored, scored_losses
 
 if TYPE_CHECKING:
     import altair
@@ -46,7 +46,8 @@ BATCHES = (32, 256)
 BATCH_RATES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 MARGIN = 0.01  # of accuracy, within which runs count as equally good
 DOUBLED = float(np.log10(2))
-HALF_POWER = 0.5  # the step of the grid
+HALF_POWER = 0.5  # of ten: the step of the grid
+BISECTIONS = 4  # of that step: a rate that loses a run is then known to 7%
 GOOD_RATE, BAD_RATE = 0.1, 3.0  # of the network that is to be rescued
 REPAIRS = ("lower_rate", "mend_weights", "roll_back")
 
@@ -62,13 +63,17 @@ def observe(lab: Lab) -> Observations:
         )
     )  # fmt: skip
     seeds, rates = lab.seeds(quick=6, full=20), lab.choose(quick=RATES[1:-1], full=RATES)
-    frames, best = [], {}
+    frames, best, edges = [], {}, []
+    halvings = lab.choose(quick=2, full=BISECTIONS)
     for method, knobs in METHODS.items():
         setting = turn(base, **knobs)
         runs = lab.run(Study(factorial(setting, learning_rate=rates), seeds, dataset))
         best[method] = best_rate(runs)
         again = lab.run(Study(factorial(setting, learning_rate=[best[method]]), seeds, louder(dataset)))
         frames += [_named(runs, method, 1.0), _named(again, method, SCALE)]
+        edges += [
+            {"method": method} | row for row in bisected(lab, setting, dataset, runs, best[method], halvings)
+        ]
     updates = -(
         -dataset.train.num_examples // BATCHES[0]
     )  # one epoch of the small batches, and as many of the large
@@ -78,8 +83,12 @@ def observe(lab: Lab) -> Observations:
         chosen = lab.choose(quick=BATCH_RATES[1:-1], full=BATCH_RATES)
         runs = lab.run(Study(factorial(setting, learning_rate=chosen), seeds, dataset))
         frames.append(_named(runs, f"batch {size}", 1.0))
+        rows = bisected(lab, setting, dataset, runs, min(chosen), halvings)
+        edges += [{"method": f"batch {size}"} | row for row in rows]
     rescued = [row for seed in seeds for row in rescues(dataset, base.model.hidden_sizes, seed)]
-    return lab.observations(runs=pd.concat(frames, ignore_index=True), rescues=pd.DataFrame(rescued))
+    return lab.observations(
+        runs=pd.concat(frames, ignore_index=True), edges=pd.DataFrame(edges), rescues=pd.DataFrame(rescued)
+    )
 
 
 def part_of(dataset: Dataset, num_train: int) -> Dataset:
@@ -109,8 +118,41 @@ def best_rate(runs: Results) -> float:
     return float(means.index.to_numpy()[means.to_numpy().argmax()])
 
 
+def bisected(
+    lab: Lab, setting: Setting, dataset: Dataset, runs: Results, start: float, halvings: int
+) -> list[dict[str, Any]]:
+    """For each seed a rate that leaves the run and one, close above it, that loses it: `low` and `high`.
+
+    From the grid's first loss at `start` or above the bracket is halved, in the logarithm. A run that the grid does
+    not lose is taken to be lost a step beyond it.
+    """
+    accuracy = runs.frame.pivot_table(
+        index="learning_rate", columns="seed", values="test_accuracy", dropna=False
+    )
+    grid = [float(rate) for rate in accuracy.index]
+    step = grid[1] / grid[0]
+    brackets = {}
+    for seed in accuracy.columns:
+        lost = scored(accuracy[seed]) < LOST
+        high = next(
+            (rate for rate, is_lost in zip(grid, lost, strict=True) if is_lost and rate >= start), None
+        )
+        top = grid[-1] * grid[-1] / grid[-2] if high is None else high
+        brackets[int(seed)] = (max((rate for rate in grid if rate < top), default=top / step), top)
+    for _ in range(halvings):
+        middles = {seed: float(f"{(low * high) ** 0.5:.4g}") for seed, (low, high) in brackets.items()}
+        for middle in sorted(set(middles.values())):
+            seeds = [seed for seed in brackets if middles[seed] == middle]
+            found = lab.run(Study(factorial(setting, learning_rate=[middle]), seeds, dataset))
+            lost = scored(found.values("test_accuracy", found.arms[0])) < LOST
+            for seed, is_lost in zip(seeds, lost, strict=True):
+                low, high = brackets[seed]
+                brackets[seed] = (low, middle) if is_lost else (middle, high)
+    return [{"seed": seed, "low": low, "high": high} for seed, (low, high) in brackets.items()]
+
+
 def _named(runs: Results, method: str, scale: float) -> pd.DataFrame:
-    kept = ["seed", "status", "learning_rate", "validation_accuracy", "test_accuracy"]
+    kept = ["seed", "status", "learning_rate", "validation_loss", "validation_accuracy", "test_accuracy"]
     frame = runs.frame[kept].copy()
     for metric in kept[3:]:
         frame[metric] = [float(f"{value:.5g}") for value in frame[metric]]
@@ -299,17 +341,36 @@ def best(observations: Observations, method: str) -> float:
 
 
 def first_lost(observations: Observations, method: str) -> np.ndarray:
-    """For each seed log₁₀ of the least rate from the best one up that loses the run; past the grid, the next step."""
+    """For each seed log₁₀ of the rate from which on the run is lost: the middle of its bracket."""
+    edges = observations["edges"]
+    own = edges[edges["method"] == method].sort_values("seed")
+    return np.log10(own["low"].to_numpy(dtype=float) * own["high"].to_numpy(dtype=float)) / 2
+
+
+def best_rates(observations: Observations, method: str) -> np.ndarray:
+    """For each seed log₁₀ of the best rate: the vertex of the parabola through its validation losses at the grid's best
+    rate and its two neighbours. Nowhere beyond the neighbours, and at the grid's edge the grid's best itself."""
     grid = rates(observations, method)
-    start = grid.index(best(observations, method)) if method in METHODS else 0
-    lost = np.array([final(observations, method, rate) < LOST for rate in grid[start:]])
-    logs = np.log10([*grid[start:], grid[-1] ** 2 / grid[-2]])
-    return logs[np.where(lost.any(0), lost.argmax(0), len(lost))]
+    place = grid.index(best(observations, method))
+    if not 0 < place < len(grid) - 1:
+        return np.full(observations.num_seeds, np.log10(grid[place]))
+    logs = np.log10(grid[place - 1 : place + 2])
+    losses = np.stack(
+        [
+            scored_losses(observations.runs.values("validation_loss", arm_name(method, rate)))
+            for rate in grid[place - 1 : place + 2]
+        ]
+    )
+    vertices = []
+    for own in losses.T:
+        bend, slope, _ = np.polyfit(logs - logs[1], own, 2)
+        vertices.append(-slope / (2 * bend) if bend > 0 else logs[own.argmin()] - logs[1])
+    return logs[1] + np.clip(vertices, logs[0] - logs[1], logs[2] - logs[1])
 
 
 def headroom(observations: Observations, method: str) -> np.ndarray:
-    """For each seed, how many powers of ten lie between the method's best rate and the first that loses the run."""
-    return first_lost(observations, method) - np.log10(best(observations, method))
+    """For each seed, how many powers of ten lie between its best rate and the first that loses the run."""
+    return first_lost(observations, method) - best_rates(observations, method)
 
 
 def change_with_scale(observations: Observations, method: str) -> np.ndarray:
@@ -352,7 +413,14 @@ def facts(observations: Observations) -> dict[str, Any]:
         "small_batch": BATCHES[0],
         "large_batch": BATCHES[1],
         "doubled": DOUBLED,
+        "bisected": _bracket(observations),
     }
+
+
+def _bracket(observations: Observations) -> float:
+    """By what share the rate that loses a run lies at most above one that leaves it."""
+    edges = observations["edges"]
+    return float((edges["high"] / edges["low"]).max() - 1)
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
@@ -521,7 +589,7 @@ ANSWER = Answer(
             name="larger-batches-double-the-rate",
             kind="experiment",
             figures={"batches": BATCHES[1], "batches_2": BATCHES[0]},
-check=greater(DOUBLED),
+            check=greater(DOUBLED),
             subject=batch_gain,
             falsehood=lambda o: np.zeros_like(batch_gain(o)),
             unit="log10",
