@@ -57,13 +57,11 @@ def test_a_run_with_two_results_is_found_and_named(folder, book):
     (common,) = conflicts.conflicts(book)
     assert common.exercises == ("4.6.1", "4.10.2")
     assert common.num_runs == 1
-    assert not common.is_one_processor
     (conflict,) = common.conflicts
     study = Study(factorial(BASE, learning_rate=[0.2]), [7], load("digits"))
     assert conflict.digest == type(study.runs[0])(study.arms[0].setting, PRINT, 7).digest
     assert (conflict.seed, conflict.metric) == (7, "test_accuracy")
     assert conflict.results == {"4.6.1": 0.817, "4.10.2": 0.1}
-    assert common.told("4.10.2")["here"] == 0.1
     for language, words in (("en", "test accuracy"), ("zh", "测试准确率")):
         head, line = terminal.two_results([common], book.frame(language))
         assert "4.6.1" in head

@@ -1,7 +1,7 @@
 """Runs that two exercises publish with two results: the same settings, data and seed, and other figures.
 
-A result hangs on its run's digest alone, on one kind of processor. Evidence that was made on two shows here where
-training is so sensitive that their last digits grow into points of accuracy.
+A result hangs on its run's digest alone, to rounding. Rounding differs between processors, and with what is trained or
+watched beside: where training is so sensitive that last digits grow into points of accuracy, it shows here.
 """
 
 from __future__ import annotations
@@ -75,31 +75,11 @@ class Common:
       exercises: the two, in the order of the book.
       num_runs: how many runs they have in common.
       conflicts: those with two results, the largest difference first.
-      is_one_processor: whether both files were made on one kind of processor.
     """
 
     exercises: tuple[str, str]
     num_runs: int
     conflicts: Sequence[Conflict]
-    is_one_processor: bool
-
-    def told(self, number: str) -> dict[str, Any]:
-        """What a sentence on one of the two pages quotes.
-
-        `seed`, `here` and `there` are those of the run whose test accuracy differs most; None where none does.
-        """
-        (other,) = (exercise for exercise in self.exercises if exercise != number)
-        far = next((c for c in self.conflicts if c.metric == METRICS[0]), None)
-        return {
-            "other": other,
-            "num_runs": self.num_runs,
-            "num_different": len(self.conflicts),
-            "num_diverged": sum(c.metric == "status" for c in self.conflicts),
-            "is_one_processor": self.is_one_processor,
-            "seed": far and far.seed,
-            "here": far and far.results[number],
-            "there": far and far.results[other],
-        }
 
 
 def in_common(book: Book) -> list[Common]:
@@ -125,18 +105,14 @@ def conflicts(book: Book, number: str | None = None) -> list[Common]:
 
 @cache  # a book asks for the same evidence again and again; a file that is written anew has another time
 def _in_common(files: tuple[tuple[str, Path, int], ...]) -> tuple[Common, ...]:
-    held, processors = {}, {}
-    for number, path, _ in files:
-        read = content(path)
-        processors[number] = read.get("made_with", {}).get("processor")
-        held[number] = dict(_runs(read, path))
+    held = {number: dict(_runs(content(path), path)) for number, path, _ in files}
     found = []
     for one, other in itertools.combinations(held, 2):
         if shared := [digest for digest in held[one] if digest in held[other]]:
             both = {digest: {number: held[number][digest] for number in (one, other)} for digest in shared}
             different = [c for digest, rows in both.items() if (c := _conflict(digest, rows)) is not None]
             different.sort(key=lambda conflict: -conflict.size)
-            found.append(Common((one, other), len(shared), different, processors[one] == processors[other]))
+            found.append(Common((one, other), len(shared), different))
     return tuple(found)
 
 

@@ -11,7 +11,6 @@ import jinja2
 from mlplab.answers import Book, Language, WordList
 from mlplab.charts import show
 from mlplab.errors import BookError, InvalidInput
-from mlplab.inquiry import conflicts
 from mlplab.inquiry.inquiry import Inquiry
 
 # Parts of a text, in this order. What a language calls them stands in its file of the frame's words.
@@ -51,9 +50,6 @@ def render(inquiry: Inquiry, language: Language) -> dict[str, str]:
     }
     seen |= inquiry.answer.facts(observations)
     source = exercise.text(language)
-    if "two_results" in source:  # all evidence is read for it
-        common = conflicts.conflicts(exercise.book, exercise.number)
-        seen["two_results"] = [one.told(exercise.number) for one in common]
     file = f"text.{language}.md"
     try:
         text = _template(source).render(**seen, **found)
