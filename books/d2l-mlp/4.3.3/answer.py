@@ -1,13 +1,14 @@
 """4.3.3 Which way of starting the weights works best?
 
 First without any training: what each start makes of signals and gradients over depth, measured and as mean-field theory
-predicts. Then trained, on shared seeds, at several depths.
+predicts. Then trained, on shared seeds, at several depths, and read where the rate has fallen to 0: after the last step
+of a constant rate, luck is a point or two.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,62 +23,88 @@ from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.knobs import turn
-from mlplab.stats import Verdict, mean_interval, paired
-from mlplab.study import Arm, Study, factorial
+from mlplab.stats import mean_interval, paired
+from mlplab.study import Arm, Study
 
-from .. import chapter
-from ..choice import scored
+from .. import chapter, choice
+from ..choice import LOST, more_are_lost, scored, scored_losses
 
 if TYPE_CHECKING:
     import altair
 
+# Deep networks are narrower than the section's, so that there can be many of them.
 WIDTH = 64
 SIGNAL_WIDTH = 256  # theory is that of wide layers
+# Differences of less than half a point do not matter here.
 MARGIN = 0.005
 METRIC = "test_accuracy"
-NAMES = (
-    "normal",
-    "linear",
-    "xavier_normal",
-    "kaiming_normal",
-    "orthogonal",
-)
+HE = "kaiming_normal"
+STARTS = ("normal", "linear", "xavier_normal", HE)
 # What is drawn for the untrained network; the engine's starts of the same names are PyTorch's.
 DRAWS: dict[str, Callable[[Tensor], Any]] = {
     "normal": lambda weight: nn.init.normal_(weight, std=0.01),
     "linear": lambda weight: nn.init.kaiming_uniform_(weight, a=math.sqrt(5)),
     "xavier_normal": nn.init.xavier_normal_,
-    "kaiming_normal": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
-    "orthogonal": lambda weight: nn.init.orthogonal_(weight, gain=math.sqrt(2)),
+    HE: lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
 }
-SPECS = {name: name for name in NAMES} | {"orthogonal": f"orthogonal(gain={math.sqrt(2)!r})"}
-FOR_TANH = ("xavier_normal", "kaiming_normal")
+FOR_TANH = ("xavier_normal", HE)
+# PyTorch's default at the largest depth is tried at so many times the section's rate, too.
+FASTER = (3, 10)
+NUDGED = "nudged"
 
 
 def observe(lab: Lab) -> Observations:
-    """Look at untrained networks, then train ReLU networks from five starts and tanh networks from two."""
-    depths = lab.choose(quick=[1, 10], full=[1, 4, 10])
-    relu = lab.choose(quick=["normal", "linear", "xavier_normal", "kaiming_normal"], full=list(NAMES))
-    width = lab.take("hidden_sizes", turn(chapter.MLP_SETTING, hidden_sizes=(WIDTH,)))[0]
+    """Look at untrained networks, then train ReLU networks from four starts and deep tanh networks from two."""
+    depths = (1, 10)
+    width = lab.take("hidden_sizes", chapter.MLP_SETTING)[0]
     dataset = lab.dataset("fashion-mnist", embedded="mnist-5k")
-    base = lab.setting(chapter.scaled(chapter.MLP_SETTING, dataset))
-    arms: list[Arm] = []
-    roles = []
-    for activation, starts in (("relu", relu), ("tanh", list(FOR_TANH))):
-        for start in starts:
-            for depth in depths:
-                setting = turn(base, activation=activation)
-                (arm,) = factorial(setting, initialization=[SPECS[start]], hidden_sizes=[(width,) * depth])
-                arms.append(Arm(f"{activation} {start} {depth}", arm.setting))
-                roles.append({"arm": arms[-1].name, "activation": activation, "start": start, "depth": depth})
-    runs = lab.run(Study(arms, lab.seeds(quick=5, full=20), dataset))
-    signals = [
+    rate = lab.take("learning_rate", chapter.MLP_SETTING)
+    own = turn(chapter.scaled(chapter.MLP_SETTING, dataset), hidden_sizes=(width,), learning_rate=rate)
+    section = lab.setting(own)
+    quiet = chapter.read_at_the_end(section)
+    widths = {depth: width if depth == 1 else min(width, WIDTH) for depth in depths}
+    kinds = [("relu", start, depth) for depth in depths for start in STARTS]
+    kinds += [("tanh", start, depths[-1]) for start in FOR_TANH]
+    arms, roles = [], []
+    for activation, start, depth in kinds:
+        sizes = (widths[depth],) * depth
+        setting = turn(quiet, activation=activation, initialization=start, hidden_sizes=sizes)
+        arms.append(Arm(arm_name(activation, start, depth), setting))
+        roles.append({"activation": activation, "start": start, "depth": depth, "width": widths[depth]})
+    seeds = lab.seeds(quick=3, full=6)
+    few = seeds[: lab.choose(quick=1, full=3)]
+    judged = lab.run(Study(arms, seeds, dataset))
+    of_arm = {arm.name: arm.setting for arm in arms}
+    default = of_arm[arm_name("relu", "linear", depths[-1])]
+    others = [Arm(f"linear {factor} times", turn(default, learning_rate=factor * rate)) for factor in FASTER]
+    for start in ("xavier_normal", HE):
+        name = arm_name("relu", start, depths[-1])
+        if (moved := chapter.nudged(of_arm[name])) is not None:
+            others.append(Arm(f"{NUDGED} {name}", moved))
+    frames = [judged.frame, lab.run(Study(others, few, dataset)).frame]
+    deepest_signals = [
         signals_at_start(dataset, activation, start, depths[-1])
-        for activation, starts in (("relu", relu), ("tanh", list(FOR_TANH)))
-        for start in starts
+        for activation, of in (("relu", STARTS), ("tanh", FOR_TANH))
+        for start in of
     ]
-    described = pd.DataFrame(roles).assign(width=width)
-    return lab.observations(runs=runs.frame, arms=described, signals=pd.concat(signals, ignore_index=True))
+    contrasts = {
+        f"{start} {depth}": (arm_name("relu", HE, depth), arm_name("relu", start, depth))
+        for start in STARTS
+        if start != HE
+        for depth in depths
+    }
+    columns = ["arm", "seed", "digest", "status", "train_loss", "test_loss", METRIC, "seconds"]
+    return lab.observations(
+        runs=pd.concat(frames)[columns],
+        arms=pd.DataFrame(roles),
+        signals=pd.concat(deepest_signals, ignore_index=True),
+        new_images=choice.on_new_images(judged, contrasts),
+    )
+
+
+def arm_name(activation: str, start: str, depth: int) -> str:
+    """What the arm of a start is called."""
+    return f"{activation} {start} {depth}"
 
 
 def signals_at_start(dataset: Dataset, activation: str, start: str, depth: int) -> pd.DataFrame:
@@ -100,14 +127,20 @@ def signals_at_start(dataset: Dataset, activation: str, start: str, depth: int) 
     return rows.assign(activation=activation, start=start, num_replicates=5)
 
 
+def values(observations: Observations, arm: str, metric: str = METRIC) -> np.ndarray:
+    """A metric of an arm, by seed."""
+    of = scored if metric.endswith("accuracy") else scored_losses
+    return of(observations.runs.values(metric, arm))
+
+
 def accuracies(observations: Observations, activation: str, start: str, depth: int) -> np.ndarray:
-    """Test accuracy of one arm, by seed."""
-    return scored(observations.runs.values(METRIC, f"{activation} {start} {depth}"))
+    """Test accuracy from a start, by seed."""
+    return values(observations, arm_name(activation, start, depth))
 
 
 def depths(observations: Observations) -> list[int]:
     """The numbers of hidden layers that were trained, ascending."""
-    return [int(depth) for depth in dict.fromkeys(observations["arms"]["depth"])]
+    return sorted({int(depth) for depth in observations["arms"]["depth"]})
 
 
 def starts(observations: Observations) -> list[str]:
@@ -118,7 +151,7 @@ def starts(observations: Observations) -> list[str]:
 
 def he_against(observations: Observations, other: str, depth: int, activation: str = "relu") -> np.ndarray:
     """He's start minus another, for each seed."""
-    return accuracies(observations, activation, "kaiming_normal", depth) - accuracies(
+    return accuracies(observations, activation, HE, depth) - accuracies(
         observations, activation, other, depth
     )
 
@@ -128,12 +161,17 @@ def deep(observations: Observations, other: str, activation: str = "relu") -> np
     return he_against(observations, other, depths(observations)[-1], activation)
 
 
+def lost_deep(observations: Observations, start: str) -> np.ndarray:
+    """Which ReLU networks of the largest depth end no better than guessing, by seed."""
+    return accuracies(observations, "relu", start, depths(observations)[-1]) < LOST
+
+
 def he_against_all(observations: Observations) -> dict[str, np.ndarray]:
     """He's start minus each other at each depth of ReLU networks."""
     return {
         f"{start} {depth}": he_against(observations, start, depth)
         for start in starts(observations)
-        if start != "kaiming_normal"
+        if start != HE
         for depth in depths(observations)
     }
 
@@ -171,55 +209,95 @@ def is_critical_for_tanh(variance: float) -> Finding:
     return Finding.true_if(found.phase == "critical", found.phase, slope=found.slope)
 
 
-def never_loses(differences: dict[str, np.ndarray]) -> Finding:
+def never_loses(differences: Mapping[str, np.ndarray]) -> Finding:
     """Is each difference above minus the margin? All must pass, so each is tested at the full level."""
     found = {name: paired(values, claim="greater", threshold=-MARGIN) for name, values in differences.items()}
-    verdicts = [comparison.verdict for comparison in found.values()]
-    verdict: Verdict = "fails" if "fails" in verdicts else "undecided" if "undecided" in verdicts else "holds"
-    lows = {name: -math.inf if c.ci_low is None else c.ci_low for name, c in found.items()}
-    worst = min(lows, key=lambda name: lows[name])
-    return Finding(verdict, found[worst], {"margin": MARGIN, "num_compared": len(found)}, worst)
+    order = ("fails", "undecided", "holds")
+
+    def strength(name: str) -> tuple[int, float]:
+        verdict, p = found[name].verdict, found[name].p
+        return order.index(verdict), -p if verdict == "holds" else p
+
+    weakest = min(found, key=strength)
+    numbers = {"margin": MARGIN, "num_compared": len(found)}
+    return Finding(found[weakest].verdict, found[weakest], numbers, weakest)
+
+
+def moved(observations: Observations) -> float | None:
+    """By how much a millionth of the first weights moves the accuracy of a deep run, at most; None without any."""
+    moves = []
+    for arm in observations.runs.arms:
+        if arm.startswith(NUDGED):
+            nudged = values(observations, arm)
+            moves.append(np.abs(nudged - values(observations, arm.partition(" ")[2])[: len(nudged)]).max())
+    return float(max(moves)) if moves else None
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
-    """Test accuracy by start and depth."""
+    """Test accuracy by start and depth, and how many runs were lost."""
+    tried = depths(observations)
+    width = {int(row["depth"]): row["width"] for row in observations.rows("arms")}
     rows = []
     for activation, start in dict.fromkeys((r["activation"], r["start"]) for r in observations.rows("arms")):
-        reached = [
-            mean_interval(accuracies(observations, activation, start, d)) for d in depths(observations)
-        ]
-        cells = [show.stacked(show.percent_interval(interval)) for interval in reached]
+        cells = []
+        for depth in tried:
+            if arm_name(activation, start, depth) not in observations.runs.arms:
+                cells.append("")
+                continue
+            reached = accuracies(observations, activation, start, depth)
+            text = show.stacked(show.percent_interval(mean_interval(reached)))
+            lost = int((reached < LOST).sum())
+            cells.append(f"{text} {words('labels.lost', num=lost, of=len(reached))}" if lost else text)
         rows.append([activation, words.group("names")[start], *cells])
-    title = words["titles.test-accuracy-in-by-hidden"]
     heads = (
         words["heads.activation"],
         words["heads.start"],
-        *(words("labels.layers", depth=depth) for depth in depths(observations)),
+        *(words("labels.layers", depth=depth, width=width[depth]) for depth in tried),
     )
-    return [Table(title, heads, rows)]
+    return [Table(words["titles.judged"], heads, rows)]
 
 
 def facts(observations: Observations) -> dict[str, Any]:
-    """Accuracies at the largest depth, and what is left of signals and gradients there."""
-    deepest = depths(observations)[-1]
+    """Accuracies at both ends of depth, what was lost, what is left of signals, and how much is luck."""
+    tried = depths(observations)
+    deepest = tried[-1]
     signals = observations["signals"].set_index(["activation", "direction", "start", "layer"])["estimate"]
     return {
         "deepest": deepest,
-        "width": int(observations["arms"]["width"].iloc[0]),
+        "widths": {int(row["depth"]): row["width"] for row in observations.rows("arms")},
         "signal_width": SIGNAL_WIDTH,
         "num_starts": len(starts(observations)),
+        "one_test": {name: mean_interval(accuracies(observations, "relu", name, 1)) for name in STARTS},
         "deep_test": {
-            start: mean_interval(accuracies(observations, "relu", start, deepest))
-            for start in ("normal", "linear", "xavier_normal", "kaiming_normal")
+            name: mean_interval(accuracies(observations, "relu", name, deepest)) for name in STARTS
         },
+        "num_lost": {name: int(lost_deep(observations, name).sum()) for name in STARTS},
+        "faster": [
+            {
+                "factor": factor,
+                "lost": int((found < LOST).sum()),
+                "of": len(found),
+                "best": float(found.max()),
+            }
+            for factor in FASTER
+            for found in (values(observations, f"linear {factor} times"),)
+        ],
         "signal": {
-            start: float(signals["relu", "forward", start, deepest] / signals["relu", "forward", start, 1])
-            for start in ("normal", "linear", "xavier_normal", "kaiming_normal")
+            name: float(signals["relu", "forward", name, deepest] / signals["relu", "forward", name, 1])
+            for name in STARTS
         },
-        "guessing": 0.1,
+        "luck": _deviation(accuracies(observations, "relu", "normal", 1)),
+        "moved": moved(observations),
+        "new_images": choice.for_new_images(observations),
+        "guessing": choice.CHANCE,
+        "margin": MARGIN,
         "epochs": observations.settings[0]["epochs"],
         "learning_rate": observations.settings[0]["learning_rate"],
     }
+
+
+def _deviation(found: np.ndarray) -> float:
+    return float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
@@ -284,6 +362,20 @@ ANSWER = Answer(
             falsehood=lambda o: ratios(o, predicted_from={"kaiming_normal": "xavier_normal"}),
         ),
         Claim(
+            name="pytorchs-default-fails-deep",
+            kind="experiment",
+            check=more_are_lost,
+            subject=lambda o: (lost_deep(o, "linear"), lost_deep(o, HE)),
+            falsehood=lambda o: (lost_deep(o, HE), lost_deep(o, "linear")),
+        ),
+        Claim(
+            name="deep-relu-needs-more-than-the-small-start",
+            kind="experiment",
+            check=more_are_lost,
+            subject=lambda o: (lost_deep(o, "normal"), lost_deep(o, HE)),
+            falsehood=lambda o: (lost_deep(o, HE), lost_deep(o, "normal")),
+        ),
+        Claim(
             name="with-one-layer-little-matters",
             kind="experiment",
             check=equivalent(margin=MARGIN),
@@ -296,25 +388,7 @@ ANSWER = Answer(
             kind="experiment",
             check=greater(margin=MARGIN),
             subject=lambda o: he_against(o, "normal", 1),
-            falsehood=lambda o: recentred(he_against(o, "normal", 1), 0.0),
-            unit="points",
-            post_hoc=True,
-        ),
-        Claim(
-            name="pytorchs-default-fails-deep",
-            kind="experiment",
-            check=greater(margin=MARGIN),
-            subject=lambda o: deep(o, "linear"),
-            falsehood=lambda o: recentred(deep(o, "linear"), -0.05),
-            unit="points",
-            post_hoc=True,
-        ),
-        Claim(
-            name="deep-relu-needs-more-than-the-small-start",
-            kind="experiment",
-            check=greater(margin=MARGIN),
-            subject=lambda o: deep(o, "normal"),
-            falsehood=lambda o: recentred(deep(o, "normal"), -0.05),
+            falsehood=lambda o: recentred(he_against(o, "normal", 1), -MARGIN),
             unit="points",
         ),
         Claim(
@@ -322,7 +396,7 @@ ANSWER = Answer(
             kind="experiment",
             check=greater(margin=MARGIN),
             subject=lambda o: deep(o, "xavier_normal"),
-            falsehood=lambda o: recentred(deep(o, "xavier_normal"), -0.3),
+            falsehood=lambda o: recentred(deep(o, "xavier_normal"), -2 * MARGIN),
             unit="points",
         ),
         Claim(
@@ -330,7 +404,7 @@ ANSWER = Answer(
             kind="experiment",
             check=greater(margin=MARGIN),
             subject=lambda o: -deep(o, "xavier_normal", "tanh"),
-            falsehood=lambda o: recentred(deep(o, "xavier_normal", "tanh"), -0.05),
+            falsehood=lambda o: recentred(deep(o, "xavier_normal", "tanh"), -2 * MARGIN),
             unit="points",
         ),
         Claim(
@@ -338,7 +412,9 @@ ANSWER = Answer(
             kind="experiment",
             check=never_loses,
             subject=he_against_all,
-            falsehood=lambda o: {name: recentred(values, -0.3) for name, values in he_against_all(o).items()},
+            falsehood=lambda o: {
+                name: recentred(found, -3 * MARGIN) for name, found in he_against_all(o).items()
+            },
             unit="points",
         ),
     ),
