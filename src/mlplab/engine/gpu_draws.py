@@ -40,7 +40,7 @@ def _philox(words, seeds, step, layer, purpose, num_blocks, BLOCKS: tl.constexpr
     k1 = zero
     m0 = zero + 0xD2E7470EE14C6C93
     m1 = zero + 0xCA5A826395121157
-    for _ in tl.static_range(10):
+    for _ in tl.static_range(10):  # pyright: ignore[reportGeneralTypeIssues]
         high0, low0 = tl.umulhi(m0, c0), m0 * c0
         high1, low1 = tl.umulhi(m1, c2), m1 * c2
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
