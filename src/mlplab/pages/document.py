@@ -140,12 +140,13 @@ class Document:
     evidence_file: str = ""
     made_with: Mapping[str, Any] = field(default_factory=dict)
 
-    def seeds_text(self, words: Mapping[str, str]) -> str:
-        """How many seeds each arm has; where they were added until all was decided, by which plan."""
+    def seeds_text(self, looks: str) -> str:
+        """How many seeds each arm has; where they were added until all was decided, by which plan, in the words of
+        `looks`."""
         if self.looks is None:
             return str(self.num_seeds)
         planned = self.looks.planned
-        return words["looks"].format(self.num_seeds, ", ".join(map(str, planned)), len(planned))
+        return looks.format(self.num_seeds, ", ".join(map(str, planned)), len(planned))
 
     @property
     def judgements(self) -> list[Judgement | None]:

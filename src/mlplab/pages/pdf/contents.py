@@ -188,7 +188,7 @@ def _provenance(document: Document, words: Mapping[str, str]) -> list[Pair]:
         )
         rows.append((words["data"], f"{used.title} ({used.name}), {marks}"))
     if document.num_seeds:
-        rows.append((words["seeds"], document.seeds_text(words)))
+        rows.append((words["seeds"], document.seeds_text(words["looks"])))
     if document.studies:
         rows.append((words["studies"], ", ".join(document.studies)))
     packages = (f"{name} {version}" for name, version in (made.get("packages") or {}).items())
