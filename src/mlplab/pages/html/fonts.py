@@ -13,6 +13,8 @@ from mlplab.pages import typefaces
 LATIN = "".join(map(chr, range(0x20, 0x7F)))
 # What a formula shows: MathML sets a letter alone in italics, which are letters of their own.
 MATH_ITALICS = "".join(map(chr, (*range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C), 0x210E)))
+# What a formula draws and no text says: the sign of `msqrt` and `mroot`, of which the font has taller ones.
+ROOT = "√"
 # Beside what every text needs: figures of one width for tables, and a formula's own letters for indices.
 FEATURES = ("tnum", "ssty")
 # In Chinese these are as wide as a character; the Latin font, which comes first, has narrow ones.
@@ -78,7 +80,7 @@ def letters_of(pages: list[str]) -> dict[str, str]:
     return {
         "all": "".join(sorted({*everything, *LATIN})),
         "headings": "".join(sorted(set(html.unescape(headings)))),
-        "formulas": "".join(sorted({*html.unescape(formulas), *MATH_ITALICS, *LATIN})),
+        "formulas": "".join(sorted({*html.unescape(formulas), *MATH_ITALICS, *LATIN, *ROOT})),
     }
 
 
