@@ -372,23 +372,18 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
 
 
 def _horizons(observations: Observations, words: WordList) -> Table:
-    few = observations["few"]
     rows = []
-    for epochs in sorted(set(few["epochs"])):
-        of_arms = {
-            metric: [float(np.median(at_horizon(observations, arm, metric, epochs))) for arm in ARMS]
-            for metric in ("train_loss", "test_loss", "test_accuracy")
-        }
-        losses = [show.number(value) for metric in ("train_loss", "test_loss") for value in of_arms[metric]]
-        shares = [show.percent(value) for value in of_arms["test_accuracy"]]
-        count = len(at_horizon(observations, "with", "test_loss", epochs))
-        rows.append([f"{epochs} ({count})", *losses, *shares])
-    heads = [
-        words("labels.measure-of-arm", measure=words[f"labels.{measure}"], arm=arm)
-        for measure in ("training-loss", "test-loss", "test-accuracy")
-        for arm in words.group("arms").values()
-    ]
-    return Table(words["titles.few-images"], [words["heads.epochs"], *heads], rows)
+    for epochs in sorted(set(observations["few"]["epochs"])):
+        for arm, label in words.group("arms").items():
+            train, test, accuracy = (
+                at_horizon(observations, arm, metric, epochs)
+                for metric in ("train_loss", "test_loss", "test_accuracy")
+            )
+            losses = [show.number(float(np.median(values))) for values in (train, test)]
+            share = show.percent(float(np.median(accuracy)))
+            rows.append([f"{epochs} ({len(test)})", label, *losses, share])
+    heads = (words[f"labels.{measure}"] for measure in ("training-loss", "test-loss", "test-accuracy"))
+    return Table(words["titles.few-images"], (words["heads.epochs"], "", *heads), rows)
 
 
 def _at_the_lower_rate(observations: Observations, words: WordList) -> Table:
