@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Finding, Lab, Observations, recentred
+from mlplab.answers import Claim, Finding, Lab, Observations, recentred
+from mlplab.answers.checks import overfits
 from mlplab.data import Dataset
 from mlplab.knobs import turn, written
 from mlplab.spec import Setting
 from mlplab.stats import Interval, Verdict, proportion_interval, two_way
 from mlplab.study import Arm, Results, Study
 
+Level = TypeVar("Level", str, int)
+
 CHANCE = 0.1  # ten classes
 LOST = 2 * CHANCE  # accuracy below which a run has learned nothing, or forgotten all
 FIRST_SEED = 1000  # the judges are seeds 0, 1, ...
+# By how much the loss on new images must exceed that on the training images, so that there is something to regularise.
+LEAST_GAP = 0.3
 
 
 def choosing_seeds(lab: Lab, *, quick: int, full: int) -> range:
@@ -35,6 +41,38 @@ def scored(accuracies: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
 def scored_losses(losses: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
     """Cross-entropies in which a run that diverged counts as one that guesses among ten classes."""
     return np.nan_to_num(np.asarray(losses, dtype=np.float64), nan=-math.log(CHANCE))
+
+
+def values(observations: Observations, arm: str, metric: str) -> np.ndarray:
+    """A metric of an arm, by seed; a run that diverged counts as one that guesses."""
+    return counted(metric, observations.runs.values(metric, arm))
+
+
+def counted(metric: str, found: Sequence[float] | np.ndarray | pd.Series) -> np.ndarray:
+    """Accuracies or losses, whichever the metric is, in which a run that diverged counts as one that guesses."""
+    return (scored if metric.endswith("accuracy") else scored_losses)(found)
+
+
+def deviation(found: np.ndarray) -> float | None:
+    """The standard deviation over seeds; None of a single one."""
+    return float(np.std(found, ddof=1)) if len(found) > 1 else None
+
+
+def most_moved(nudged: np.ndarray, own: np.ndarray) -> float:
+    """By how much a millionth of the first weights moves a run, at most: runs of `chapter.nudged` beside the same of
+    their seeds, which may be more."""
+    return float(np.abs(nudged - own[: len(nudged)]).max())
+
+
+def overfitting(name: str, losses: Callable[[Observations], tuple[np.ndarray, np.ndarray]]) -> Claim:
+    """The precondition of what a remedy is asked: of the control's (test, training) losses, that they lie far apart."""
+    return Claim(
+        name=name,
+        kind="experiment",
+        check=overfits(LEAST_GAP),
+        subject=losses,
+        falsehood=lambda o: with_gap(losses(o), LEAST_GAP / 2),
+    )
 
 
 def with_gap(losses: tuple[np.ndarray, np.ndarray], gap: float) -> tuple[np.ndarray, np.ndarray]:
@@ -113,6 +151,23 @@ def settled(
         tried |= {p: loss if math.isfinite(loss) else math.inf for p, loss in zip(new, found, strict=True)}
         best = min(tried, key=tried.__getitem__)
     return _strengths(best, ladders), {_strengths(place, ladders): loss for place, loss in tried.items()}
+
+
+def best_rates(
+    lab: Lab, settings: Mapping[Level, Setting], dataset: Dataset, factor: str, start: float
+) -> tuple[dict[Level, float], pd.DataFrame]:
+    """The learning rate of each level of a factor, as `best_rate` finds it from about `start`; and every run.
+
+    Between seeds the loss differs by a few thousandths, between rates by more: one seed chooses.
+    """
+    choosing = choosing_seeds(lab, quick=1, full=1)
+    ladder = lab.choose(quick=RATES[::3], full=RATES)
+    first = min(ladder, key=lambda rate: abs(rate - start))
+    rates, tried = {}, []
+    for level, setting in settings.items():
+        rates[level], runs = best_rate(lab, setting, choosing, dataset, ladder, first)
+        tried.append(runs.assign(**{factor: level}))
+    return rates, pd.concat(tried)
 
 
 def best_rate(

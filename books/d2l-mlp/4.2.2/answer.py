@@ -23,8 +23,8 @@ from mlplab.rng import Stream
 from mlplab.stats import mean_interval
 from mlplab.study import Arm, Study
 
-from .. import chapter
-from ..choice import LOST, scored, scored_losses
+from .. import chapter, choice
+from ..choice import LOST
 
 if TYPE_CHECKING:
     import altair
@@ -109,7 +109,7 @@ def accuracies(observations: Observations, start: str, depth: int, metric: str =
     """A metric of one arm, by seed."""
     arms = observations["arms"]
     arm = arms[(arms["start"] == start) & (arms["depth"] == depth)]["arm"].item()
-    return (scored if metric.endswith("accuracy") else scored_losses)(observations.runs.values(metric, arm))
+    return choice.values(observations, arm, metric)
 
 
 def is_lost(observations: Observations, start: str) -> np.ndarray:
@@ -121,9 +121,8 @@ def moved(observations: Observations, start: str) -> float | None:
     """By how much a millionth of the first weights moves the test accuracy of a run, at most; None if none was."""
     if f"{NUDGED} {start}" not in observations.runs.arms:
         return None
-    nudged = scored(observations.runs.values(METRIC, f"{NUDGED} {start}"))
-    own = accuracies(observations, start, NUDGED_DEPTH)[: len(nudged)]
-    return float(np.abs(nudged - own).max())
+    nudged = choice.values(observations, f"{NUDGED} {start}", METRIC)
+    return choice.most_moved(nudged, accuracies(observations, start, NUDGED_DEPTH))
 
 
 def depths(observations: Observations) -> list[int]:

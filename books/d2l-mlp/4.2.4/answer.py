@@ -175,8 +175,7 @@ def over_images(observations: Observations) -> dict[str, Interval]:
 
 def values(observations: Observations, arm: str, metric: str = "test_accuracy") -> np.ndarray:
     """A metric of an arm by fresh seed; what diverged guesses."""
-    scored = choice.scored if metric.endswith("accuracy") else choice.scored_losses
-    return scored(observations.runs.values(metric, arm))
+    return choice.values(observations, arm, metric)
 
 
 def gain(observations: Observations, over: str, metric: str = "test_accuracy") -> np.ndarray:
@@ -306,8 +305,8 @@ def facts(observations: Observations) -> dict[str, Any]:
         "most_layers": max(map(len, layers)),
         "is_widest": max(own) == widest,
         "is_deepest": len(own) == max(map(len, layers)),
-        "seed_std": _spread(values(observations, "winner")),
-        "section_std": _spread(values(observations, "section")),
+        "seed_std": choice.deviation(values(observations, "winner")),
+        "section_std": choice.deviation(values(observations, "section")),
         "moved": moved(observations),
         "train": float(values(observations, "winner", "train_accuracy").mean()),
         "gaps": {
@@ -323,12 +322,7 @@ def moved(observations: Observations) -> float | None:
     """By how much a millionth of the first weights moves the winner's test accuracy, at most; None if none was."""
     if "nudged" not in observations.runs.arms:
         return None
-    nudged = values(observations, "nudged")
-    return float(np.abs(nudged - values(observations, "winner")[: len(nudged)]).max())
-
-
-def _spread(of: np.ndarray) -> float | None:
-    return float(np.std(of, ddof=1)) if len(of) > 1 else None
+    return choice.most_moved(values(observations, "nudged"), values(observations, "winner"))
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:

@@ -20,7 +20,7 @@ from mlplab.stats import mean_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
-from ..choice import LOST, scored, scored_losses
+from ..choice import LOST
 
 if TYPE_CHECKING:
     import altair
@@ -45,14 +45,7 @@ def observe(lab: Lab) -> Observations:
     # He's start, because exercise 4.2.2 shows that the section's start stalls depth whatever comes after.
     he = turn(quiet, initialization="kaiming_normal")
     of_depth = {depth: turn(he, hidden_sizes=(width,) * depth) for depth in depths}
-    # Between seeds the loss differs by a few thousandths, between rates by more: one seed chooses.
-    choosing = choice.choosing_seeds(lab, quick=1, full=1)
-    ladder = lab.choose(quick=choice.RATES[::3], full=choice.RATES)
-    first = min(ladder, key=lambda rate: abs(rate - FIRST_RATE))
-    rates, tried = {}, []
-    for depth, setting in of_depth.items():
-        rates[depth], runs = choice.best_rate(lab, setting, choosing, dataset, ladder, first)
-        tried.append(runs.assign(depth=depth))
+    rates, tried = choice.best_rates(lab, of_depth, dataset, "depth", FIRST_RATE)
     own = [Arm(f"{OWN} {depth}", turn(of_depth[depth], learning_rate=rate)) for depth, rate in rates.items()]
     given = [Arm(f"{GIVEN} {depth}", setting) for depth, setting in of_depth.items()]
     seeds = lab.seeds(quick=3, full=6)
@@ -69,7 +62,7 @@ def observe(lab: Lab) -> Observations:
     return lab.observations(
         runs=pd.concat(frames)[columns],
         rates=pd.DataFrame([{"depth": depth, "rate": rate} for depth, rate in rates.items()]),
-        tried=pd.concat(tried),
+        tried=tried,
         new_images=choice.on_new_images(judged, contrasts),
     )
 
@@ -81,8 +74,7 @@ def rates(observations: Observations) -> dict[int, float]:
 
 def values(observations: Observations, arm: str, metric: str = METRIC) -> np.ndarray:
     """A metric of an arm, by seed."""
-    of = scored if metric.endswith("accuracy") else scored_losses
-    return of(observations.runs.values(metric, arm))
+    return choice.values(observations, arm, metric)
 
 
 def at_own_rate(observations: Observations, depth: int, metric: str = METRIC) -> np.ndarray:
@@ -138,9 +130,8 @@ def moved(observations: Observations) -> float | None:
     nudged."""
     if NUDGED not in observations.runs.arms:
         return None
-    nudged = values(observations, NUDGED)
     deepest = at_own_rate(observations, max(rates(observations)))
-    return float(np.abs(nudged - deepest[: len(nudged)]).max())
+    return choice.most_moved(values(observations, NUDGED), deepest)
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
@@ -207,18 +198,14 @@ def facts(observations: Observations) -> dict[str, Any]:
             ),
         },
         "luck": {
-            "constant": _deviation(values(observations, CONSTANT)),
-            "falling": _deviation(values(observations, SECTION)),
+            "constant": choice.deviation(values(observations, CONSTANT)),
+            "falling": choice.deviation(values(observations, SECTION)),
         },
         "moved": moved(observations),
         "new_images": choice.for_new_images(observations),
         "epochs": observations.settings[0]["epochs"],
         "margin": MARGIN,
     }
-
-
-def _deviation(found: np.ndarray) -> float:
-    return float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:

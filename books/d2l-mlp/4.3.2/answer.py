@@ -29,7 +29,7 @@ from mlplab.stats import Comparison, mean_interval, paired
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
-from ..choice import LOST, scored, scored_losses
+from ..choice import LOST
 
 if TYPE_CHECKING:
     import altair
@@ -69,14 +69,7 @@ def observe(lab: Lab) -> Observations:
     dataset = lab.dataset("fashion-mnist", embedded="mnist-5k")
     section = lab.setting(chapter.scaled(chapter.MLP_SETTING, dataset))
     quiet = {name: turn(chapter.read_at_the_end(section), activation=name) for name in activations}
-    # Between seeds the loss differs by a few thousandths, between rates by more: one seed chooses.
-    choosing = choice.choosing_seeds(lab, quick=1, full=1)
-    ladder = lab.choose(quick=choice.RATES[::3], full=choice.RATES)
-    first = min(ladder, key=lambda rate: abs(rate - FIRST_RATE))
-    rates, tried = {}, []
-    for name, setting in quiet.items():
-        rates[name], runs = choice.best_rate(lab, setting, choosing, dataset, ladder, first)
-        tried.append(runs.assign(activation=name))
+    rates, tried = choice.best_rates(lab, quiet, dataset, "activation", FIRST_RATE)
     own = [Arm(f"{OWN} {name}", turn(quiet[name], learning_rate=rate)) for name, rate in rates.items()]
     # What the rate makes of a ranking, a few can show.
     shown = lab.choose(quick=("relu", "sigmoid"), full=QUICK)
@@ -99,7 +92,7 @@ def observe(lab: Lab) -> Observations:
     return lab.observations(
         runs=pd.concat(frames)[columns],
         rates=pd.DataFrame([{"activation": name, "rate": rate} for name, rate in rates.items()]),
-        tried=pd.concat(tried),
+        tried=tried,
         new_images=choice.on_new_images(judged, contrasts),
     )
 
@@ -111,8 +104,7 @@ def rates(observations: Observations) -> dict[str, float]:
 
 def values(observations: Observations, name: str, regime: str = OWN, metric: str = METRIC) -> np.ndarray:
     """A metric of an activation, by seed."""
-    of = scored if metric.endswith("accuracy") else scored_losses
-    return of(observations.runs.values(metric, f"{regime} {name}"))
+    return choice.values(observations, f"{regime} {name}", metric)
 
 
 def losses_tried(observations: Observations) -> dict[str, dict[float, float]]:
@@ -254,8 +246,7 @@ def moved(observations: Observations) -> float | None:
     """By how much a millionth of the first weights moves ReLU's accuracy, at most; None where none was nudged."""
     if f"{NUDGED} relu" not in observations.runs.arms:
         return None
-    nudged = values(observations, "relu", NUDGED)
-    return float(np.abs(nudged - values(observations, "relu")[: len(nudged)]).max())
+    return choice.most_moved(values(observations, "relu", NUDGED), values(observations, "relu"))
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
@@ -312,19 +303,14 @@ def facts(observations: Observations) -> dict[str, Any]:
             if num
         ],
         "luck": {
-            "constant": _deviation(values(observations, "relu", CONSTANT)),
-            "falling": _deviation(values(observations, "relu")),
-            "difference": max(map(_deviation, against_relu(observations).values())),
+            "constant": choice.deviation(values(observations, "relu", CONSTANT)),
+            "falling": choice.deviation(values(observations, "relu")),
         },
         "moved": moved(observations),
         "new_images": choice.for_new_images(observations),
         "epochs": observations.settings[0]["epochs"],
         "margin": MARGIN,
     }
-
-
-def _deviation(found: np.ndarray) -> float:
-    return float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:

@@ -27,7 +27,7 @@ from mlplab.stats import mean_interval, paired
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
-from ..choice import LOST, more_are_lost, scored, scored_losses
+from ..choice import LOST, more_are_lost
 
 if TYPE_CHECKING:
     import altair
@@ -129,8 +129,7 @@ def signals_at_start(dataset: Dataset, activation: str, start: str, depth: int) 
 
 def values(observations: Observations, arm: str, metric: str = METRIC) -> np.ndarray:
     """A metric of an arm, by seed."""
-    of = scored if metric.endswith("accuracy") else scored_losses
-    return of(observations.runs.values(metric, arm))
+    return choice.values(observations, arm, metric)
 
 
 def accuracies(observations: Observations, activation: str, start: str, depth: int) -> np.ndarray:
@@ -225,12 +224,12 @@ def never_loses(differences: Mapping[str, np.ndarray]) -> Finding:
 
 def moved(observations: Observations) -> float | None:
     """By how much a millionth of the first weights moves the accuracy of a deep run, at most; None without any."""
-    moves = []
-    for arm in observations.runs.arms:
-        if arm.startswith(NUDGED):
-            nudged = values(observations, arm)
-            moves.append(np.abs(nudged - values(observations, arm.partition(" ")[2])[: len(nudged)]).max())
-    return float(max(moves)) if moves else None
+    moves = [
+        choice.most_moved(values(observations, arm), values(observations, arm.removeprefix(f"{NUDGED} ")))
+        for arm in observations.runs.arms
+        if arm.startswith(NUDGED)
+    ]
+    return max(moves, default=None)
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
@@ -286,7 +285,7 @@ def facts(observations: Observations) -> dict[str, Any]:
             name: float(signals["relu", "forward", name, deepest] / signals["relu", "forward", name, 1])
             for name in STARTS
         },
-        "luck": _deviation(accuracies(observations, "relu", "normal", 1)),
+        "luck": choice.deviation(accuracies(observations, "relu", "normal", 1)),
         "moved": moved(observations),
         "new_images": choice.for_new_images(observations),
         "guessing": choice.CHANCE,
@@ -294,10 +293,6 @@ def facts(observations: Observations) -> dict[str, Any]:
         "epochs": observations.settings[0]["epochs"],
         "learning_rate": observations.settings[0]["learning_rate"],
     }
-
-
-def _deviation(found: np.ndarray) -> float:
-    return float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:

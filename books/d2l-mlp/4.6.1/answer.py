@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mlplab.answers import Answer, Circulated, Claim, Lab, Observations, Table, WordList, recentred
-from mlplab.answers.checks import greater, overfits
+from mlplab.answers.checks import greater
 from mlplab.charts import plots, show
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, value_of, written
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 MARGIN = 0.003
 # Of the test loss on few images: half of what the section's rates gain there.
 LOSS_MARGIN = 0.03
-# By how much the loss on new images must exceed that on the training images, so that there is something to regularise.
-LEAST_GAP = 0.3
 METRIC = "test_accuracy"
 # As the section trains, the same with a rate that falls to 0, and on few images.
 SECTION, FALLING, FEW = "section", "falling", "few"
@@ -108,8 +106,7 @@ def arm(observations: Observations, regime: str, role: str) -> str:
 
 def values(observations: Observations, regime: str, role: str, metric: str) -> np.ndarray:
     """A metric of an arm, by seed."""
-    scored = choice.scored if metric.endswith("accuracy") else choice.scored_losses
-    return scored(observations.runs.values(metric, arm(observations, regime, role)))
+    return choice.values(observations, arm(observations, regime, role), metric)
 
 
 def at_full_size(observations: Observations, role: str, baseline: str, regime: str = FALLING) -> np.ndarray:
@@ -150,36 +147,32 @@ def larger_first_saves(observations: Observations) -> np.ndarray:
 
 def moved(observations: Observations, regime: str, metric: str) -> float | None:
     """By how much a millionth of the first weights moves a metric of a run, at most; None where nothing was nudged."""
-    runs = observations.runs
-    scored = choice.scored if metric.endswith("accuracy") else choice.scored_losses
-    moves = [0.0]
-    for role in ROLES:
-        name = arm(observations, regime, role)
-        if f"{NUDGED} {name}" not in runs.arms:
-            return None
-        nudged = scored(runs.values(metric, f"{NUDGED} {name}"))
-        moves.append(float(np.abs(nudged - values(observations, regime, role, metric)[: len(nudged)]).max()))
-    return max(moves)
+    names = [arm(observations, regime, role) for role in ROLES]
+    if not {f"{NUDGED} {name}" for name in names} <= set(observations.runs.arms):
+        return None
+    return max(
+        choice.most_moved(*(choice.values(observations, one, metric) for one in (f"{NUDGED} {name}", name)))
+        for name in names
+    )
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """The section's training, and every pair of rates on few images."""
-    runs = observations.runs
     full, few = [], []
     for pair in observations.rows("pairs"):
         rates = (pair["first"], pair["second"])
         role = words.group("roles")[_role(pair)] if pair["role"] else ""
         if pair["role"]:
             accuracies = [
-                mean_interval(choice.scored(runs.values(METRIC, arm_name(regime, rates))))
+                mean_interval(choice.values(observations, arm_name(regime, rates), METRIC))
                 for regime in (FALLING, SECTION)
             ]
             cells = [f"{show.percent_interval(one)} ({one.num_replicates})" for one in accuracies]
             full.append([written(rates), role, *map(show.stacked, cells)])
         name = arm_name(FEW, rates)
-        loss = mean_interval(choice.scored_losses(runs.values("test_loss", name)))
-        accuracy = mean_interval(choice.scored(runs.values(METRIC, name)))
-        train = show.number(float(choice.scored_losses(runs.values("train_loss", name)).mean()))
+        loss = mean_interval(choice.values(observations, name, "test_loss"))
+        accuracy = mean_interval(choice.values(observations, name, METRIC))
+        train = show.number(float(choice.values(observations, name, "train_loss").mean()))
         cells = [f"{show.number_interval(loss)} ({loss.num_replicates})", show.percent_interval(accuracy)]
         few.append([written(rates), role, train, *map(show.stacked, cells)])
     dropout = words["heads.dropout"]
@@ -209,7 +202,8 @@ def facts(observations: Observations) -> dict[str, Any]:
         "full_seeds": len(at_full_size(observations, "given", "none")),
         "section_seeds": len(at_full_size(observations, "given", "none", SECTION)),
         "spread": {
-            regime: _spread(values(observations, regime, "given", METRIC)) for regime in (SECTION, FALLING)
+            regime: choice.deviation(values(observations, regime, "given", METRIC))
+            for regime in (SECTION, FALLING)
         },
         "moved": {
             SECTION: moved(observations, SECTION, METRIC),
@@ -227,10 +221,6 @@ def facts(observations: Observations) -> dict[str, Any]:
         "margin": MARGIN,
         "loss_margin": LOSS_MARGIN,
     }
-
-
-def _spread(accuracies: np.ndarray) -> float | None:
-    return float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
 
 
 def _one_layer(observations: Observations) -> dict[str, float] | None:
@@ -341,13 +331,7 @@ ANSWER = Answer(
             falsehood=lambda o: recentred(at_full_size(o, "given", "none"), -2 * MARGIN),
             unit="points",
         ),
-        Claim(
-            name="overfits-on-few-images",
-            kind="experiment",
-            check=overfits(LEAST_GAP),
-            subject=losses_without,
-            falsehood=lambda o: choice.with_gap(losses_without(o), LEAST_GAP / 2),
-        ),
+        choice.overfitting("overfits-on-few-images", losses_without),
         Claim(
             name="dropout-helps-on-few-images",
             kind="experiment",

@@ -22,7 +22,7 @@ from torch import nn
 
 from mlplab.analysis.curvature import hessian, spectrum_edges
 from mlplab.answers import Answer, Circulated, Claim, Lab, Observations, Table, WordList, recentred
-from mlplab.answers.checks import greater, less, overfits
+from mlplab.answers.checks import greater, less
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.engine import Result
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 MARGIN = 0.003
 # Of the test loss on few images: half of what the section's dropout gains there (exercise 4.6.1).
 LOSS_MARGIN = 0.03
-# By how much the loss on new images must exceed that on the training images, so that there is something to regularise.
-LEAST_GAP = 0.3
 # What the section trains for. On a tenth of the images that is a tenth of the updates: a quick look takes more of both.
 SECTION_EPOCHS, QUICK_EPOCHS = 10, 6
 # That of sections 4.2 and 4.3: five times below the section's own.
@@ -300,7 +298,7 @@ def at_horizon(
     table = observations["few"]
     rows = table[(table["arm"] == arm) & (table["epochs"] == epochs) & (table["kind"] == kind)]
     values = rows.sort_values("seed")[metric].to_numpy(dtype=float)
-    return (choice.scored if metric.endswith("accuracy") else choice.scored_losses)(values)
+    return choice.counted(metric, values)
 
 
 def losses_without(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
@@ -444,7 +442,7 @@ def facts(observations: Observations) -> dict[str, Any]:
     looks = observations["curvature"]
     nudges = (few["kind"] == NUDGED).sum()
     moves = [
-        np.abs(nudged - at_horizon(observations, arm, "test_loss")[: len(nudged)]).max()
+        choice.most_moved(nudged, at_horizon(observations, arm, "test_loss"))
         for arm in ARMS
         if len(nudged := at_horizon(observations, arm, "test_loss", kind=NUDGED))
     ]
@@ -504,7 +502,7 @@ def facts(observations: Observations) -> dict[str, Any]:
         "quiet": {arm: float(quiet_loss(observations, arm, "late").mean()) for arm in ARMS},
         "loss_margin": LOSS_MARGIN,
         "margin": MARGIN,
-        "least_gap": LEAST_GAP,
+        "least_gap": choice.LEAST_GAP,
     }
 
 
@@ -620,13 +618,7 @@ ANSWER = Answer(
             falsehood=lambda o: recentred(sharpness_saved(o), math.log(2)),
             unit="log",
         ),
-        Claim(
-            name="overfits-on-few-images",
-            kind="experiment",
-            check=overfits(LEAST_GAP),
-            subject=losses_without,
-            falsehood=lambda o: choice.with_gap(losses_without(o), LEAST_GAP / 2),
-        ),
+        choice.overfitting("overfits-on-few-images", losses_without),
         Claim(
             name="the-gap-grows-without",
             kind="experiment",

@@ -31,7 +31,7 @@ from mlplab.spec import Noise, Run, Setting
 from mlplab.stats import mean_interval, paired
 from mlplab.study import Arm, Study
 
-from .. import chapter
+from .. import chapter, choice
 
 if TYPE_CHECKING:
     import altair
@@ -300,7 +300,7 @@ def moved(observations: Observations) -> float | None:
             return None
         for layer in range(num_layers(observations)):
             nudged = logs(observations, arm, "quiet", layer, regime=f"{NUDGED} {FALLING}")
-            moves.append(float(np.abs(nudged - logs(observations, arm, "quiet", layer)[: len(nudged)]).max()))
+            moves.append(choice.most_moved(nudged, logs(observations, arm, "quiet", layer)))
     return math.exp(max(moves))
 
 

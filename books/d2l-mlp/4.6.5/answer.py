@@ -15,7 +15,7 @@ import pandas as pd
 import sympy
 
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
-from mlplab.answers.checks import greater, less, overfits
+from mlplab.answers.checks import greater, less
 from mlplab.charts import plots, show
 from mlplab.knobs import turn, value_of, written
 from mlplab.rng import Stream
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 # Of the test loss: a seventh of what the better of the two gains. Smaller differences do not matter here.
 MARGIN = 0.03
 METRIC = "test_loss"
-# By how much the loss on new images must exceed that on the training images, so that there is something to regularise.
-LEAST_GAP = 0.3
 # Strengths that can be tried: the search goes on until its best has worse ones on all sides.
 RATES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
 DECAYS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -113,8 +111,7 @@ def values(observations: Observations, role: str, metric: str = METRIC) -> np.nd
     """Test loss, or another metric, of the arm that plays a role, by seed."""
     arms = observations.runs.arms
     arm = "both" if role == "joint" and role not in arms else role
-    scored = choice.scored if metric.endswith("accuracy") else choice.scored_losses
-    return scored(observations.runs.values(metric, arm))
+    return choice.values(observations, arm, metric)
 
 
 def strengths(observations: Observations) -> dict[str, dict[str, float]]:
@@ -276,7 +273,7 @@ def facts(observations: Observations) -> dict[str, Any]:
         "num_images": sizes["train"],
         "num_test": sizes["test"],
         "margin": MARGIN,
-        "least_gap": LEAST_GAP,
+        "least_gap": choice.LEAST_GAP,
         "accuracy": {
             role: paired(
                 values(observations, role, "test_accuracy") - values(observations, "neither", "test_accuracy")
@@ -319,13 +316,7 @@ ANSWER = Answer(
             subject=lambda o: scaled_ridge,
             falsehood=lambda o: plain_ridge,
         ),
-        Claim(
-            name="overfits-with-neither",
-            kind="experiment",
-            check=overfits(LEAST_GAP),
-            subject=losses_without,
-            falsehood=lambda o: choice.with_gap(losses_without(o), LEAST_GAP / 2),
-        ),
+        choice.overfitting("overfits-with-neither", losses_without),
         Claim(
             name="dropout-alone-helps",
             kind="experiment",

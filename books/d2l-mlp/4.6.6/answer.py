@@ -30,7 +30,7 @@ from mlplab.answers import (
     WordList,
     recentred,
 )
-from mlplab.answers.checks import greater, overfits
+from mlplab.answers.checks import greater
 from mlplab.charts import plots, show
 from mlplab.engine import draws
 from mlplab.engine.noises import noise_of
@@ -49,8 +49,6 @@ MARGIN = 0.03
 METRIC = "test_loss"
 # Of accuracy: the draw of the images moves it by half a point. Less than a point does not matter here.
 ACCURACY_MARGIN = 0.01
-# By how much the loss on new images must exceed that on the training images, so that there is something to regularise.
-LEAST_GAP = 0.3
 # Rates that can be tried: the search goes on until its best has worse ones on both sides.
 RATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
 KINDS = ("dropout", "dropconnect")
@@ -97,8 +95,7 @@ def noisy(base: Setting, kind: str, rate: float) -> Setting:
 
 def values(observations: Observations, arm: str, metric: str = METRIC) -> np.ndarray:
     """Test loss, or another metric, of an arm, by seed."""
-    scored = choice.scored if metric.endswith("accuracy") else choice.scored_losses
-    return scored(observations.runs.values(metric, arm))
+    return choice.values(observations, arm, metric)
 
 
 def losses_without(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
@@ -400,13 +397,7 @@ ANSWER = Answer(
             subject=lambda o: multiplied,
             falsehood=lambda o: passed_through,
         ),
-        Claim(
-            name="overfits-with-neither",
-            kind="experiment",
-            check=overfits(LEAST_GAP),
-            subject=losses_without,
-            falsehood=lambda o: choice.with_gap(losses_without(o), LEAST_GAP / 2),
-        ),
+        choice.overfitting("overfits-with-neither", losses_without),
         Claim(
             name="dropconnect-helps-on-most-seeds",
             kind="experiment",
