@@ -730,3 +730,13 @@ def test_packed_bits_give_the_interval_of_the_bits():
 def test_what_is_not_crossed_is_refused(a, more):
     with pytest.raises(InvalidInput, match="two_way"):
         stats.two_way(a, **more)
+
+
+def test_a_prediction_interval_holds_the_mean_of_new_replicates_as_often_as_it_says():
+    """Known normal replicates; the interval of the mean, in its place, would hold far fewer."""
+    draws = np.random.default_rng(3).normal(size=(4000, 8))
+    for num_new in (1, 3):
+        new = draws[:, 5:][:, :num_new].mean(1)
+        bounds = np.array([stats.prediction_interval(d[:5], num_new=num_new, ci_prob=0.9) for d in draws])
+        held = np.mean((bounds[:, 0] <= new) & (new <= bounds[:, 1]))
+        assert abs(held - 0.9) < 0.02

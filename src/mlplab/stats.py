@@ -430,6 +430,25 @@ def mean_interval(x: Float[ArrayLike, "seed"], *, ci_prob: float = 0.95) -> Inte
     return Interval(mean.value, error, _finite(low), _finite(high), ci_prob, mean.method, mean.num)
 
 
+def prediction_interval(
+    x: Float[ArrayLike, "seed"], *, num_new: int = 1, ci_prob: float = 0.99
+) -> tuple[float, float]:
+    """Between which numbers the mean of `num_new` more replicates is expected, by t: mean ± t s sqrt(1/n + 1/num_new).
+
+    A mean's interval says where the truth lies, and most single replicates lie outside of it; this one is for them.
+    Raises InvalidInput for fewer than two replicates, and as `paired`. Source: Hahn and Meeker 1991, Statistical
+    intervals, section 4.7.
+    """
+    _check_prob("prediction_interval.ci_prob", ci_prob)
+    if num_new < 1:
+        raise InvalidInput("prediction_interval.num_new", "must be 1 or more", num_new)
+    values, _ = _contrast("prediction_interval", {"x": (2, x)})
+    mean, n = float(values.mean()), values.size
+    spread = float(values.std(ddof=1)) * math.sqrt(1 / n + 1 / num_new)
+    half = -float(stdtrit(n - 1, (1 - ci_prob) / 2)) * spread
+    return mean - half, mean + half
+
+
 def two_way(
     a: Float[ArrayLike, "seed example"],
     b: Float[ArrayLike, "seed example"] | None = None,

@@ -179,6 +179,14 @@ BREAKS = {
         lambda f: (f / "4.2.1/program.py").write_bytes(b"\xff"),
         "program.py must be UTF-8 text",
     ),
+    "the same at full size is no text": (
+        lambda f: (f / "4.2.1/full_size.py").write_bytes(b"\xff"),
+        "full_size.py must be UTF-8 text",
+    ),
+    "a set of answers that the book does not list": (
+        lambda f: change(f / "4.2.1/answer.py", 'by="decay', 'source="nobody", by="decay'),
+        "has a source that",
+    ),
     "evidence of another exercise": (
         lambda f: evidence_of(f, exercise="1.1"),
         "evidence.json: exercise must be 4.2.1; got 1.1",

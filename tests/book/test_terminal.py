@@ -161,7 +161,7 @@ def test_an_answer_for_machines_has_texts_claims_and_judgements(language):
     told = report.as_dict(now, None, "no figure", language)
     assert told["published"] is None
     assert told["circulated"] == [
-        {"says": WORDS[language][cases.ANSWER.circulated[0].key], "judgement": "wrong"}
+        {"says": WORDS[language][cases.ANSWER.circulated[0].key], "judgement": "wrong", "source": "notes"}
     ]
     assert [claim["name"] for claim in told["this_run"]["claims"]] == [DECAY, ENDS]
     assert told["figures"] == "no figure"

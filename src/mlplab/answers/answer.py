@@ -50,6 +50,8 @@ class Answer:
       circulated: what circulates, judged by the claims; empty where the exercise is skipped.
       tables: what was observed, for people to read.
       facts: numbers that sentences quote and no claim holds.
+      expected: names of results that its program leaves, each with the interval in which the published evidence
+        expects it: what whoever copies the program should see.
       vary: arguments of `mlplab answer` that turn a knob, as a suggestion.
       best: the accuracy on test images that its page calls the best: no arm of another page of its book may beat it.
       submit: writes a file for a competition, made with full effort; returns its path.
@@ -62,6 +64,7 @@ class Answer:
     circulated: tuple[Circulated, ...] = ()
     tables: Callable[[Observations, WordList], Sequence[Table]] = lambda observations, words: ()
     facts: Callable[[Observations], Mapping[str, Any]] = no_facts
+    expected: Callable[[Observations], Mapping[str, tuple[float, float]]] = lambda observations: {}
     vary: str = ""
     best: Callable[[Observations], float] | None = None
     submit: Callable[[Path, Lab], Path] | None = None

@@ -135,11 +135,13 @@ class Circulated:
       judgement: fixed where it does not hang on an experiment; or one for each decision of the claim `by`. Where
         that claim is untestable, so is what is said of it: neither right nor wrong.
       by: name of the claim whose verdict decides.
+      source: name of the set of answers that says it, as `book.toml` lists them; the first one where none is named.
     """
 
     name: str
     judgement: Judgement | Mapping[Decision, Judgement]
     by: str = ""
+    source: str = ""
 
     @property
     def key(self) -> str:

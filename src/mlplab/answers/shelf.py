@@ -2,7 +2,8 @@
 
     books/d2l-mlp/book.toml        title, languages, editions, sections, exercises in order
     books/d2l-mlp/4.6.1/answer.py  what is observed, claimed and drawn: no sentence of any language
-                        text.en.md, words.en.toml (title, statements, heads), program.py, evidence.json
+                        text.en.md, words.en.toml (title, statements, heads), evidence.json,
+                        program.py (what a reader copies), full_size.py (the same with mlplab)
 
 A book is code: whoever opens one runs what stands in it. So a book that is not ours is opened only where it is named:
 `mlplab --book FOLDER`, or the folders of the variable MLPLAB_BOOKS.
@@ -28,6 +29,7 @@ from typing import Any
 
 import mlplab
 from mlplab.answers.answer import Answer
+from mlplab.answers.claim import Circulated
 from mlplab.answers.words import Language, WordList, read_toml
 from mlplab.errors import BookError, InvalidInput, MLPLabError, UnknownName
 
@@ -48,6 +50,16 @@ class Section:
     number: str
     title: Mapping[Language, str]
     link: Mapping[Language, str]
+
+
+@dataclass(frozen=True)
+class CirculatedSet:
+    """A set of answers that circulates: its name, its title and what is said of it by language, and where it lies."""
+
+    name: str
+    title: Mapping[Language, str]
+    about: Mapping[Language, str]
+    link: str
 
 
 class Exercise:
@@ -128,6 +140,13 @@ class Exercise:
                 "ANSWER.circulated",
                 f"judges what circulates, and {self.book.base.file} has no [[circulated]]",
             )
+        for said in answer.circulated:
+            if said.source and said.source not in self.book.sets:
+                raise BookError(
+                    self.folder / "answer.py",
+                    f"ANSWER.circulated {said.name}",
+                    f"has a source that {self.book.base.file} does not list: {said.source}",
+                )
         for language in self.languages:
             self.words(language).require(answer.needed_words())
         return answer
@@ -183,8 +202,16 @@ class Exercise:
 
     @property
     def program(self) -> str | None:
-        """The few lines that answer it, a program that runs as it stands; None where there is none yet."""
-        path = self.folder / "program.py"
+        """The lines that answer it, a program to be copied that runs as it stands; None where there is none yet."""
+        return self._code("program.py")
+
+    @property
+    def full_size(self) -> str | None:
+        """The same with mlplab, as large as the answer needs it; None where there is nothing to add."""
+        return self._code("full_size.py")
+
+    def _code(self, name: str) -> str | None:
+        path = self.folder / name
         try:
             return path.read_text("utf-8") if path.is_file() else None
         except UnicodeDecodeError as error:
@@ -335,14 +362,28 @@ class Book:
         """Whether sets of answers circulate, that the book judges: `[[circulated]]`."""
         return bool(self.base.content.get("circulated"))
 
+    @cached_property
+    def sets(self) -> Mapping[str, CirculatedSet]:
+        """The sets of answers that it judges, by name."""
+        translated = {one["name"]: one for one in self.content.get("circulated", ())}
+        return {
+            name: CirculatedSet(
+                name,
+                one.get("title", {}) | translated.get(name, {}).get("title", {}),
+                one.get("about", {}) | translated.get(name, {}).get("about", {}),
+                one.get("link", ""),
+            )
+            for one in self.base.content.get("circulated", ())
+            for name in [one["name"]]
+        }
+
+    def set_of(self, said: Circulated) -> CirculatedSet:
+        """The set of answers that says it."""
+        return self.sets[said.source or next(iter(self.sets))]
+
     def about_circulated(self, language: Language) -> str:
         """What the book says of the sets that it judges, each in its words; nothing where it says nothing."""
-        translated = {one["name"]: one for one in self.content.get("circulated", ())}
-        texts = (
-            {**one.get("about", {}), **translated.get(one["name"], {}).get("about", {})}
-            for one in self.base.content.get("circulated", ())
-        )
-        return " ".join(filter(None, (self.spoken(text, language) for text in texts)))
+        return " ".join(filter(None, (self.spoken(one.about, language) for one in self.sets.values())))
 
     @property
     def elsewhere(self) -> Mapping[str, str]:
@@ -584,8 +625,11 @@ def _check_circulated(sets: object, languages: Iterable[Language], file: Path) -
         raise BookError(file, "circulated", "must be tables [[circulated]]")
     for index, one in enumerate(sets):
         place = f"circulated[{index}]"
-        if not isinstance(one.get("name"), str):
-            raise BookError(file, f"{place}.name", "must be a text in quotes")
+        for key in ("name", "link"):
+            if not isinstance(one.get(key, "" if key == "link" else None), str):
+                raise BookError(file, f"{place}.{key}", "must be a text in quotes")
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", one["name"]):
+            raise BookError(file, f"{place}.name", "must be words in lower case with hyphens between them")
         _check_texts(one.get("title", {}), languages, file, f"{place}.title")
         _check_texts(one.get("about", {}), (), file, f"{place}.about")
 

@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mlplab.answers import (
+    Circulated,
     Claim,
     ClaimKind,
     DataUsed,
@@ -68,6 +69,16 @@ class ShownClaim:
     reading: str = ""
 
 
+class ShownStatement(NamedTuple):
+    """What circulates, what it is worth (None where evidence is yet to decide), and the set of answers that says it:
+    its title, and its name."""
+
+    says: str
+    judgement: Judgement | None
+    source: str
+    set_name: str
+
+
 @dataclass(frozen=True)
 class ShownTable:
     """A table for people, in one language."""
@@ -107,8 +118,10 @@ class Document:
       judges: whether its book judges sets of answers that circulate.
       sections: name of a section of the text (`texts.PARTS`) -> pandoc's blocks; empty unless published.
       pandoc_version: of those blocks.
-      circulated: what the notes say, and what it is worth; None for the worth where evidence is yet to decide.
+      circulated: what is said of it elsewhere, and what that is worth.
       code: the program that answers it.
+      full_size: the same with mlplab, as large as the answer needs it.
+      expected: a sentence for each result of the program that the published evidence expects between two numbers.
       vary: arguments of `mlplab answer` that turn a knob.
       command: what a command on it begins with, `mlplab` or `mlplab --book FOLDER`.
       evidence_file: its place below the folder of books.
@@ -127,10 +140,12 @@ class Document:
     sections: Mapping[str, pandoc.Blocks] = field(default_factory=dict)
     pandoc_version: Sequence[int] = ()
     claims: Sequence[ShownClaim] = ()
-    circulated: Sequence[tuple[str, Judgement | None]] = ()
+    circulated: Sequence[ShownStatement] = ()
     tables: Sequence[ShownTable] = ()
     figure: Figure | None = None
     code: str | None = None
+    full_size: str | None = None
+    expected: Sequence[str] = ()
     vary: str = ""
     trains: bool = False
     data: Sequence[DataUsed] = ()
@@ -150,10 +165,10 @@ class Document:
 
     @property
     def judgements(self) -> list[Judgement | None]:
-        """What the circulated answer is worth, at a glance; notes that say nothing skip it, where there are any."""
+        """What the circulated answers are worth, at a glance; where no set says anything, it is skipped."""
         if self.judges and self.state != "open" and not self.circulated:
             return ["skipped"]
-        return list(dict.fromkeys(judgement for _, judgement in self.circulated))
+        return list(dict.fromkeys(judgement for _, judgement, *_ in self.circulated))
 
 
 def documents(exercise: Exercise, languages: Sequence[Language]) -> tuple[list[Document], list[str]]:
@@ -236,6 +251,17 @@ def reading_text(finding: Finding, frame: WordList) -> str:
     return frame["readings.otherwise" if compared.claim == "equivalent" else f"readings.{compared.reading}"]
 
 
+def expected_text(inquiry: Inquiry, frame: WordList) -> list[str]:
+    """Between which numbers the published evidence expects each result of the program."""
+    expected = inquiry.answer.expected(inquiry.observations)
+    return [
+        frame("labels.expected", name=name, low=show.number(low, 3), high=show.number(high, 3))
+        if low < high
+        else frame("labels.expected_exactly", name=name, value=show.number(low, 3))
+        for name, (low, high) in expected.items()
+    ]
+
+
 def unmet_text(finding: Finding, claims: Sequence[Claim], words: WordList) -> str:
     """Which preconditions of a claim do not hold, as they are stated; empty where none fails."""
     statements = [f"“{claim.statement(words)}”" for claim in claims if claim.name in finding.unmet]
@@ -257,14 +283,15 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
     if found is None:
         return Document(**frame, state="open")
     words = exercise.words(language)
-    frame |= {"code": exercise.program, "vary": found.vary, "trains": found.trains}
+    frame |= {"code": exercise.program, "full_size": exercise.full_size}
+    frame |= {"vary": found.vary, "trains": found.trains}
     if held is None:
         return Document(
             **frame,
             state="unpublished",
             claims=[ShownClaim(c.name, c.statement(words), c.kind) for c in found.claims],
             circulated=[
-                (words[said.key], said.judgement if isinstance(said.judgement, str) else None)
+                _said(exercise, said, said.judgement if isinstance(said.judgement, str) else None, words)
                 for said in found.circulated
             ],
         )
@@ -277,18 +304,28 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
         sections=sections,
         pandoc_version=version,
         claims=[_shown(claim, inquiry, words) for claim in found.claims],
-        circulated=[(words[said.key], said.judge(inquiry.findings)) for said in found.circulated],
+        circulated=[_said(exercise, said, said.judge(inquiry.findings), words) for said in found.circulated],
         tables=[
             ShownTable(table.title, table.columns, [list(row) for row in table.rows])
             for table in found.tables(seen, words)
         ],
         figure=_drawn(inquiry, words),
+        expected=expected_text(inquiry, words.frame),
         data=seen.data,
         num_seeds=seen.num_seeds,
         looks=seen.looks,
         studies=seen.studies,
         evidence_file=f"{exercise.book.base.folder.name}/{exercise.number}/{held.path.name}",
         made_with=held.made_with,
+    )
+
+
+def _said(
+    exercise: Exercise, said: Circulated, judgement: Judgement | None, words: WordList
+) -> ShownStatement:
+    held = exercise.book.set_of(said)
+    return ShownStatement(
+        words[said.key], judgement, exercise.book.spoken(held.title, words.language), held.name
     )
 
 

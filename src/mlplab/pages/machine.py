@@ -45,10 +45,16 @@ def as_dict(
         if evidence is None
         else evidence.inquiry.to_dict() | {"made_with": dict(evidence.made_with)},
         "circulated": [
-            {"says": words[said.key], "judgement": said.judge(judge.findings)}
+            {
+                "says": words[said.key],
+                "judgement": said.judge(judge.findings),
+                "source": now.exercise.book.set_of(said).name,
+            }
             for said in judge.answer.circulated
         ],
         "code": now.exercise.program,
+        "full_size": now.exercise.full_size,
+        "expected": dict(judge.answer.expected(judge.observations)),
         "figures": drawn if isinstance(drawn, str) else [str(path) for path in drawn],
     }
 

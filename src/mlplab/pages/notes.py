@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mlplab.answers import Book, Judgement, Language, WordList
-from mlplab.pages.document import Document
+from mlplab.pages.document import Document, ShownStatement
 
 ORDER: tuple[Judgement, ...] = (
     "wrong", "misread", "unsupported", "half-right", "incomplete", "untestable", "skipped", "right",
@@ -14,7 +14,7 @@ ORDER: tuple[Judgement, ...] = (
 
 assert set(ORDER) == set(get_args(Judgement))
 
-Entry = tuple[Document, Sequence[str]]
+Entry = tuple[Document, Sequence[ShownStatement]]
 
 
 def intro(book: Book, language: Language) -> str:
@@ -27,10 +27,21 @@ def entries(documents: Sequence[Document], judgement: Judgement) -> list[Entry]:
     """The exercises with a statement so judged, and those statements: none where the notes skip the exercise."""
     found: list[Entry] = []
     for document in documents:
-        said = [says for says, value in document.circulated if value == judgement]
+        said = [one for one in document.circulated if one.judgement == judgement]
         if said or (judgement == "skipped" and document.judgements == ["skipped"]):
             found.append((document, said))
     return found
+
+
+def of_set(documents: Sequence[Document], name: str) -> list[Entry]:
+    """The exercises of which a set of answers says something, and all that it says, in the order of the book."""
+    found = [(d, [one for one in d.circulated if one.set_name == name]) for d in documents]
+    return [(document, said) for document, said in found if said]
+
+
+def num_statements(entries: Sequence[Entry]) -> int:
+    """How many statements they are."""
+    return sum(len(said) for _, said in entries)
 
 
 def count(documents: Sequence[Document], judgement: Judgement) -> int:

@@ -16,7 +16,6 @@ from rich.text import Text
 from mlplab.answers import (
     Book,
     Claim,
-    Exercise,
     Finding,
     Language,
     Looks,
@@ -36,7 +35,7 @@ from mlplab.inquiry.texts import render
 from mlplab.inquiry.verification import Verification
 from mlplab.pages import labels
 from mlplab.pages.datasets import source_words
-from mlplab.pages.document import estimate_text, interval_text, reading_text, unmet_text
+from mlplab.pages.document import estimate_text, expected_text, interval_text, reading_text, unmet_text
 from mlplab.pages.terminal_markdown import CODE_THEME, Markdown
 from mlplab.pages.terminal_text import Prose
 
@@ -103,7 +102,7 @@ def full_answer(
     if changes := Changes.of(now, evidence):
         parts.append(Prose(frame["labels.changed_limits"].format(changes.here), style="yellow"))
     parts += [
-        *_code(now.exercise, frame),
+        *_code(now if evidence is None else evidence.inquiry, frame),
         *_ways_on(now, evidence, figures, frame),
     ]
     return Group(*parts)
@@ -333,16 +332,25 @@ def _circulates(
     for claim in judge.answer.circulated:
         judgement = claim.judge(judge.findings)
         word = words.frame[f"judgements.{judgement}"]
-        lines.append(Prose.assemble(f"“{words[claim.key]}” ", (f"→ {word}", COLOURS[judgement])))
+        source = now.exercise.book.spoken(now.exercise.book.set_of(claim).title, language)
+        lines.append(
+            Prose.assemble(
+                f"“{words[claim.key]}” ", (f"({source}) ", "dim"), (f"→ {word}", COLOURS[judgement])
+            )
+        )
     return [*lines, Markdown(said["circulates"])]
 
 
-def _code(exercise: Exercise, frame: WordList) -> list[RenderableType]:
-    program = exercise.program
-    if program is None:
-        return []
-    highlighted = Syntax(program.rstrip(), "python", theme=CODE_THEME, background_color="default")
-    return [_title(frame["labels.code"]), highlighted]
+def _code(judge: Inquiry, frame: WordList) -> list[RenderableType]:
+    exercise, parts = judge.exercise, []
+    for program, name in ((exercise.program, "code"), (exercise.full_size, "full_size")):
+        if program is None:
+            continue
+        highlighted = Syntax(program.rstrip(), "python", theme=CODE_THEME, background_color="default")
+        parts += [_title(frame[f"labels.{name}"]), highlighted]
+        if name == "code":
+            parts += [Text(line, style="dim") for line in expected_text(judge, frame)]
+    return parts
 
 
 def _ways_on(

@@ -64,7 +64,7 @@ def test_what_the_notes_say_is_counted_as_on_the_pages(made):
     held = data(made, "en")
     assert ["wrong", "1 statement"] in held["counts"]
     assert held["notes"][0][:2] == ["wrong", "1 statement"]
-    assert held["notes"][0][2][0]["says"] == ["Decay costs nothing."]
+    assert held["notes"][0][2][0]["says"] == [["Decay costs nothing.", "The notes"]]
     assert "1 of 1 judged statements" in held["words"]["notes_count"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from mlplab.answers import Book, Language
+from mlplab.answers import Book, CirculatedSet, Language
 from mlplab.inquiry.errata import Correction
 from mlplab.pages import labels, notes
 from mlplab.pages.document import Document
@@ -73,6 +74,7 @@ def answer_page(
         data_rows=rows,
         data_left_out=left_out,
         code=Markup(highlighted(document.code)) if document.code else "",
+        full_size=Markup(highlighted(document.full_size)) if document.full_size else "",
         before=before,
         after=after,
     )
@@ -127,7 +129,34 @@ def notes_page(
         intro=notes.intro(book, language),
         total=total,
         wrong=wrong,
+        sets=[
+            (_set_in(book, one, language), notes.num_statements(notes.of_set(documents, one.name)))
+            for one in book.sets.values()
+        ],
     )
+
+
+def set_page(book: Book, documents: Sequence[Document], one: CirculatedSet, language: Language) -> str:
+    """All that one set of answers says, in the order of the book, and what each statement is worth."""
+    entries, shown = notes.of_set(documents, one.name), _set_in(book, one, language)
+    wrong, total = notes.judged([replace(document, circulated=said) for document, said in entries])
+    return _page(
+        "set.html",
+        book,
+        language,
+        f"from-{one.name}.html",
+        kind="plain",
+        description=shown.title,
+        set=shown,
+        entries=entries,
+        total=total,
+        wrong=wrong,
+    )
+
+
+def _set_in(book: Book, one: CirculatedSet, language: Language) -> SimpleNamespace:
+    title, about = (book.spoken(texts, language) for texts in (one.title, one.about))
+    return SimpleNamespace(name=one.name, title=title, about=about, link=one.link)
 
 
 def errata_page(book: Book, corrections: Sequence[Correction], language: Language) -> str:

@@ -60,6 +60,10 @@ def _write_pages(
         contents["index.html"] = pages.index_page(book, chapter, language)
         if book.judges:
             contents["notes.html"] = pages.notes_page(book, chapter, html, language)
+            contents |= {
+                f"from-{one.name}.html": pages.set_page(book, chapter, one, language)
+                for one in book.sets.values()
+            }
         contents["errata.html"] = pages.errata_page(book, corrections, language)
         for name, page in contents.items():
             (folder / name).write_text(page, "utf-8")

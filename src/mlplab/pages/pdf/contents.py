@@ -74,7 +74,12 @@ def contents(
                 name,
                 notes.counted(documents, name, frame),
                 [
-                    {"number": d.number, "title": d.title, "says": said, "has-reason": d.state == "published"}
+                    {
+                        "number": d.number,
+                        "title": d.title,
+                        "says": [(one.says, one.source) for one in said],
+                        "has-reason": d.state == "published",
+                    }
                     for d, said in held
                 ],
             )
@@ -120,6 +125,9 @@ def _exercise(document: Document, words: Mapping[str, str], frame: WordList) -> 
         },
         "code": (document.code or "").rstrip("\n"),
         "program": program_name(number),
+        "full-size": (document.full_size or "").rstrip("\n"),
+        "full-size-program": full_size_name(number),
+        "expected": document.expected,
         "trains": document.trains,
         "commands": _commands(document, words),
         "provenance": _provenance(document, words) if document.state == "published" else [],
@@ -129,6 +137,11 @@ def _exercise(document: Document, words: Mapping[str, str], frame: WordList) -> 
 def program_name(number: str) -> str:
     """The name under which an answer's program is attached."""
     return f"mlplab-{number}.py"
+
+
+def full_size_name(number: str) -> str:
+    """The name under which the same with mlplab is attached."""
+    return f"mlplab-{number}-full-size.py"
 
 
 def size(svg: str) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from mlplab.inquiry.errata import Correction
 from mlplab.pages import typefaces
 from mlplab.pages.making import Made
 from mlplab.pages.pdf import fonts
-from mlplab.pages.pdf.contents import contents, program_name
+from mlplab.pages.pdf.contents import contents, full_size_name, program_name
 
 TEMPLATE = ("book.typ", "style.typ", "front.typ", "exercise.typ", "back.typ", "program.tmTheme")
 # Accessible, and kept: such a PDF has its fonts in it, tags, words for each figure, and no letter without a glyph.
@@ -66,6 +66,8 @@ def lay_out(
             drawings[one.number] = document.figure.paper_svg
         if document.code is not None:
             (root / "programs" / program_name(one.number)).write_text(document.code, "utf-8")
+        if document.full_size is not None:
+            (root / "programs" / full_size_name(one.number)).write_text(document.full_size, "utf-8")
     held = contents(book, documents, corrections, language, environment(), fonts.FAMILIES)
     (root / "book.json").write_text(json.dumps(held, ensure_ascii=False), "utf-8")
     for number, drawing in drawings.items():
