@@ -442,8 +442,10 @@ def prediction_interval(
     _check_prob("prediction_interval.ci_prob", ci_prob)
     if num_new < 1:
         raise InvalidInput("prediction_interval.num_new", "must be 1 or more", num_new)
-    values, _ = _contrast("prediction_interval", {"x": (2, x)})
+    values, _ = _contrast("prediction_interval", {"x": (1, x)})
     mean, n = float(values.mean()), values.size
+    if n < 2:
+        raise InvalidInput("prediction_interval.x", "must hold two replicates or more", n)
     spread = float(values.std(ddof=1)) * math.sqrt(1 / n + 1 / num_new)
     half = -float(stdtrit(n - 1, (1 - ci_prob) / 2)) * spread
     return mean - half, mean + half
