@@ -62,18 +62,9 @@ def test_a_published_answer_has_everything(published, language):
     assert made.figure is not None
     assert made.figure.svg.startswith("<svg")
     page = page_of(made)
-    for name in (
-        "question",
-        "short",
-        "why",
-        "evidence",
-        "circulates",
-        "limits",
-        "again",
-        "references",
-        "provenance",
-    ):
-        assert f'id="{name}"' in page
+    order = "question short sure why evidence circulates limits again references provenance".split()
+    assert [name for name in re.findall(r'<section id="(\w+)"', page) if name in order] == order
+    for name in order:
         assert FRAMES[language][f"pages.{name}"] in page
     assert claim.estimate in page
     assert "87.12 [86.98, 87.26]" in page

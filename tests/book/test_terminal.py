@@ -78,6 +78,20 @@ def test_an_answer_is_shown_with_its_verdicts(width, language, verdict, is_publi
 
 
 @languages
+@pytest.mark.parametrize("is_published", [False, True])
+def test_how_sure_it_is_follows_the_answer_and_the_answer_ends_what_scrolls_by(language, is_published):
+    held = Evidence(cases.inquiry(), {}, {}, Path("x.json")) if is_published else None
+    lines = shown(terminal.full_answer(cases.inquiry(), held, "no figure", language)).splitlines()
+    frame = FRAMES[language]
+    titles = {
+        frame[f"headings.{name}"]: name for name in ("question", "short", "why", "circulates", "limits")
+    }
+    titles |= {frame["labels.sure"]: "sure", frame["labels.code"]: "code"}
+    found = [titles[line.strip()] for line in lines if line.strip() in titles]
+    assert found == ["question", "short", "sure", "why", "circulates", "limits", "code", "short"]
+
+
+@languages
 def test_brackets_are_printed_as_they_are(language):
     """Rich would read them as markup: an interval, a folder and a pip command must survive."""
     now = cases.inquiry()

@@ -88,7 +88,8 @@ def full_answer(
     words = now.exercise.words(language)
     frame = words.frame
     parts: list[RenderableType] = [_heading("question", frame), Markdown(text["question"])]
-    parts += _short_answers(now, text["short"], evidence, language)
+    short = _short_answers(now, text["short"], evidence, language)
+    parts += [*short, _title(frame["labels.sure"]), _claims(now, evidence, words)]
     parts += [_heading("why", frame), Markdown(text["why"])]
     parts.append(_title(frame["labels.evidence"]))
     for inquiry, label, stands in _both(now, evidence, frame):
@@ -97,13 +98,14 @@ def full_answer(
         parts += [_table(table, where) for table in tables]
         if not now.answer.trains:
             break  # nothing was sampled: the published table is the same
-    parts += [_claims(now, evidence, words), *_circulates(now, evidence, text, language)]
+    parts += _circulates(now, evidence, text, language)
     parts += [_heading("limits", frame), Markdown(text["limits"])]
     if changes := Changes.of(now, evidence):
         parts.append(Prose(frame["labels.changed_limits"].format(changes.here), style="yellow"))
     parts += [
         *_code(now if evidence is None else evidence.inquiry, frame),
         *_ways_on(now, evidence, figures, frame),
+        *short,  # what a reader sees who looks at the end of what scrolled by
     ]
     return Group(*parts)
 

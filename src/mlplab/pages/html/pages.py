@@ -20,7 +20,7 @@ from mlplab.inquiry.errata import Correction
 from mlplab.pages import labels, notes
 from mlplab.pages.document import Document
 
-SECTIONS = "question short why evidence circulates limits code again references provenance".split()
+SECTIONS = "question short sure why evidence circulates limits code again references provenance".split()
 SHOWN_ROWS = 60  # of a figure's data; the rest are in the evidence
 
 
@@ -55,7 +55,7 @@ def answer_page(
     figure = document.figure
     heads, rows, left_out = _data(figure.spec) if figure else ([], [], 0)
     present = {"question", "short", "why", "again", "references", "provenance", "limits"} if html else set()
-    present |= {"evidence"} | ({"circulates"} if document.judges else set())
+    present |= {"sure"} | ({"evidence"} if html else set()) | ({"circulates"} if document.judges else set())
     present |= {"code"} if document.code else set()
     return _page(
         "answer.html",
