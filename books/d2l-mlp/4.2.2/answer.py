@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from mlplab.answers import Answer, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
 from mlplab.answers.checks import greater, interaction, less
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.knobs import turn
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, prediction_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 MARGIN = 0.003
 METRIC, LOSS = "test_accuracy", "test_loss"
 SMALL_STD = 0.01
+BRIGHTEST = 255  # of the pixels as they are stored; as they are trained on, 1
 STARTS = {"small": "normal", "he": "kaiming_normal"}
 
 DEPTHS = (1, 2, 4)
@@ -162,6 +164,43 @@ def multiplies_second_moment(factor: Callable[[int, float], float]) -> Finding:
     return Finding.true_if(worst < 5, worst_z=worst, tries=9)
 
 
+def shrinks_biases(share: float) -> Finding:
+    """On random ReLU networks: is f(c x) with biases b the same as c f(x) with biases b / `share`, c the brightest
+    pixel?"""
+    worst, tries = 0.0, 10
+    for seed in range(tries):
+        stream = Stream(seed, "init")
+        sizes = (20, *[15] * (1 + seed % 3), 10)
+        layers = [(stream.normal(shape), stream.normal(shape[1])) for shape in pairwise(sizes)]
+        x = np.abs(stream.normal((8, 20)))
+
+        def outputs(
+            x: np.ndarray, share: float, layers: list[tuple[np.ndarray, np.ndarray]] = layers
+        ) -> np.ndarray:
+            for place, (weights, biases) in enumerate(layers):
+                x = (np.maximum(x, 0) if place else x) @ weights + biases / share
+            return x
+
+        bright, shrunken = outputs(BRIGHTEST * x, 1.0), BRIGHTEST * outputs(x, share)
+        worst = max(worst, float(np.abs(bright - shrunken).max() / np.abs(bright).max()))
+    return Finding.true_if(worst < 1e-12, worst_error=worst, tries=tries)
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Test accuracy of single runs: one layer from the section's start, and the most from both."""
+    deepest = depths(observations)[-1]
+    mean = float(accuracies(observations, "he", deepest).mean())
+    # Few seeds: every depth tells how far runs from He's start lie apart.
+    around = [recentred(accuracies(observations, "he", depth), mean) for depth in depths(observations)]
+    intervals = {
+        "one_small": prediction_interval(accuracies(observations, "small", 1)),
+        "four_he": prediction_interval(np.concatenate(around)),
+    }
+    if is_lost(observations, "small").all():
+        intervals["four_small"] = (0.0, LOST)
+    return intervals
+
+
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """A row for each depth and start."""
     rows = []
@@ -205,6 +244,7 @@ def facts(observations: Observations) -> dict[str, Any]:
         ),
         "moved": {start: moved(observations, start) for start in STARTS},
         "margin": MARGIN,
+        "brightest": BRIGHTEST,
         "epochs": observations.settings[-1]["epochs"],
         "learning_rate": observations.settings[-1]["learning_rate"],
     }
@@ -290,9 +330,37 @@ ANSWER = Answer(
             falsehood=lambda o: four_cells(o)[2:] + four_cells(o)[:2],
             unit="points",
         ),
+        Claim(
+            name="bright-pixels-shrink-the-biases",
+            kind="property",
+            check=shrinks_biases,
+            subject=lambda o: float(BRIGHTEST),
+            falsehood=lambda o: 1.0,  # as if biases did not matter
+        ),
+    ),
+    circulated=(
+        Circulated(
+            "layers-lower-accuracy",
+            {"holds": "half-right", "fails": "right", "undecided": "unsupported"},
+            by="he-start-keeps-depth",
+            source="datawhale",
+        ),
+        Circulated(
+            "a-layer-improves-accuracy",
+            {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
+            by="a-second-layer-helps",
+            source="pandalabme",
+        ),
+        Circulated(
+            "measured-on-stored-pixels",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="bright-pixels-shrink-the-biases",
+            source="pandalabme",
+        ),
     ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--set learning_rate=0.5",
 )

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import sympy
+import torch
 
-from mlplab.answers import Answer, Claim, Finding, Lab, Observations, Table, WordList, recentred
+from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
 from mlplab.answers.checks import greater, less
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.knobs import turn, written
 from mlplab.rng import Stream
 from mlplab.spec import Setting
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, prediction_interval
 from mlplab.study import Arm, Results, Study
 
 from .. import chapter, choice
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     import altair
 
 RATES = (0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0, 10.0)
-QUICK_RATES = (0.001, 0.03, 0.1, 0.3, 1.0, 10.0)
+QUICK_RATES = (0.001, 0.01, 0.1, 0.3, 1.0, 10.0)
 LOW, CHAPTER, HIGH = 0.001, 0.1, 10.0
+HUNDREDTH = 0.01  # said to be the best
+BRIGHTEST = 255  # as the pixels are stored
 # Differences in accuracy of less than 0.3 points do not matter here.
 MARGIN = 0.003
 # Of a run: the mean over the last half of its epochs on validation images, which judge and choose nothing but the rate.
@@ -223,6 +226,39 @@ def largest_curvature_decides(power: float) -> Finding:
     return Finding.true_if(wrong == 0, wrong=wrong, tries=tries)
 
 
+def hundredth_effect(observations: Observations) -> np.ndarray:
+    """Accuracy at HUNDREDTH minus that at the section's, for each choosing seed."""
+    accuracies = tried(observations)
+    return accuracies[HUNDREDTH] - accuracies[CHAPTER]
+
+
+def moves_no_weight(kind: str) -> Finding:
+    """The section's loop over one batch: what of this kind, in the updater's place, leaves each weight as it was?
+
+    The loop steps an optimiser, and calls anything else with the number of examples.
+    """
+    weight = torch.ones(3, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    updater: Any = optimizer
+    if kind == "scheduler":
+        updater = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.98)
+    (weight**2).sum().backward()
+    detail = ""
+    try:
+        updater.step() if isinstance(updater, torch.optim.Optimizer) else updater(len(weight))
+    except TypeError as error:
+        detail = str(error)
+    return Finding.true_if(bool((weight == 1).all()), detail)
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Test accuracy after the last epoch: single runs at three constant rates, and of one that falls."""
+    rows = {"tiny": LOW, "section": CHAPTER, "half": given(observations)["best"]}
+    reached = {name: final(observations, LAST, rate) for name, rate in rows.items()}
+    reached["falling"] = scored(observations.runs.values(LAST, "falling"))
+    return {name: prediction_interval(values) for name, values in reached.items()} | {"ten": (0.1, 0.1)}
+
+
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """A row for each rate on choosing seeds; then what was judged on fresh seeds."""
     reached, trained = tried(observations), tried(observations, "train_accuracy")
@@ -268,6 +304,8 @@ def facts(observations: Observations) -> dict[str, Any]:
         )
     }
     return {
+        "hundredth": HUNDREDTH,
+        "brightest": BRIGHTEST,
         "low": LOW,
         "chapter_rate": CHAPTER,
         "high": HIGH,
@@ -404,9 +442,52 @@ ANSWER = Answer(
             # As if the first step did what all of them do.
             falsehood=lambda o: {step: alive(o)[STEPS[-1]] for step in STEPS},
         ),
+        Claim(
+            name="a-hundredth-is-behind",
+            kind="experiment",
+            check=less(margin=MARGIN),
+            subject=hundredth_effect,
+            falsehood=lambda o: recentred(hundredth_effect(o), MARGIN),
+            unit="points",
+            post_hoc=True,
+        ),
+        Claim(
+            name="a-scheduler-moves-no-weight",
+            kind="calculation",
+            check=moves_no_weight,
+            subject=lambda o: "scheduler",
+            falsehood=lambda o: "optimizer",
+        ),
+    ),
+    circulated=(
+        Circulated(
+            "fast-or-slow",
+            {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
+            by="more-epochs-make-up-for-it",
+            source="datawhale",
+        ),
+        Circulated(
+            "the-ideal-rate-falls",
+            {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
+            by="a-falling-rate-steadies",
+            source="datawhale",
+        ),
+        Circulated(
+            "scheduler-as-updater",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="a-scheduler-moves-no-weight",
+            source="datawhale",
+        ),
+        Circulated(
+            "a-hundredth-is-best",
+            {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
+            by="a-hundredth-is-behind",
+            source="pandalabme",
+        ),
     ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--set hidden_sizes=64",
 )

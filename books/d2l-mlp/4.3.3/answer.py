@@ -23,7 +23,7 @@ from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.knobs import turn
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval, paired, prediction_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
@@ -222,6 +222,29 @@ def never_loses(differences: Mapping[str, np.ndarray]) -> Finding:
     return Finding(found[weakest].verdict, found[weakest], numbers, weakest)
 
 
+def draws_nothing(asked_for: type[nn.Module]) -> Finding:
+    """A start that is applied to each module of this kind: does it leave the weights of a network of nn.Linear?"""
+    net = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2))
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+
+    def start(module: nn.Module) -> None:
+        if isinstance(module, asked_for):
+            nn.init.constant_(module.get_parameter("weight"), 2.0)  # none of nn.Linear's is as large
+
+    net.apply(start)
+    is_same = all(torch.equal(*pair) for pair in zip(before, net.parameters(), strict=True))
+    return Finding.true_if(is_same)
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Test accuracy of single runs: from each start at the largest depth, and from two with one layer."""
+    rows = {"small": "normal", "default": "linear", "xavier": "xavier_normal", "he": HE}
+    deepest = depths(observations)[-1]
+    reached = {name: accuracies(observations, "relu", start, deepest) for name, start in rows.items()}
+    reached |= {f"one_{name}": accuracies(observations, "relu", rows[name], 1) for name in ("small", "he")}
+    return {name: prediction_interval(values) for name, values in reached.items()}
+
+
 def moved(observations: Observations) -> float | None:
     """By how much a millionth of the first weights moves the accuracy of a deep run, at most; None without any."""
     moves = [
@@ -412,6 +435,13 @@ ANSWER = Answer(
             },
             unit="points",
         ),
+        Claim(
+            name="a-start-for-lazy-layers-draws-nothing",
+            kind="calculation",
+            check=draws_nothing,
+            subject=lambda o: nn.LazyLinear,
+            falsehood=lambda o: nn.Linear,
+        ),
     ),
     circulated=(
         Circulated(
@@ -419,9 +449,18 @@ ANSWER = Answer(
             {"holds": "right", "fails": "incomplete", "undecided": "incomplete"},
             by="he-never-loses",
         ),
+        # One run each, and no run here starts from an identity matrix.
+        Circulated("identity-is-best", "unsupported", source="datawhale"),
+        Circulated(
+            "starts-for-lazy-layers",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="a-start-for-lazy-layers-draws-nothing",
+            source="pandalabme",
+        ),
     ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--set learning_rate=0.03",
 )
