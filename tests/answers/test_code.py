@@ -6,14 +6,20 @@ import ast
 import gzip
 import runpy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
 
 from mlplab.answers import Book, ours
+from mlplab.pages.document import Document
+from mlplab.pages.notebook import notebook as make_notebook
 
-from .cases import published
+from .cases import EXERCISES, published
 
 LITTLE = Path(__file__).parents[2] / "examples" / "little-book"
 PROGRAMS = [
@@ -68,15 +74,50 @@ def test_all_programs_load_the_sections_images_by_the_same_lines():
     assert len(cells) == bool(named)
 
 
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory) -> Iterator[tuple[Any, Any]]:
+    """One Jupyter kernel for all notebooks, in a folder without the book's data: each takes seconds to start."""
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(cwd=str(tmp_path_factory.mktemp("jupyter")))
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=120)
+    yield manager, client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.slow
-@every_program
-def test_a_program_runs_as_it_stands_and_says_what_it_finds(path: Path, tmp_path: Path, monkeypatch, capsys):
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.parent.name)
+def test_a_notebook_runs_from_end_to_end_and_says_what_it_finds(path: Path, kernel):
     """Without the book's data: what stands in for it is said."""
+    exercise = EXERCISES[path.parent.name]
+    held = Document(exercise.number, "en", "", "", "", "", "unpublished", code=exercise.program)
+    notebook = make_notebook(held, exercise.book.frame("en"))
+    manager, client = kernel
+    runner = NotebookClient(notebook, timeout=540, km=manager)
+    runner.kc = client
+    notebook.cells.insert(0, new_code_cell("%reset -f"))
+    for index, cell in enumerate(notebook.cells):
+        runner.execute_cell(cell, index)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    assert printed.strip()
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
+    assert ("stand in" in printed) == ("../data" in path.read_text("utf-8"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [path for path in PROGRAMS if path not in OURS],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_a_program_of_mlplab_runs_as_it_stands(path: Path, tmp_path: Path, monkeypatch, capsys):
     run(path, tmp_path / "work", monkeypatch)
     printed = capsys.readouterr()
     assert printed.out.strip()
     assert not printed.err
-    assert ("stand in" in printed.out) == ("../data" in path.read_text("utf-8"))
 
 
 @pytest.mark.slow

@@ -155,6 +155,46 @@ def verify(
         raise typer.Exit(1)
 
 
+@commands.command()
+def notebook(
+    number: Number,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            "--output",
+            help="The notebook. [default: mlplab-ID.ipynb]",
+            metavar="FILE",
+            show_default=False,
+        ),
+        Output(),
+    ] = None,
+    lang: Lang = "en",
+) -> None:
+    """Write an answer as a Jupyter notebook: question, answer, its program in cells, how sure, what to vary."""
+    from mlplab.outputs import write_whole
+    from mlplab.pages.document import documents
+    from mlplab.pages.notebook import file_name, written
+
+    shelf = open_shelf()
+    language = read_language(lang, shelf)
+    exercise = shelf.exercise(number)
+    exercise.check_language(language)
+    exercise.written_answer()
+    if exercise.program is None:
+        raise InvalidInput("notebook", "needs an answer with a program", number)
+    path = out or Path(file_name(number))
+    refuse_inputs({"FILE": str(path)}, [("a file of the answer", one) for one in exercise.folder.iterdir()])
+    if out is None and path.exists():  # it may have been worked in
+        raise InvalidInput("the notebook", "must not be there yet", str(path), "-o FILE writes over a file")
+    with exercise.running():
+        (document,), _ = documents(exercise, [language])
+        text = written(document, exercise.book.frame(language))
+    write_whole(path, text)
+    typer.echo(path)
+
+
 def _verify_all(shelf: Shelf, effort: Effort, language: Language, as_json: bool) -> None:
     import time
 

@@ -116,6 +116,7 @@ class Document:
 
     Arguments:
       judges: whether its book judges sets of answers that circulate.
+      text: name of a section of the text (`texts.PARTS`) -> its Markdown; empty unless published.
       sections: name of a section of the text (`texts.PARTS`) -> pandoc's blocks; empty unless published.
       pandoc_version: of those blocks.
       circulated: what is said of it elsewhere, and what that is worth.
@@ -137,6 +138,7 @@ class Document:
     state: State
     command: str = "mlplab"
     judges: bool = True
+    text: Mapping[str, str] = field(default_factory=dict)
     sections: Mapping[str, pandoc.Blocks] = field(default_factory=dict)
     pandoc_version: Sequence[int] = ()
     claims: Sequence[ShownClaim] = ()
@@ -296,11 +298,13 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
             ],
         )
     inquiry, seen = held.inquiry, held.inquiry.observations
-    text = {name: _with_links(part, exercise, words) for name, part in render(inquiry, language).items()}
-    version, sections = pandoc.parse(text, language)
+    text = render(inquiry, language)
+    linked = {name: _with_links(part, exercise, words) for name, part in text.items()}
+    version, sections = pandoc.parse(linked, language)
     return Document(
         **frame,
         state="published",
+        text=text,
         sections=sections,
         pandoc_version=version,
         claims=[_shown(claim, inquiry, words) for claim in found.claims],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mlplab.answers import Exercise, Language
 from mlplab.errors import MLPLabError
-from mlplab.pages import pandoc
+from mlplab.pages import notebook, pandoc
 from mlplab.pages.document import Document, documents
 
 
@@ -18,6 +18,7 @@ class InLanguage:
     document: Document
     html: Mapping[str, str]
     typst: Mapping[str, str]
+    notebook: str
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Made:
 
     Arguments:
       html, typst: a mapping from section to markup for each of `documents`.
+      notebooks: what its notebook's file holds, for each of them; empty where it has no program.
       broken: a line for each thing that a person must mend.
     """
 
@@ -33,13 +35,15 @@ class Made:
     documents: Sequence[Document] = ()
     html: Sequence[Mapping[str, str]] = ()
     typst: Sequence[Mapping[str, str]] = ()
+    notebooks: Sequence[str] = ()
     broken: Sequence[str] = ()
 
     def of(self, language: Language) -> InLanguage | None:
         """It in one language; None where nobody has translated it."""
-        for document, html, typst in zip(self.documents, self.html, self.typst, strict=True):
-            if document.language == language:
-                return InLanguage(document, html, typst)
+        notebooks = self.notebooks or [""] * len(self.documents)
+        for one in zip(self.documents, self.html, self.typst, notebooks, strict=True):
+            if one[0].language == language:
+                return InLanguage(*one)
         return None
 
 
@@ -52,6 +56,8 @@ def make(exercise: Exercise) -> Made:
         texts = [d.sections for d in found]
         version = found[0].pandoc_version
         html, typst = (pandoc.to_html(version, texts), pandoc.to_typst(version, texts))
+        frames = [exercise.book.frame(document.language) for document in found]
+        notebooks = [notebook.written(d, f) if d.code else "" for d, f in zip(found, frames, strict=True)]
     except MLPLabError as error:
         return Made(number, broken=[f"{number}: {str(error).rstrip('.')}"])
-    return Made(number, found, html, typst, broken)
+    return Made(number, found, html, typst, notebooks, broken)

@@ -17,7 +17,7 @@ from pygments.lexers import PythonLexer
 
 from mlplab.answers import Book, CirculatedSet, Language
 from mlplab.inquiry.errata import Correction
-from mlplab.pages import labels, notes
+from mlplab.pages import labels, notebook, notes
 from mlplab.pages.document import Document
 
 SECTIONS = "question short sure why evidence circulates limits code again references provenance".split()
@@ -74,6 +74,7 @@ def answer_page(
         data_rows=rows,
         data_left_out=left_out,
         code=Markup(highlighted(document.code)) if document.code else "",
+        notebook=notebook.file_name(document.number) if document.code else "",
         full_size=Markup(highlighted(document.full_size)) if document.full_size else "",
         before=before,
         after=after,

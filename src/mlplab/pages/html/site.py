@@ -11,6 +11,7 @@ from pathlib import Path
 from mlplab.answers import Book, Language
 from mlplab.errors import import_extra
 from mlplab.inquiry import errata, processes
+from mlplab.pages import notebook
 from mlplab.pages.html import fonts, pages, search
 from mlplab.pages.making import Made
 
@@ -65,6 +66,9 @@ def _write_pages(
                 for one in book.sets.values()
             }
         contents["errata.html"] = pages.errata_page(book, corrections, language)
+        for pair in pairs:
+            if pair.notebook:
+                (folder / notebook.file_name(pair.document.number)).write_text(pair.notebook, "utf-8")
         for name, page in contents.items():
             (folder / name).write_text(page, "utf-8")
         written[language] = contents
