@@ -1,25 +1,59 @@
-"""The pieces of a ReLU network, exactly; and a network for given pieces."""
+"""Where a ReLU network is linear: patterns in the plane, pieces on a line."""
 
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-from mlplab.analysis.piecewise_function import PiecewiseLinear, to_network
-from mlplab.analysis.piecewise_line import from_network
-
 torch.manual_seed(0)
+
+# %% model
 net = nn.Sequential(
-    nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 3), nn.PReLU(), nn.Linear(3, 1)
-)
-f = from_network(net, exact=True)  # in fractions: no rounding anywhere
-print(f"{f.num_pieces} pieces; slope and intercept of each:")
-print(f.table().astype(float).to_string(index=False))
+    nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 1)
+).double()
+for layer in net[::2]:
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
 
-x = torch.linspace(-5, 5, 1001)
-with torch.no_grad():
-    y = net(x[:, None])[:, 0].double().numpy()
-print("largest difference:", abs(f(x.tolist())[:, 0].astype(float) - y).max())
 
-hat = PiecewiseLinear.through([0, 1, 2], [0, 1, 0], left_slope=0, right_slope=0)
-built = to_network(hat)
-print("a hat of", hat.num_pieces, "pieces from", built[0].out_features, "units")
-print("recovered:", from_network(built).breakpoints.tolist())
+def pattern(x):
+    """Which of the hidden units are on, as one number for each x."""
+    bits = []
+    for module in net:
+        x = module(x)
+        if isinstance(module, nn.ReLU):
+            bits.append(x > 0)
+    bits = torch.cat(bits, 1).long()
+    return (bits << torch.arange(bits.shape[1])).sum(1)
+
+
+# %% check
+side = torch.linspace(-4, 4, 400).double()
+plane = torch.cartesian_prod(side, side)
+regions, region = pattern(plane).unique(return_inverse=True)
+print(f"{len(regions)} patterns of 10 units on this grid, of {2**10} at most")
+
+# Where the pattern stays, the gradient must stay: the network is affine.
+plane.requires_grad_()
+net(plane).sum().backward()
+one = region == region.mode().values
+spread = plane.grad[one].std(0).max().item()
+print(f"in the largest region the gradient varies by {spread:.0e}")
+
+# %% data
+# Two units fold [0, 1] onto itself: up to the middle and back. Do it 6 times.
+x = torch.linspace(0, 1, 2**9 + 1).double()  # holds every breakpoint exactly
+y = x
+for _ in range(6):
+    y = 2 * torch.relu(y) - 4 * torch.relu(y - 0.5)
+slope = y.diff()
+num_pieces = 1 + (slope[1:] != slope[:-1]).sum().item()
+print(f"6 layers of 2 units fold [0, 1] into {num_pieces} pieces")
+
+# %% curve
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
+colours = torch.randperm(len(regions))[region].view(400, 400).T
+left.imshow(colours, extent=(-4, 4, -4, 4), origin="lower", cmap="tab20")
+left.set(title="one colour for each pattern", xlabel="x1", ylabel="x2")
+right.plot(x, y)
+right.set(title="layers that fold", xlabel="x")
+plt.show()

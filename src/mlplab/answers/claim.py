@@ -17,9 +17,10 @@ ClaimKind = Literal["proof", "property", "experiment", "calculation"]
 # `untestable`: a claim that it requires does not hold, so that there is nothing to judge here.
 Verdict = Literal[Decision, "untestable"]
 Unit = Literal["number", "points", "log", "log10"]
-# `half-right`: a right fact with a wrong reason, or one half of two that were claimed.
+# `half-right`: a right fact with a wrong reason, or one half of two that were claimed. `lost`: a formula that the
+# copies no longer show, so that nobody can judge it.
 Judgement = Literal[
-    "right", "wrong", "half-right", "incomplete", "misread", "unsupported", "untestable", "skipped"
+    "right", "wrong", "half-right", "incomplete", "misread", "unsupported", "untestable", "lost", "skipped"
 ]
 
 

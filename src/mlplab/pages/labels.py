@@ -10,6 +10,6 @@ from mlplab.answers import Judgement, Verdict
 SHAPES: dict[Verdict | Judgement | Literal["awaits"], str] = {
     "holds": "✓", "fails": "✗", "undecided": "?",
     "right": "✓", "wrong": "✗", "half-right": "½", "incomplete": "◐", "misread": "↷", "unsupported": "?",
-    "untestable": "○", "skipped": "–",
+    "untestable": "○", "lost": "○", "skipped": "–",
     "awaits": "…",
 }  # fmt: skip

@@ -9,7 +9,7 @@ from mlplab.answers import Book, Judgement, Language, WordList
 from mlplab.pages.document import Document, ShownStatement
 
 ORDER: tuple[Judgement, ...] = (
-    "wrong", "misread", "unsupported", "half-right", "incomplete", "untestable", "skipped", "right",
+    "wrong", "misread", "unsupported", "half-right", "incomplete", "untestable", "lost", "skipped", "right",
 )  # fmt: skip
 
 assert set(ORDER) == set(get_args(Judgement))
@@ -58,5 +58,5 @@ def counted(documents: Sequence[Document], judgement: Judgement, frame: WordList
 
 def judged(documents: Sequence[Document]) -> tuple[int, int]:
     """How many statements do not stand as they are, and how many were judged: not those that cannot be tested."""
-    counts = {name: count(documents, name) for name in ORDER if name not in ("untestable", "skipped")}
+    counts = {name: count(documents, name) for name in ORDER if name not in ("untestable", "lost", "skipped")}
     return sum(counts.values()) - counts["right"], sum(counts.values())

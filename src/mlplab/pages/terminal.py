@@ -42,7 +42,7 @@ from mlplab.pages.terminal_text import Prose
 COLOURS: dict[str, str] = {
     "holds": "green", "fails": "red", "undecided": "yellow",
     "right": "green", "wrong": "red", "half-right": "yellow", "incomplete": "yellow", "misread": "red",
-    "unsupported": "yellow", "untestable": "yellow", "skipped": "yellow",
+    "unsupported": "yellow", "untestable": "yellow", "lost": "yellow", "skipped": "yellow",
 }  # fmt: skip
 
 # Why a published verdict does not stand.
