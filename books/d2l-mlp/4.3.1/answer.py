@@ -16,7 +16,7 @@ from mlplab.answers import Answer, Circulated, Claim, Lab, Observations, Table, 
 from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.knobs import turn
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, prediction_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
@@ -132,6 +132,12 @@ def moved(observations: Observations) -> float | None:
         return None
     deepest = at_own_rate(observations, max(rates(observations)))
     return choice.most_moved(values(observations, NUDGED), deepest)
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Test accuracy of single runs from He's start: one layer at the section's rate, and each depth at its own."""
+    rows = {"given": f"{GIVEN} 1", "one": f"{OWN} 1", "two": f"{OWN} 2", "four": f"{OWN} 4"}
+    return {name: prediction_interval(values(observations, arm)) for name, arm in rows.items()}
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
@@ -288,9 +294,25 @@ ANSWER = Answer(
             requires=INSIDE,
         ),
     ),
-    circulated=(Circulated("ellipsis", "skipped"),),
+    circulated=(
+        Circulated("ellipsis", "skipped"),
+        Circulated("layers-are-widths", "misread", source="datawhale"),
+        Circulated(
+            "a-tenth-is-best",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="tuning-the-rate-helps",
+            source="datawhale",
+        ),
+        Circulated(
+            "a-layer-improves-accuracy",
+            {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
+            by="depth-helps",
+            source="pandalabme",
+        ),
+    ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--set hidden_sizes=64",
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mlplab import stats
@@ -25,7 +25,7 @@ from mlplab.engine.activations import activation_function
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import Activation
-from mlplab.stats import Comparison, mean_interval, paired
+from mlplab.stats import Comparison, mean_interval, paired, prediction_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
@@ -242,6 +242,33 @@ def positive_scaling(function: Callable[[Tensor], Tensor]) -> Finding:
     return Finding.true_if(worst < 1e-12, worst_error=worst, tries=x.numel() * factor.numel())
 
 
+def ignores_its_activation(uses_it: bool) -> Finding:
+    """A network that is given an activation: does it compute the same with each?"""
+
+    class Net(nn.Module):
+        def __init__(self, activation: nn.Module) -> None:
+            super().__init__()
+            middle = activation if uses_it else nn.ReLU()
+            self.net = nn.Sequential(nn.Linear(4, 3), middle, nn.Linear(3, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x)
+
+    nets = [Net(activation) for activation in (nn.ReLU(), nn.Sigmoid(), nn.Tanh())]
+    for net in nets:
+        for parameter in net.parameters():
+            nn.init.constant_(parameter, 0.1)
+    x = torch.linspace(-2, 2, 20).reshape(5, 4)
+    return Finding.true_if(all(torch.equal(net(x), nets[0](x)) for net in nets))
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Test accuracy of single runs: three activations at the section's rate, and each at its own."""
+    reached = {name: values(observations, name) for name in ("relu", "tanh", "sigmoid")}
+    reached |= {f"{name}_given": values(observations, name, SECTION) for name in tuple(reached)}
+    return {name: prediction_interval(found) for name, found in reached.items()}
+
+
 def moved(observations: Observations) -> float | None:
     """By how much a millionth of the first weights moves ReLU's accuracy, at most; None where none was nudged."""
     if f"{NUDGED} relu" not in observations.runs.arms:
@@ -447,6 +474,13 @@ ANSWER = Answer(
             subject=lambda o: ("relu", "leaky_relu"),
             falsehood=lambda o: ("relu", "elu"),
         ),
+        Claim(
+            name="an-activation-that-is-not-used-changes-nothing",
+            kind="calculation",
+            check=ignores_its_activation,
+            subject=lambda o: False,
+            falsehood=lambda o: True,
+        ),
     ),
     circulated=(
         Circulated(
@@ -454,9 +488,28 @@ ANSWER = Answer(
             {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
             by="the-family-is-safe",
         ),
+        Circulated(
+            "relu-is-best",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="another-beats-relu",
+            source="datawhale",
+        ),
+        Circulated(
+            "sigmoid-is-worst",
+            {"holds": "half-right", "fails": "unsupported", "undecided": "unsupported"},
+            by="one-rate-misjudges-sigmoid",
+            source="datawhale",
+        ),
+        Circulated(
+            "five-activations-are-compared",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="an-activation-that-is-not-used-changes-nothing",
+            source="pandalabme",
+        ),
     ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--set hidden_sizes=64,64,64",
 )
