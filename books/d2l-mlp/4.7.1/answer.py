@@ -193,6 +193,11 @@ def facts(observations: Observations) -> dict[str, Any]:
     return {"max_rows": MAX_ROWS, "max_columns": MAX_COLUMNS, "num_functions": len(FUNCTIONS)}
 
 
+def expected(seen: Observations) -> dict[str, tuple[float, float]]:
+    """The shape of its gradient, and no more than rounding between autograd and entries moved alone."""
+    return {"num_rows": (3, 3), "num_columns": (4, 4), "largest_difference": (0, 1e-6)}
+
+
 ANSWER = Answer(
     claims=(
         Claim(
@@ -230,8 +235,18 @@ ANSWER = Answer(
             {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
             by="one-slope-for-each-entry",
         ),
+        *(
+            Circulated(
+                name,
+                {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+                by="one-slope-for-each-entry",
+                source=source,
+            )
+            for name, source in (("n-by-m", "datawhale"), ("same-as-x", "pandalabme"))
+        ),
     ),
     figure=figure,
     tables=tables,
     facts=facts,
+    expected=expected,
 )

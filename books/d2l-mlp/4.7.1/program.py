@@ -2,13 +2,31 @@
 
 import torch
 
+# %% data
 torch.manual_seed(0)
-for rows, columns in ((1, 4), (3, 2), (5, 1)):
-    X = torch.randn(rows, columns, dtype=torch.float64, requires_grad=True)
-    f = torch.logdet(torch.eye(rows, dtype=X.dtype) + X @ X.T)
-    (G,) = torch.autograd.grad(f, X)
+X = torch.randn(3, 4, dtype=torch.float64)
 
-    E = 1e-6 * torch.randn_like(X)  # a small change, of the same shape
-    changed = torch.logdet(torch.eye(rows, dtype=X.dtype) + (X + E) @ (X + E).T)
-    print("X", tuple(X.shape), "gradient", tuple(G.shape))
-    print("f changes by", (changed - f).item(), "tr(G'E)", (G * E).sum().item())
+
+# %% model
+def f(X):  # one number from a matrix
+    return torch.logdet(torch.eye(len(X), dtype=X.dtype) + X @ X.T)
+
+
+# %% result
+X.requires_grad_()
+(G,) = torch.autograd.grad(f(X), X)
+num_rows, num_columns = G.shape
+print("X has the shape", tuple(X.shape), "and the gradient", tuple(G.shape))
+print(G)
+
+# %% check
+step = 1e-5
+slopes = torch.zeros(3, 4, dtype=X.dtype)
+with torch.no_grad():
+    for i in range(3):
+        for j in range(4):
+            E = torch.zeros_like(X)
+            E[i, j] = step  # move one entry of X alone
+            slopes[i, j] = (f(X + E) - f(X - E)) / (2 * step)
+largest_difference = (G - slopes).abs().max().item()
+print(f"Each entry moved alone gives the same: to {largest_difference:.1e}")
