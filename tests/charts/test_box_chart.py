@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from mlplab.charts.box_chart import HEAD, HEIGHT, WIDTH, Arrow, Box, box_chart
+from mlplab.charts.box_chart import HEAD, Arrow, Box, Grid, box_chart
 
 PLACES = {"a": (0, 0), "b": (2, 0), "c": (0, 2), "d": (2, 1)}
 
@@ -30,7 +30,7 @@ def test_an_arrow_leads_from_border_to_border(pair):
         """How far a point is from the middle of a box, where 1 is its border."""
         box = boxes[name]
         middle = (box["left"] + box["right"]) / 2, (box["top"] + box["bottom"]) / 2
-        return max(abs(x - middle[0]) / (WIDTH / 2), abs(y - middle[1]) / (HEIGHT / 2))
+        return max(abs(x - middle[0]) / (Grid.width / 2), abs(y - middle[1]) / (Grid.height / 2))
 
     assert out(pair[0], arrow["x"], arrow["y"]) == pytest.approx(1)
     length = math.hypot(arrow["x2"] - arrow["x"], arrow["y2"] - arrow["y"])

@@ -22,9 +22,9 @@ from torch.nn import functional
 from mlplab.analysis.equations import Equations, equations
 from mlplab.analysis.graph import Graph, Node, graph
 from mlplab.analysis.graph_drawing import COLOURS, SAVED
-from mlplab.answers import Answer, Claim, Finding, Observations, Table, WordList
+from mlplab.answers import Answer, Circulated, Claim, Finding, Observations, Table, WordList
 from mlplab.charts import plots
-from mlplab.charts.box_chart import Arrow, Box, box_chart
+from mlplab.charts.box_chart import Arrow, Box, Grid, box_chart
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
 
@@ -325,8 +325,42 @@ def symbols() -> dict[int, str]:
     return found
 
 
+# The section's own graph. Name: label, column, row.
+VARIABLES = {
+    "x": ("x", 0, 3), "W₁": ("W₁", 1, 2), "b₁": ("b₁", 2, 2), "z": ("z", 3, 3), "h": ("h", 5, 3), "W₂": ("W₂", 6, 2),
+    "o": ("o", 7, 3), "y": ("y", 8, 2), "L": ("L", 9, 3), "s": ("s", 10, 1), "J": ("J", 11, 3),
+}  # fmt: skip
+OPERATORS = {
+    "product": ("×", 1, 3), "bias": ("+", 2, 3), "φ": ("φ", 4, 3), "reading": ("×", 6, 3), "l": ("l", 8, 3),
+    "first": ("‖·‖²", 1, 0), "second": ("‖·‖²", 6, 1), "both": ("+", 8, 0), "λ": ("λ/2", 10, 0), "end": ("+", 10, 3),
+}  # fmt: skip
+WAYS = (
+    "x product bias z φ h reading o l L end J", "W₁ product", "b₁ bias", "W₂ reading", "y l",
+    "W₁ first both λ s end", "W₂ second both",
+)  # fmt: skip
+NEW = ("b₁", "bias")
+
+
+def drawn_as_in_the_section() -> altair.LayerChart:
+    """Variables in squares, operators in circles; what the bias adds in orange."""
+    colours = {True: SAVED, False: ("#ffffff", "#555555")}
+    boxes = [
+        Box(name, label, x, y, *colours[name in NEW], rounded=nodes is OPERATORS)
+        for nodes in (VARIABLES, OPERATORS)
+        for name, (label, x, y) in nodes.items()
+    ]
+    arrows = [
+        Arrow(source, target, SAVED[1] if source in NEW and target in NEW else plots.GREY)
+        for way in WAYS
+        for source, target in itertools.pairwise(way.split())
+    ]
+    return box_chart(boxes, arrows, Grid(column=56, row=48, width=32, height=32))
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
-    """The program as boxes and arrows: forward above, backward below, and what is kept for it."""
+    """The section's graph with one node and one "+" more; below it the program as boxes and arrows: forward above,
+    backward below, and what is kept for it.
+    """
     alt = import_extra("altair", what="A figure", extra="book")
     held, names = groups(), symbols()
     boxes, arrows = [], []
@@ -355,7 +389,12 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         subtitle=words["titles.above-forward-below-backward-right"],
         anchor="start",
     )
-    return box_chart(boxes, arrows).properties(title=title)
+    by_hand = alt.TitleParams(
+        words["labels.graph-with-bias"], subtitle=words["titles.squares-and-circles"], anchor="start"
+    )
+    return alt.vconcat(
+        drawn_as_in_the_section().properties(title=by_hand), box_chart(boxes, arrows).properties(title=title)
+    )
 
 
 def facts(observations: Observations) -> dict[str, Any]:
@@ -395,6 +434,16 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     return [Table(title, columns, rows)]
 
 
+def expected(seen: Observations) -> dict[str, tuple[float, float]]:
+    """No more than rounding between the equations and autograd."""
+    return {"largest_difference": (0, ROUNDING)}
+
+
+BY_THE_CHAIN_RULE: dict[bool, dict[Any, Any]] = {
+    agrees: {"holds": "right" if agrees else "wrong", "fails": "unsupported", "undecided": "unsupported"}
+    for agrees in (True, False)
+}
+
 ANSWER = Answer(
     claims=(
         Claim(
@@ -426,7 +475,17 @@ ANSWER = Answer(
             falsehood=lambda o: ("weight", "bias"),
         ),
     ),
+    circulated=tuple(
+        Circulated(name, BY_THE_CHAIN_RULE[agrees], by="chain-rule", source=source)
+        for name, agrees, source in (
+            ("bias-gets-the-gradient-of-h", False, "datawhale"),
+            ("weights-as-before", True, "datawhale"),
+            ("bias-gets-the-slope-too", True, "pandalabme"),
+            ("weights-without-penalty", False, "pandalabme"),
+        )
+    ),
     figure=figure,
     tables=tables,
     facts=facts,
+    expected=expected,
 )

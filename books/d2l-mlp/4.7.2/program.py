@@ -1,29 +1,38 @@
-"""The graph and the equations of a network with biases."""
+"""Forward and backward by hand, with a bias in the hidden layer."""
 
 import torch
-from torch import nn
 
-from mlplab.analysis.equations import equations
-from mlplab.analysis.graph import graph
-
-decay = 0.1
+# %% data
 torch.manual_seed(0)
-net = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
-x, y = torch.randn(4), torch.randn(2)
+torch.set_default_dtype(torch.float64)
+x, y = torch.randn(4), torch.randn(2)  # one example
 
-program = graph(net, x[None], y[None], nn.MSELoss())
-print(program.table()[["phase", "name", "shape", "inputs"]].to_string())
-print(equations(net, loss="mse", weight_decay=decay).latex())
+# %% model
+W1, b1, W2 = torch.randn(3, 4), torch.randn(3), torch.randn(2, 3)
+for param in (W1, b1, W2):
+    param.requires_grad_()
+lambd = 0.1
 
-W1, b1, W2, b2 = net.parameters()
-z = W1 @ x + b1
+z = W1 @ x + b1  # the bias: one node, and one "+"
 h = torch.tanh(z)
-o = W2 @ h + b2
-squares = W1.square().sum() + W2.square().sum()
-J = nn.functional.mse_loss(o, y) + decay / 2 * squares
-of_W1, of_b1 = torch.autograd.grad(J, (W1, b1))
+o = W2 @ h
+L = ((o - y) ** 2).sum() / 2
+s = lambd / 2 * ((W1**2).sum() + (W2**2).sum())  # without the bias
+J = L + s
 
-delta = (W2.T @ (o - y)) * (1 - h**2)  # 2 outputs: dL/do = o - y
-print("b1 differs by", (delta - of_b1).abs().max().item())
-slope = torch.outer(delta, x) + decay * W1
-print("W1 differs by", (slope - of_W1).abs().max().item())
+# %% result
+with torch.no_grad():
+    dJ_do = o - y
+    dJ_dW2 = torch.outer(dJ_do, h) + lambd * W2
+    dJ_dh = W2.T @ dJ_do
+    dJ_dz = dJ_dh * (1 - h**2)  # the slope of tanh at z
+    dJ_dW1 = torch.outer(dJ_dz, x) + lambd * W1
+    dJ_db1 = dJ_dz
+print("dJ/db1 =", dJ_db1.numpy().round(4))
+print("dJ/dh  =", dJ_dh.numpy().round(4), "is another: the slope is missing")
+
+# %% check
+J.backward()
+pairs = ((dJ_dW1, W1), (dJ_db1, b1), (dJ_dW2, W2))
+largest_difference = max((g - p.grad).abs().max().item() for g, p in pairs)
+print(f"Autograd agrees with the equations to {largest_difference:.1e}.")

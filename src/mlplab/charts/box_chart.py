@@ -15,14 +15,23 @@ from mlplab.errors import import_extra
 if TYPE_CHECKING:
     import altair
 
-COLUMN, ROW = 134, 62  # pixels from one place to the next
-WIDTH, HEIGHT = 100, 34  # pixels of a box
+
+@dataclass(frozen=True)
+class Grid:
+    """Pixels from one place to the next, and of a box."""
+
+    column: float = 134
+    row: float = 62
+    width: float = 100
+    height: float = 34
+
+
 HEAD = 9  # pixels from the tip of an arrow to the middle of its head
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box in column `x`, row `y` from the top, with what the mouse shows as `detail`."""
+    """A box in column `x`, row `y` from the top, with what the mouse shows as `detail`; with round ends or not."""
 
     name: str
     label: str
@@ -31,6 +40,7 @@ class Box:
     fill: str
     border: str
     detail: str = ""
+    rounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,16 +53,23 @@ class Arrow:
     dashed: bool = False
 
 
-def box_chart(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> altair.LayerChart:
+def box_chart(boxes: Sequence[Box], arrows: Sequence[Arrow], grid: Grid | None = None) -> altair.LayerChart:
     """The boxes, and arrows from border to border. Needs the extra `book`."""
     alt = import_extra("altair", what="A figure", extra="book")
+    grid = grid or Grid()
     right, bottom = max(box.x for box in boxes), max(box.y for box in boxes)
-    size = {"width": int(right * COLUMN + WIDTH + 8), "height": int(bottom * ROW + HEIGHT + 8)}
+    size = {
+        "width": int(right * grid.column + grid.width + 8),
+        "height": int(bottom * grid.row + grid.height + 8),
+    }
     across = alt.Scale(domain=[0, size["width"]], nice=False, zero=False)
     down = alt.Scale(domain=[size["height"], 0], nice=False, zero=False)
-    places = {box.name: (4 + WIDTH / 2 + box.x * COLUMN, 4 + HEIGHT / 2 + box.y * ROW) for box in boxes}
-    lines = pd.DataFrame([_line(places, arrow) for arrow in arrows])
-    frames = pd.DataFrame([_frame(places, box) for box in boxes])
+    places = {
+        box.name: (4 + grid.width / 2 + box.x * grid.column, 4 + grid.height / 2 + box.y * grid.row)
+        for box in boxes
+    }
+    lines = pd.DataFrame([_line(places, arrow, grid) for arrow in arrows])
+    frames = pd.DataFrame([_frame(places, box, grid) for box in boxes])
 
     def at(field: str, scale: altair.Scale) -> altair.X | altair.Y:
         channel = alt.Y if scale is down else alt.X
@@ -72,34 +89,36 @@ def box_chart(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> altair.LayerChar
             angle=alt.Angle("angle:Q", scale=alt.Scale(domain=[0, 360], range=[0, 360])),
         )
     )  # fmt: skip
-    rectangles = (
-        alt.Chart(frames)
-        .mark_rect(cornerRadius=5, strokeWidth=1.5)
+    rectangles = [
+        alt.Chart(frames[frames["rounded"] == rounded])
+        .mark_rect(cornerRadius=grid.height / 2 if rounded else 5, strokeWidth=1.5)
         .encode(
             x=at("left", across), x2="right", y=at("top", down), y2="bottom",
             fill=alt.Fill("fill:N", scale=None), stroke=alt.Stroke("border:N", scale=None),
             tooltip=alt.Tooltip("detail:N", title=" "),
         )
-    )  # fmt: skip
+        for rounded in sorted(frames["rounded"].unique())
+    ]  # fmt: skip
     words = (
         alt.Chart(frames)
         .mark_text(lineBreak="\n", fontSize=11, lineHeight=13, color=INK, baseline="middle")
         .encode(x=at("x", across), y=at("text_y", down), text="label:N")
     )
-    return alt.layer(*rules, heads, rectangles, words).properties(**size)
+    return alt.layer(*rules, heads, *rectangles, words).properties(**size)
 
 
-def _frame(places: dict[str, tuple[float, float]], box: Box) -> dict[str, Any]:
+def _frame(places: dict[str, tuple[float, float]], box: Box, grid: Grid) -> dict[str, Any]:
     x, y = places[box.name]
-    edges = {"left": x - WIDTH / 2, "right": x + WIDTH / 2, "top": y - HEIGHT / 2, "bottom": y + HEIGHT / 2}
+    across, down = grid.width / 2, grid.height / 2
+    edges = {"left": x - across, "right": x + across, "top": y - down, "bottom": y + down}
     # The first line stands where the mark is: what follows moves the text's middle down.
     return asdict(box) | edges | {"x": x, "text_y": y - 6.5 * box.label.count("\n")}
 
 
-def _line(places: dict[str, tuple[float, float]], arrow: Arrow) -> dict[str, Any]:
+def _line(places: dict[str, tuple[float, float]], arrow: Arrow, grid: Grid) -> dict[str, Any]:
     (x, y), (x2, y2) = (
-        _border(places, arrow.source, arrow.target),
-        _border(places, arrow.target, arrow.source),
+        _border(places, arrow.source, arrow.target, grid),
+        _border(places, arrow.target, arrow.source, grid),
     )
     length = math.hypot(x2 - x, y2 - y) or 1.0
     across, down = (x2 - x) / length, (y2 - y) / length
@@ -111,11 +130,13 @@ def _line(places: dict[str, tuple[float, float]], arrow: Arrow) -> dict[str, Any
     }  # fmt: skip
 
 
-def _border(places: dict[str, tuple[float, float]], name: str, other: str) -> tuple[float, float]:
+def _border(places: dict[str, tuple[float, float]], name: str, other: str, grid: Grid) -> tuple[float, float]:
     """Where the line from the middle of one box to that of the other crosses its border."""
     (x, y), (x2, y2) = places[name], places[other]
     across, down = x2 - x, y2 - y
     share = min(
-        WIDTH / 2 / abs(across) if across else math.inf, HEIGHT / 2 / abs(down) if down else math.inf, 1.0
+        grid.width / 2 / abs(across) if across else math.inf,
+        grid.height / 2 / abs(down) if down else math.inf,
+        1.0,
     )
     return x + share * across, y + share * down
