@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -109,6 +110,20 @@ def two_of_ours(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(shelf, "home", lambda: ours.parent)
     # Letters are cut for every book alike, and that takes longer than all the rest.
     monkeypatch.setattr(fonts, "write", lambda font, letters, folder: "")
+
+
+def test_of_two_translations_each_is_read_in_its_language(german, mlplab, monkeypatch, tmp_path):
+    """Another tongue is the German one under another code: what is read hangs on the code alone."""
+    other = shutil.copytree(german, tmp_path / "other")
+    for path in sorted(other.rglob("*.de.*")):
+        path.rename(path.with_name(path.name.replace(".de.", ".nds.")))
+    (other / "languages/de.toml").rename(other / "languages/nds.toml")
+    toml = other / "book.toml"
+    text = re.sub(r'"de"', '"nds"', re.sub(r"\bde = ", "nds = ", toml.read_text("utf-8")))
+    toml.write_text(text, "utf-8")
+    monkeypatch.setenv("MLPLAB_BOOKS", os.pathsep.join(map(str, (german, other))))
+    for language in ("de", "nds", "en"):
+        assert "4.5.4" in mlplab("answer", "4.5.4", "--lang", language)
 
 
 @pytest.mark.slow

@@ -506,6 +506,18 @@ class Shelf:
                 book.check_listed(number)
         return _exercise(number, self.exercises)
 
+    def exercise_in(self, number: str, language: Language) -> Exercise:
+        """The exercise as a book tells it in that language: of several translations, any may have it.
+
+        Raises as `exercise` does, and UnknownName for a language that none of them has.
+        """
+        exercise = self.exercise(number)
+        same = (book.exercises[number] for book in self.books if number in book.exercises)
+        told = (one for one in same if one.folder == exercise.folder and language in one.languages)
+        exercise = next(told, exercise)
+        exercise.check_language(language)
+        return exercise
+
 
 def home() -> Path:
     """Where our own books lie: inside an installed package, or at the root of a checkout."""

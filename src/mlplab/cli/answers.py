@@ -68,8 +68,7 @@ def answer(
 
     shelf = open_shelf()
     language = read_language(lang, shelf)
-    exercise = shelf.exercise(number)
-    exercise.check_language(language)
+    exercise = shelf.exercise_in(number, language)
     exercise.written_answer()  # before anything is trained
     with exercise.running():
         with progress() as on_progress:
@@ -143,8 +142,7 @@ def verify(
     if number is None:
         _verify_all(shelf, how, language, as_json)
         return
-    exercise = shelf.exercise(number)
-    exercise.check_language(language)
+    exercise = shelf.exercise_in(number, language)
     with exercise.running(), progress() as on_progress:
         outcome = verification.verify(exercise, how, on_progress=on_progress)
     if as_json:
@@ -179,8 +177,7 @@ def notebook(
 
     shelf = open_shelf()
     language = read_language(lang, shelf)
-    exercise = shelf.exercise(number)
-    exercise.check_language(language)
+    exercise = shelf.exercise_in(number, language)
     exercise.written_answer()
     if exercise.program is None:
         raise InvalidInput("notebook", "needs an answer with a program", number)
