@@ -17,7 +17,7 @@ from mlplab.pages.making import Made, make
 from mlplab.pages.pdf import fonts as pdf_fonts
 from mlplab.pages.pdf import printed
 
-NEEDED = ("altair", "vl_convert", "pypandoc", "fontTools", "brotli", "typst", "nbformat")
+NEEDED = ("altair", "vl_convert", "pypandoc", "fontTools", "brotli", "typst", "nbformat", "pikepdf")
 Progress = Callable[[str, float], None]
 # Share of the time that a build takes after which a stage begins: what it says while it goes on.
 BEGINS = {"pages": 0.84, "fonts": 0.87, "PDF": 0.95}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import unicodedata
 from collections import Counter
@@ -139,9 +140,42 @@ def test_every_program_is_attached_byte_for_byte(book):
     held = {
         flat[i].decode(): playa.resolve(playa.resolve(flat[i + 1])["EF"])["F"] for i in range(0, len(flat), 2)
     }
-    assert set(held) == {f"mlplab-{number}.py" for number in (one.number for one in ours().answered)}
-    for number in (one.number for one in ours().answered):
-        assert playa.resolve(held[f"mlplab-{number}.py"]).buffer == (EXERCISES[number].program or "").encode()
+    programs = {f"mlplab-{one.number}.py": one.program for one in ours().answered}
+    programs |= {f"mlplab-{one.number}-full-size.py": one.full_size for one in ours().answered}
+    kept = {name: program for name, program in programs.items() if program is not None}
+    assert set(held) == set(kept)
+    for name, program in kept.items():
+        assert playa.resolve(held[name]).buffer == program.encode()
+
+
+def test_a_program_that_is_copied_out_of_the_book_is_the_same_program(built_book, book):
+    """As Chrome's viewer copies it: what is lost is spaces within a line and lines that are empty."""
+    pdfium = pytest.importorskip("pypdfium2", reason="needs pypdfium2: pip install 'mlplab[test]'")
+    opened = pdfium.PdfDocument(built_book.with_name(ours().pdf_name(book[1])))
+    copied = [line for page in opened for line in page.get_textpage().get_text_range().splitlines()]
+    for number, exercise in EXERCISES.items():
+        program = exercise.program
+        assert program is not None
+        found = copied_program(copied, program)
+        assert meaning(found) == meaning(program), number
+
+
+def copied_program(copied: list[str], program: str) -> str:
+    """A program's lines as they are found one behind the other in a text, with at most a few of a page between two."""
+    lines = [line for line in program.splitlines() if line.strip()]
+    words = [line.split() for line in copied]
+    at = words.index(lines[0].split())
+    found = []
+    for line in lines:
+        at = words.index(line.split(), at, at + 8)
+        found.append(copied[at])
+        at += 1
+    return "\n".join(found)
+
+
+def meaning(program: str) -> str:
+    """The tree of a program, with one space for several in its texts."""
+    return re.sub(r" +", " ", ast.dump(ast.parse(program)))
 
 
 def test_words_are_found_in_it(pages, book):

@@ -11,6 +11,7 @@ from mlplab.answers import Book, Language, WordList
 from mlplab.inquiry.errata import Correction
 from mlplab.pages import labels, notes
 from mlplab.pages.document import Document, ShownClaim, ShownTable
+from mlplab.pages.pdf import copying
 
 Pair = tuple[str, str]
 
@@ -123,9 +124,9 @@ def _exercise(document: Document, words: Mapping[str, str], frame: WordList) -> 
             "words": f"{document.title}: {figure.words}",
             "caption": document.title,
         },
-        "code": (document.code or "").rstrip("\n"),
+        "code": copying.indented((document.code or "").rstrip("\n")),
         "program": program_name(number),
-        "full-size": (document.full_size or "").rstrip("\n"),
+        "full-size": copying.indented((document.full_size or "").rstrip("\n")),
         "full-size-program": full_size_name(number),
         "expected": document.expected,
         "trains": document.trains,

@@ -17,7 +17,7 @@ from mlplab.errors import EvidenceError, import_extra
 from mlplab.inquiry.errata import Correction
 from mlplab.pages import typefaces
 from mlplab.pages.making import Made
-from mlplab.pages.pdf import fonts
+from mlplab.pages.pdf import copying, fonts
 from mlplab.pages.pdf.contents import contents, full_size_name, program_name
 
 TEMPLATE = ("book.typ", "style.typ", "front.typ", "exercise.typ", "back.typ", "program.tmTheme")
@@ -90,7 +90,7 @@ def compile_book(root: Path, standards: Sequence[str] = STANDARDS) -> bytes:
         raise EvidenceError(f"The book is not built. {_told(error, root)}") from error
     if warnings:
         raise EvidenceError(f"The book is not built. {_told(warnings[0], root)}")
-    return made
+    return copying.with_tabs(made)
 
 
 def _told(problem: Any, root: Path) -> str:
