@@ -34,9 +34,9 @@ from mlplab.answers.checks import greater
 from mlplab.charts import plots, show
 from mlplab.engine import draws
 from mlplab.engine.noises import noise_of
-from mlplab.knobs import turn
+from mlplab.knobs import turn, value_of
 from mlplab.spec import Noise, Setting
-from mlplab.stats import mean_interval, paired, proportion_interval
+from mlplab.stats import mean_interval, paired, prediction_interval, proportion_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
@@ -263,6 +263,24 @@ def gives_no_gradient(drop: Callable[[Tensor, Tensor], Tensor]) -> Finding:
     )
 
 
+def of_normals(p: float) -> float:
+    """The share that is dropped where normal numbers are compared with p: Φ(p)."""
+    return (1 + math.erf(p / math.sqrt(2))) / 2
+
+
+def of_uniforms(p: float) -> float:
+    """The same of uniform numbers."""
+    return p
+
+
+def drops_more(share: Callable[[float], float]) -> Finding:
+    """At both of the section's rates: is more than a tenth too much dropped?"""
+    low, high = value_of(chapter.DROPOUT_SETTING, "dropout")
+    dropped = {"dropped_low": share(low), "dropped_high": share(high)}
+    too_much = min(dropped["dropped_low"] - low, dropped["dropped_high"] - high)
+    return Finding.true_if(too_much > 0.1, rate_low=low, rate_high=high, **dropped)
+
+
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """The arms, and how their rates were chosen."""
     rows = []
@@ -327,6 +345,14 @@ def facts(observations: Observations) -> dict[str, Any]:
         "num_lost": {arm: int(is_lost(observations, arm).sum()) for arm in ("none", *KINDS)},
         "learning_rate": setting["learning_rate"],
         "margin": MARGIN,
+    }
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The test losses of the three arms after one run that does not collapse."""
+    return {
+        name: prediction_interval(values(observations, arm)[~is_lost(observations, arm)])
+        for name, arm in (("neither", "none"), ("dropout", "dropout"), ("dropconnect", "dropconnect"))
     }
 
 
@@ -397,6 +423,13 @@ ANSWER = Answer(
             subject=lambda o: multiplied,
             falsehood=lambda o: passed_through,
         ),
+        Claim(
+            name="mask-by-normals-drops-more",
+            kind="calculation",
+            check=drops_more,
+            subject=lambda o: of_normals,
+            falsehood=lambda o: of_uniforms,
+        ),
         choice.overfitting("overfits-with-neither", losses_without),
         Claim(
             name="dropconnect-helps-on-most-seeds",
@@ -438,7 +471,22 @@ ANSWER = Answer(
             {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
             by="place-is-the-same-for-relu",
         ),
+        Circulated("where-to-put-dropout", "misread", source="datawhale"),
+        Circulated(
+            "before-the-activation-a-dropped-unit-gets-no-gradient",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="no-gradient-behind-a-mask-of-0",
+            source="datawhale",
+        ),
+        Circulated("weights-dropped-are-dropconnect", "right", source="pandalabme"),
+        Circulated(
+            "normals-make-the-mask",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="mask-by-normals-drops-more",
+            source="pandalabme",
+        ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,

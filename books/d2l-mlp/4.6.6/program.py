@@ -1,20 +1,75 @@
-"""DropConnect: moments of a unit, and dropout as a shared mask."""
+"""DropConnect: dropout on single weights, where the network overfits."""
 
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
 import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+from torch.nn.functional import cross_entropy, linear
 
-from mlplab.nn import DropConnect
-
+# %% data
+folder = Path("../data/FashionMNIST/raw")  # where the book's loader leaves it
+if folder.is_dir():
+    train_x, train_y, test_x, test_y = (
+        np.fromfile(folder / f"{part}-{kind}-ubyte", np.uint8)[skip:]
+        for part in ("train", "t10k")
+        for kind, skip in (("images-idx3", 16), ("labels-idx1", 8))
+    )
+    train_x = train_x.reshape(-1, 784) / np.float32(255)
+    test_x = test_x.reshape(-1, 784) / np.float32(255)
+else:
+    print("No Fashion-MNIST in ../data: scikit-learn's digits stand in.")
+    x, y = load_digits(return_X_y=True)
+    parts = train_test_split(x / 16, y, random_state=0)
+    train_x, test_x, train_y, test_y = parts
+train_x, test_x = torch.tensor(train_x).float(), torch.tensor(test_x).float()
+train_y, test_y = torch.tensor(train_y).long(), torch.tensor(test_y).long()
 torch.manual_seed(0)
-p, layer = 0.5, DropConnect(8, 4, bias=False, p=0.5)
-weight, v = layer.weight.detach(), torch.rand(8)
-with torch.no_grad():
-    u = torch.stack([layer(v) for _ in range(20_000)])
-print("mean    ", *(f"{x:8.4f}" for x in u.mean(0)))
-print("  theory", *(f"{x:8.4f}" for x in weight @ v))
-print("variance", *(f"{x:8.4f}" for x in u.var(0)))
-theory = p / (1 - p) * (weight**2 @ v**2)
-print("  theory", *(f"{x:8.4f}" for x in theory))
+few = torch.randperm(len(train_x))[:1000]  # few images: it overfits
+train_x, train_y = train_x[few], train_y[few]
 
-kept = (torch.rand(8) > p).float()  # one bit for each input: all rows alike
-print("a mask with equal rows is dropout of the inputs:")
-print(torch.allclose((weight * kept) @ v, weight @ (kept * v)))
+
+# %% model
+class DropConnect(nn.Linear):
+    def forward(self, x):
+        kept = torch.rand_like(self.weight) > 0.5  # a bit for each weight
+        weight = self.weight * kept / 0.5 if self.training else self.weight
+        return linear(x, weight, self.bias)
+
+
+# %% training
+def train(layer, rate, epochs=80, lr=0.5):
+    hidden = [layer(train_x.shape[1], 256), layer(256, 256)]
+    parts = [(one, nn.ReLU(), nn.Dropout(rate)) for one in hidden]
+    net = nn.Sequential(*parts[0], *parts[1], nn.Linear(256, 10))
+    for w in net.parameters():
+        nn.init.normal_(w, std=0.01 if w.dim() == 2 else 0)
+    sgd = torch.optim.SGD(net.parameters(), lr)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 20 * epochs)
+    for epoch in range(epochs):
+        for batch in torch.randperm(1000).split(50):
+            loss = cross_entropy(net.train()(train_x[batch]), train_y[batch])
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+            falling.step()
+        if epoch % 8 == 7:
+            outputs = net.eval()(test_x).detach()
+            right = (outputs.argmax(1) == test_y).float().mean()
+            yield epoch + 1, cross_entropy(outputs, test_y).item(), right
+
+
+# %% result
+arms = ("neither", nn.Linear, 0), ("dropout", nn.Linear, 0.5)
+losses = []
+for name, *arm in (*arms, ("DropConnect", DropConnect, 0)):
+    epochs, curve, right = zip(*train(*arm), strict=True)
+    losses.append(curve[-1])
+    print(f"{name}: loss {curve[-1]:.3f} on new images, {right[-1]:.1%} right")
+    plt.plot(epochs, curve, label=name)
+neither, dropout, dropconnect = losses
+plt.legend(title="loss on new images, by epoch")
+plt.show()
