@@ -19,7 +19,7 @@ from mlplab.charts import plots, show
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, value_of, written
 from mlplab.spec import Setting
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval, paired, prediction_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
@@ -233,6 +233,15 @@ def _one_layer(observations: Observations) -> dict[str, float] | None:
     return found | {"rate": rate}
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The test losses on few images after one run with the section's rates, with their swap and without dropout."""
+    roles = {"given": "given", "swapped": "swapped", "without": "none"}
+    return {
+        name: prediction_interval(values(observations, FEW, role, "test_loss"))
+        for name, role in roles.items()
+    }
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """Test loss of every pair on few images, beside the paired differences that the verdicts rest on."""
     swapped, given, none = (_pair(observations, role) for role in ("swapped", "given", "none"))
@@ -356,6 +365,7 @@ ANSWER = Answer(
             by="larger-rate-first-is-better",
         ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,

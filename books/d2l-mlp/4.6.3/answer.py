@@ -28,7 +28,7 @@ from mlplab.engine.schedules import rate_factor
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, written
 from mlplab.spec import Noise, Run, Setting
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval, paired, prediction_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
@@ -322,6 +322,24 @@ def in_every_layer(
     return check
 
 
+def of_one_activation(p: Any, h: Any) -> Any:
+    """Variance of one activation h under the mask."""
+    return h**2 * p / (1 - p)
+
+
+def less_its_mean(p: Any, h: Any) -> Any:
+    """As circulates: the mean is subtracted, where its square belongs."""
+    return h**2 / (1 - p) - h
+
+
+def is_variance_of_one(formula: Callable[[Any, Any], Any]) -> Finding:
+    """Is it E h'² - (E h')², where h' is h/(1 - p) with probability 1 - p and 0 otherwise?"""
+    p, h = sympy.symbols("p h", real=True)
+    variance = (1 - p) * (h / (1 - p)) ** 2 - ((1 - p) * h / (1 - p)) ** 2
+    rest = sympy.simplify(variance - formula(p, h))
+    return Finding.true_if(rest == 0, detail=f"variance minus formula = {rest}")
+
+
 def tables(observations: Observations, words: WordList) -> list[Table]:
     """Variance of each layer in each mode, late in training; over time; and at the section's constant rate."""
     layers = range(num_layers(observations))
@@ -399,6 +417,17 @@ def facts(observations: Observations) -> dict[str, Any]:
     }
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """After one run of each arm: ratios of variances with dropout and without, before the mask and after it."""
+    names = {"quiet": ("first", "second"), "noisy": ("first_masked", "second_masked")}
+    found = {
+        name: prediction_interval(ratios)
+        for probe, of_probe in names.items()
+        for name, ratios in zip(of_probe, log_ratios(observations, probe), strict=True)
+    }
+    return {name: (math.exp(low), math.exp(high)) for name, (low, high) in found.items()}
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """A panel for each hidden layer: the variance from the first weights on, in both arms and both modes."""
     panels = [_panel(observations, layer, words) for layer in range(num_layers(observations))]
@@ -432,6 +461,13 @@ def _panel(observations: Observations, layer: int, words: WordList) -> altair.La
 ANSWER = Answer(
     observe=observe,
     claims=(
+        Claim(
+            name="one-activation-varies",
+            kind="proof",
+            check=is_variance_of_one,
+            subject=lambda o: of_one_activation,
+            falsehood=lambda o: less_its_mean,
+        ),
         Claim(
             name="the-mask-adds-variance",
             kind="proof",
@@ -501,7 +537,21 @@ ANSWER = Answer(
             {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
             by="learned-variance-is-lower",
         ),
+        Circulated(
+            "one-activation-less-its-mean",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="one-activation-varies",
+            source="datawhale",
+        ),
+        Circulated("a-dropped-one-shows-it", "misread", source="datawhale"),
+        Circulated(
+            "the-variance-increases",
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-mask-adds-variance",
+            source="pandalabme",
+        ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,

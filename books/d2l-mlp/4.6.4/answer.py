@@ -26,7 +26,7 @@ from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, written
 from mlplab.rng import Stream
 from mlplab.spec import Noise, Setting
-from mlplab.stats import Comparison, mean_interval, paired, slope, two_way
+from mlplab.stats import Comparison, mean_interval, paired, prediction_interval, slope, two_way
 from mlplab.study import Arm, Study
 
 from .. import chapter
@@ -462,6 +462,12 @@ def facts(observations: Observations) -> dict[str, Any]:
     }
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The losses of a network trained on few images: with one mask, with none, and with the mean over many."""
+    names = {"one_mask": "mask", "no_mask": "scaling", "many_masks": "mean"}
+    return {name: prediction_interval(value(observations, FEW, f"{way}_loss")) for name, way in names.items()}
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """Test loss of means of K masks beside that of the single pass, in both regimes."""
     return (_losses(observations, FALLING, words) | _losses(observations, FEW, words)).resolve_scale(
@@ -572,7 +578,21 @@ ANSWER = Answer(
             "at-test-time-network-fixed",
             "incomplete",
         ),
+        Circulated(
+            "all-parameters-are-wanted",
+            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
+            by="a-mask-costs-accuracy",
+            source="datawhale",
+        ),
+        Circulated("predictions-should-not-be-random", "right", source="pandalabme"),
+        Circulated(
+            "magnitudes-do-not-fit",
+            {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
+            by="one-pass-is-a-geometric-mean",
+            source="pandalabme",
+        ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,

@@ -20,7 +20,7 @@ from mlplab.charts import plots, show
 from mlplab.knobs import turn, value_of, written
 from mlplab.rng import Stream
 from mlplab.spec import Setting
-from mlplab.stats import Comparison, interaction_2x2, mean_interval, paired
+from mlplab.stats import Comparison, interaction_2x2, mean_interval, paired, prediction_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
@@ -283,6 +283,12 @@ def facts(observations: Observations) -> dict[str, Any]:
     }
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The test losses after one run of each arm."""
+    roles = {"neither": "neither", "dropout": "dropout", "decay": "decay", "both": "joint"}
+    return {name: prediction_interval(values(observations, role)) for name, role in roles.items()}
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """What each remedy gains alone and with the other, and the interaction."""
     labels = dict(words.group("roles").items())
@@ -364,7 +370,21 @@ ANSWER = Answer(
             {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
             by="tuned-together-they-beat-the-better-one",
         ),
+        Circulated(
+            "both-are-better-and-add-up",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="returns-diminish",
+            source="datawhale",
+        ),
+        Circulated("weight-decay-alone-is-worst", "unsupported", source="datawhale"),
+        Circulated(
+            "not-always-additive",
+            {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
+            by="returns-diminish",
+            source="pandalabme",
+        ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,
