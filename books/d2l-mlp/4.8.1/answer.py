@@ -337,6 +337,11 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     ]
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """How far copies that start equal end apart: to the rounding of float32."""
+    return dict.fromkeys(("channels", "cells", "heads"), (0.0, 1e-4))
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """Differences between units along training: from an equal start they stay 0."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -447,7 +452,27 @@ check=leaves_outputs,
             {"holds": "incomplete", "fails": "right", "undecided": "unsupported"},
             by="a-skip-parts-what-it-adds-to",
         ),
+        Circulated(
+            "output-channels-are-symmetric",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="equal-units-stay-equal",
+            source="datawhale",
+        ),
+        Circulated(
+            "filters-share-a-symmetry",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="equal-units-stay-equal",
+            source="pandalabme",
+        ),
+        Circulated(
+            "relu-breaks-symmetry",
+            {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
+            by="pytorch-layers-leave-one",
+            source="pandalabme",
+        ),
+        Circulated("pooling-and-graphs-need-breaking", "misread", source="pandalabme"),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
 )  # fmt: skip

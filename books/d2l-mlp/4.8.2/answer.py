@@ -282,6 +282,11 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     return [Table(title, heads, rows)]
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """To the rounding of float64: how far the path from 0.5 ends from that from 0, and equal units from each other."""
+    return {"gap": (0.0, 1e-9), "apart": (0.0, 1e-9)}
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """The loss from each start falls to one minimum; the accuracy of both models from each start."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -424,7 +429,26 @@ check=greater(MARGIN),
             {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
             by="as-accurate-as-random",
         ),
+        Circulated(
+            "every-weight-moves-alike",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="gradients-differ",
+            source="datawhale",
+        ),
+        Circulated(
+            "gradients-are-identical",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="gradients-differ",
+            source="pandalabme",
+        ),
+        Circulated(
+            "neurons-learn-the-same",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="hidden-units-stay-equal",
+            source="pandalabme",
+        ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,

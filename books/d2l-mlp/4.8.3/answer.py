@@ -22,7 +22,7 @@ from mlplab.answers.checks import equivalent
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, prediction_interval
 
 if TYPE_CHECKING:
     import altair
@@ -340,6 +340,18 @@ def _one_product(words: WordList) -> Table:
     )
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Of the shear, exactly; and the largest squared singular value of five factors, one draw of them."""
+    shear = np.array(SHEAR.tolist(), dtype=float)
+    product, condition = float(np.linalg.norm(shear, 2) ** 2), float(np.linalg.cond(shear))
+    return {
+        "product": (product, product),
+        "condition": (condition, condition),
+        "five_gaussian": prediction_interval(values(observations, "largest", "gaussian", COMPARED_AT)),
+        "five_orthogonal": (1.0, 1.0),
+    }
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """The largest squared singular value against depth, beside the share of directions; theory as lines."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -487,7 +499,27 @@ check=equivalent(1.0, margin=MARGIN, numbers={}),
             {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
             by="eigenvalues-do-not-tell-conditioning",
         ),
+        Circulated("bound-for-commuting-matrices", "incomplete", source="datawhale"),
+        Circulated(
+            "eigenvalues-of-the-gradient-matrix",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="spectral-radius-is-not-submultiplicative",
+            source="datawhale",
+        ),
+        Circulated(
+            "norms-multiply",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="horn",
+            source="pandalabme",
+        ),
+        Circulated(
+            "eigenvalues-of-weights-explode",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="spectral-radius-is-not-submultiplicative",
+            source="pandalabme",
+        ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,

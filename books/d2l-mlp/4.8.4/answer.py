@@ -26,7 +26,7 @@ from mlplab.knobs import turn
 from mlplab.optim import LARS
 from mlplab.rng import Stream
 from mlplab.spec import Setting
-from mlplab.stats import mean_interval, proportion_interval
+from mlplab.stats import mean_interval, prediction_interval, proportion_interval
 from mlplab.study import Results, Study, factorial
 
 from ..choice import CHANCE, LOST, scored, scored_losses
@@ -452,6 +452,14 @@ def _lost_share(observations: Observations, method: str, rate: float) -> Any:
     return proportion_interval(int(lost.sum()), len(lost))
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The test accuracy of one run at each method's best rate; for LARS on the larger loss, too."""
+    sgd, lars = (final(observations, method, best(observations, method)) for method in ("sgd", "lars"))
+    loud = final(observations, "lars", best(observations, "lars"), SCALE)
+    names = {"sgd_right": sgd, "lars_right": lars, "lars_loud": loud}
+    return {name: prediction_interval(accuracies) for name, accuracies in names.items()}
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """The share of lost runs against the rate over the method's best; and what the larger loss does at that rate."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -622,7 +630,20 @@ ANSWER = Answer(
             {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
             by="lars-path-ignores-the-scale",
         ),
+        Circulated(
+            "norm-over-gradient",
+            {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
+            by="lars-path-ignores-the-scale",
+            source="datawhale",
+        ),
+        Circulated(
+            "a-list-of-remedies",
+            {"holds": "incomplete", "fails": "right", "undecided": "unsupported"},
+            by="a-nan-cannot-be-rescaled",
+            source="pandalabme",
+        ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,

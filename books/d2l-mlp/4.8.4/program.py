@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from torch.nn import Parameter
 from torch.nn.functional import cross_entropy
 
 # %% data
@@ -27,8 +28,7 @@ else:
 train_x, test_x = torch.tensor(train_x).float(), torch.tensor(test_x).float()
 train_y, test_y = torch.tensor(train_y).long(), torch.tensor(test_y).long()
 torch.manual_seed(0)
-few = torch.randperm(len(train_x))[:6000]
-train_x, train_y = train_x[few], train_y[few]
+train_x, train_y = train_x[:6000], train_y[:6000]
 
 
 # %% optimisers
@@ -49,13 +49,10 @@ def outputs(x, weights):
     return x @ weights[-1]
 
 
-def train(step, rate, scale, epochs=3):
+def train(step, rate, scale):
     shapes = (train_x.shape[1], 64), (64, 64), (64, 64), (64, 10)
-    weights = [torch.randn(s, requires_grad=True) for s in shapes]
-    for w in weights:
-        w.data *= (2 / len(w)) ** 0.5
-    order = torch.randperm(epochs * len(few)) % len(few)
-    for batch in order.split(64):
+    weights = [Parameter(torch.randn(s) * (2 / s[0]) ** 0.5) for s in shapes]
+    for batch in torch.randint(len(train_x), (280, 64)):
         loss = cross_entropy(outputs(train_x[batch], weights), train_y[batch])
         gradients = torch.autograd.grad(scale * loss, weights)
         with torch.no_grad():
@@ -67,10 +64,10 @@ def train(step, rate, scale, epochs=3):
 right = {}
 for step, rate in (sgd, 0.1), (lars, 0.01):
     for scale in 1, 1000:
-        name = f"{step.__name__}, loss times {scale}"
         losses, (*_, weights) = zip(*train(step, rate, scale))
-        found = outputs(test_x, weights).argmax(1) == test_y
-        right[name] = found.float().mean().item()
+        name = f"{step.__name__}, loss times {scale}"
+        hits = outputs(test_x, weights).argmax(1) == test_y
+        right[name] = hits.float().mean()
         print(f"{name}: {right[name]:.1%} of new images right")
         plt.semilogy(losses, label=name)
 sgd_right, sgd_loud, lars_right, lars_loud = right.values()

@@ -19,7 +19,7 @@ from mlplab.answers.checks import greater, less
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, prediction_interval
 
 if TYPE_CHECKING:
     import altair
@@ -302,6 +302,15 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     ]  # fmt: skip
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """At the weak reaction, one draw of pages: accuracy before sites react, after, and after the last retraining."""
+    arm = f"sites {WEAK:g}"
+    return {
+        name: prediction_interval(values(observations, arm, metric))
+        for name, metric in (("before", "before"), ("after", "after_first"), ("after_last", "after_last"))
+    }
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """Moves of the filter's weights by round; accuracy on pages that have reacted; moves of the forecast."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -436,7 +445,20 @@ check=greater(),
             {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
             by="works-until-sites-adapt",
         ),
+        Circulated(
+            "users-search-otherwise-or-leave",
+            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
+            by="works-until-sites-adapt",
+            source="datawhale",
+        ),
+        Circulated(
+            "rankings-and-market-shares-shift",
+            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
+            by="works-until-sites-adapt",
+            source="pandalabme",
+        ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,

@@ -21,7 +21,7 @@ from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, prediction_interval
 
 if TYPE_CHECKING:
     import altair
@@ -293,6 +293,18 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     ]  # fmt: skip
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Mean accuracies: of five attacks, on the test set and on fresh rows; of fifty draws of noise, by where features
+    are chosen.
+    """
+    most = max(QUERIES)
+    attacks = {on: attacked(observations, most, on) for on in ("reused", "fresh")}
+    leaks = {where: leak(observations, where) for where in ("outside", "inside")}
+    return {name: prediction_interval(shares, num_new=5) for name, shares in attacks.items()} | {
+        name: prediction_interval(shares, num_new=50) for name, shares in leaks.items()
+    }
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """Gap against the number of examples, by cause; accuracy of the attack against the number of queries."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -445,7 +457,22 @@ check=greater(0.2),
     ),
     circulated=(
         Circulated("culture-geography-prejudice", "incomplete"),
+        Circulated(
+            "more-examples-more-reliable",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-gap-falls-as-the-root",
+            source="datawhale",
+        ),
+        Circulated("biased-samples-mislead", "misread", source="datawhale"),
+        Circulated(
+            "leakage-is-optimistic",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="a-leak-looks-like-skill",
+            source="pandalabme",
+        ),
+        Circulated("regularization-and-ensembles", "incomplete", source="pandalabme"),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,
