@@ -71,7 +71,12 @@ def test_all_programs_load_the_sections_images_by_the_same_lines():
         if LOADED in cell and cell.startswith("data\n")
     }
     named = [path for path in OURS if LOADED in path.read_text("utf-8")]
-    assert len(cells) == bool(named)
+    assert bool(cells) == bool(named)
+    # A program may go on in this cell, and take some of the images only.
+    loading = min(cells, key=len, default="").rstrip()
+    assert "load_digits" in loading
+    assert all(cell.startswith(loading) for cell in cells)
+    assert len(named) == sum(loading in path.read_text("utf-8") for path in OURS)
 
 
 @pytest.fixture(scope="module")
