@@ -280,3 +280,12 @@ def test_every_word_of_the_frame_is_in_all_languages_with_the_same_places():
         assert en[key]
         assert zh[key]
         assert en[key].count("{") == zh[key].count("{")
+
+
+def test_a_page_names_the_numbers_of_other_editions(published):
+    assert ours().in_other_editions("4.6.1", "en") == [("English edition 1.0", "5.6.1")]
+    assert ours().in_other_editions("4.4.2", "en") == []
+    page = page_of(
+        dataclasses.replace(published["en"], editions=[("Edition 1", "5.6.1"), ("Edition 3", "7.2")])
+    )
+    assert "Edition 1: 5.6.1 · Edition 3: 7.2" in page

@@ -394,6 +394,14 @@ class Book:
                 numbers.setdefault(number, []).append(other)
         return {number: " ".join(others) for number, others in numbers.items()}
 
+    def in_other_editions(self, number: str, language: Language) -> list[tuple[str, str]]:
+        """The titles of the textbook's other editions that ask an exercise, each with its number there."""
+        return [
+            (self.spoken(edition.get("title", {}), language), edition["exercises"][number])
+            for edition in self.base.content.get("editions", ())
+            if number in edition.get("exercises", {})
+        ]
+
     def pdf_name(self, language: Language) -> str:
         """What the printed book in a language is called."""
         return self.base.content.get("pdf", f"{self.name}-{{language}}.pdf").format(language=language)

@@ -115,6 +115,7 @@ class Document:
     """One exercise in one language.
 
     Arguments:
+      editions: titles of the textbook's other editions that ask it, each with its number there.
       judges: whether its book judges sets of answers that circulate.
       text: name of a section of the text (`texts.PARTS`) -> its Markdown; empty unless published.
       sections: name of a section of the text (`texts.PARTS`) -> pandoc's blocks; empty unless published.
@@ -137,6 +138,7 @@ class Document:
     link: str
     state: State
     command: str = "mlplab"
+    editions: Sequence[tuple[str, str]] = ()
     judges: bool = True
     text: Mapping[str, str] = field(default_factory=dict)
     sections: Mapping[str, pandoc.Blocks] = field(default_factory=dict)
@@ -279,6 +281,7 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
         "section": section.number,
         "section_title": exercise.book.spoken(section.title, language),
         "link": exercise.link(language),
+        "editions": exercise.book.in_other_editions(exercise.number, language),
         "judges": exercise.book.judges,
         "command": exercise.book.command,
     }

@@ -60,6 +60,8 @@ def header(
         *(Prose(f"! {note.of(words)}", style="yellow") for note in notes),
         Rule(Text(f"{exercise.number}  {exercise.title(language)}", style="bold")),
     ]
+    if editions := exercise.book.in_other_editions(exercise.number, language):
+        lines.append(Text(" · ".join(f"{title}: {number}" for title, number in editions), style="dim"))
     if link := exercise.link(language):
         lines.append(Text(f"{frame['labels.section']} {link}", style="dim"))
     if now.observations.data:

@@ -104,6 +104,7 @@ def _exercise(document: Document, words: Mapping[str, str], frame: WordList) -> 
         "number": number,
         "title": document.title,
         "link": document.link,
+        "editions": [f"{title}: {number}" for title, number in document.editions],
         "state": document.state,
         "judgements": document.judgements,
         "claims": [
