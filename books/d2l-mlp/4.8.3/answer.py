@@ -238,6 +238,35 @@ def conditioning_is_hidden(matrix: sympy.MatrixBase) -> Finding:
     return Finding.true_if(truth, f"condition number {condition}", condition=float(condition))
 
 
+Ends = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
+
+
+def crossed_ends(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """From ascending eigenvalues of both signs: the least and the largest that a product of one of each can be."""
+    return min(a[0] * b[-1], a[-1] * b[0]), max(a[0] * b[0], a[-1] * b[-1])
+
+
+def like_ends(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """As if all eigenvalues were positive."""
+    return a[0] * b[0], a[-1] * b[-1]
+
+
+def bound_commuting_pairs(ends: Ends) -> Finding:
+    """Symmetric indefinite pairs with the same eigenvectors: do the eigenvalues of AB lie between these ends?"""
+    wrong = 0
+    for number in range(PAIRS):
+        n, stream = 2 + number % 5, Stream(number, "data")
+        q = np.linalg.qr(stream.normal((n, n)))[0]
+        a, b = np.sort(stream.normal((2, n)))
+        for values_of in (a, b):
+            values_of[[0, -1]] = -abs(values_of[0]), abs(values_of[-1])
+            values_of.sort()
+        product = (q * a) @ q.T @ (q * b[stream.permutation(n)]) @ q.T
+        found, (low, high) = np.linalg.eigvals(product).real, ends(a, b)
+        wrong += bool(found.min() < low - SLACK or found.max() > high + SLACK)
+    return Finding.true_if(wrong == 0, f"{wrong} of {PAIRS} lie outside", tries=PAIRS, wrong=wrong)
+
+
 # Products of many
 
 
@@ -452,6 +481,13 @@ ANSWER = Answer(
             falsehood=lambda o: sizes,
         ),
         Claim(
+            name="commuting-pairs-stay-between-products",
+            kind="property",
+            check=bound_commuting_pairs,
+            subject=lambda o: crossed_ends,
+            falsehood=lambda o: like_ends,
+        ),
+        Claim(
             name="condition-numbers-multiply",
             kind="property",
             check=never_exceeds,
@@ -499,7 +535,12 @@ check=equivalent(1.0, margin=MARGIN, numbers={}),
             {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
             by="eigenvalues-do-not-tell-conditioning",
         ),
-        Circulated("bound-for-commuting-matrices", "incomplete", source="datawhale"),
+        Circulated(
+            "bound-for-commuting-matrices",
+            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
+            by="commuting-pairs-stay-between-products",
+            source="datawhale",
+        ),
         Circulated(
             "eigenvalues-of-the-gradient-matrix",
             {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
