@@ -276,9 +276,14 @@ def of_uniforms(p: float) -> float:
 def drops_more(share: Callable[[float], float]) -> Finding:
     """At both of the section's rates: is more than a tenth too much dropped?"""
     low, high = value_of(chapter.DROPOUT_SETTING, "dropout")
-    dropped = {"dropped_low": share(low), "dropped_high": share(high)}
-    too_much = min(dropped["dropped_low"] - low, dropped["dropped_high"] - high)
-    return Finding.true_if(too_much > 0.1, rate_low=low, rate_high=high, **dropped)
+    dropped_low, dropped_high = share(low), share(high)
+    return Finding.true_if(
+        min(dropped_low - low, dropped_high - high) > 0.1,
+        rate_low=low,
+        rate_high=high,
+        dropped_low=dropped_low,
+        dropped_high=dropped_high,
+    )
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
