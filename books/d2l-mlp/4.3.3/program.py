@@ -50,6 +50,8 @@ def new_net(start, depth, width):
 # %% training
 num_epochs, num = 10, min(50_000, len(train_x))  # the page keeps the rest
 batch = min(256, num // 40)  # smaller only for the few digits
+
+# %% result
 torch.manual_seed(0)
 runs = [(10, 64, start) for start in starts]
 reached = []
@@ -68,8 +70,6 @@ for depth, width, start in [*runs, (1, 256, "the section's"), (1, 256, "He's")]:
     print(f"{depth} hidden, {start} start: {curve[-1]:.1%} of the test images")
     plt.plot(range(1, num_epochs + 1), curve, label=f"{depth} hidden, {start}")
     reached.append(curve[-1])
-
-# %% result
 small, default, xavier, he, one_small, one_he = reached
 plt.legend(title="test accuracy by epoch")
 plt.show()
