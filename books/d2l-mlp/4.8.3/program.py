@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-# %% two factors
+# %% result
 shear = np.array([[1, 1.5], [0, 1]])
 radius = np.abs(np.linalg.eigvals(shear)).max()
 product = np.abs(np.linalg.eigvals(shear @ shear.T)).max()
@@ -13,7 +13,7 @@ print(f"A is a shear, B its transpose: their eigenvalues are {radius:g},")
 print(f"the largest of AB is {product:g}, within the bound {bound:g}.")
 print(f"Eigenvalues of 1 only, and a condition number of {condition:g}.")
 
-# %% Horn's bound
+# %% check
 rng = np.random.default_rng(0)
 excess = 0.0
 for _ in range(1000):
@@ -29,7 +29,7 @@ for _ in range(1000):
     )
 print(f"1000 random pairs exceed the bounds of Weyl and Horn by {excess:.0e}.")
 
-# %% many factors
+# %% training
 size, depths = 256, range(1, 13)
 largest = {"Gaussian": [], "orthogonal": []}
 gaussian, orthogonal = np.eye(size), np.eye(size)

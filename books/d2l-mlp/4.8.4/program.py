@@ -31,7 +31,7 @@ torch.manual_seed(0)
 train_x, train_y = train_x[:6000], train_y[:6000]
 
 
-# %% optimisers
+# %% model
 def lars(weights, gradients, rate):
     for w, g in zip(weights, gradients):  # a layer moves by rate * its norm
         w -= rate * w.norm() / (g.norm() + 1e-8) * g

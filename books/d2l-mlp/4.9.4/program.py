@@ -6,7 +6,8 @@ import numpy as np
 rng = np.random.default_rng(0)
 fig, axes = plt.subplots(1, 2, figsize=(9, 3))
 
-# %% too few examples
+# %% result
+# Too few examples
 sizes = np.array([50, 100, 200, 400, 800, 1600, 3200])
 gaps = [
     np.abs((rng.normal(size=(400, n)) ** 2).mean(1) - 1).mean() for n in sizes
@@ -17,7 +18,7 @@ axes[0].loglog(sizes, gaps, "o-")
 axes[0].set(xlabel="examples", ylabel="gap to the true risk")
 
 
-# %% a test set that is asked again and again
+# A test set that is asked again and again
 def attack(rows=1000, queries=1000):
     """Guesses vote, those that score below 1/2 the other way round."""
     reused, fresh = rng.choice([-1, 1], size=(2, queries, rows))  # 1: right
@@ -36,7 +37,7 @@ axes[1].set(xlabel="scores asked for", ylabel="share right")
 axes[1].legend()
 
 
-# %% a leak
+# A leak
 def leaky(outside, rows=50, features=1000, kept=20, folds=5):
     """Accuracy on pure noise, the best features chosen outside or inside."""
     x, y = rng.normal(size=(rows, features)), np.tile([-1.0, 1.0], rows // 2)
