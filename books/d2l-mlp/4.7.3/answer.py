@@ -311,6 +311,8 @@ def facts(observations: Observations) -> dict[str, Any]:
         "sgd_bytes": peaks["sgd"],
         "objective_bytes": _section_peak(observations, "objective"),
         "decay_bytes": _section_peak(observations, "decay"),
+        "prediction_megabytes": peaks["prediction"] / 1e6,
+        "objective_megabytes": _section_peak(observations, "objective") / 1e6,
         "objective_ratio": _section_peak(observations, "objective") / peaks["sgd"],
         "sizes": "-".join(map(str, SIZES)),
         "adam_bytes": peaks["adam"],
@@ -466,6 +468,16 @@ def _by_role(held: Mapping[Any, int], words: WordList) -> list[dict[str, Any]]:
     ]
 
 
+def expected(seen: Observations) -> dict[str, tuple[float, float]]:
+    """To the byte: what autograd keeps and the gradients, as measured on the section's network."""
+    terms = seen["terms"]
+    of_case = terms[terms["case"] == CASES.index(Case())].set_index("term")["bytes"]
+    names = {"parameter_bytes": "parameter", "kept_bytes": "saved", "gradient_bytes": "gradient"}
+    exact = {name: (float(of_case[term]), float(of_case[term])) for name, term in names.items()}
+    peaks = {"prediction_peak": "prediction", "training_peak": "objective"}
+    return exact | {name: (peak_formula(Case(), step),) * 2 for name, step in peaks.items()}
+
+
 ANSWER = Answer(
     observe=observe,
     takes=("seeds",),
@@ -517,8 +529,27 @@ ANSWER = Answer(
             {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
             by="prediction-holds-two-neighbours",
         ),
+        Circulated(
+            "sum-of-the-list",
+            {"holds": "incomplete", "fails": "unsupported", "undecided": "unsupported"},
+            by="every-term-to-the-byte",
+            source="datawhale",
+        ),
+        Circulated(
+            "prediction-without-gradients",
+            {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
+            by="prediction-holds-two-neighbours",
+            source="datawhale",
+        ),
+        Circulated(
+            "outputs-of-all-layers",
+            {"holds": "incomplete", "fails": "unsupported", "undecided": "unsupported"},
+            by="every-term-to-the-byte",
+            source="pandalabme",
+        ),
     ),
     figure=figure,
     tables=tables,
     facts=facts,
+    expected=expected,
 )

@@ -312,6 +312,11 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     return (base.mark_line() + base.mark_point(filled=True, size=60)).properties(title=title)
 
 
+def expected(seen: Observations) -> dict[str, tuple[float, float]]:
+    """Rows of a Hessian cost a few gradients each, whatever P is: the slope against P is 1, to the claim's tenth."""
+    return {"slope": (0.9, 1.1), "dearest_row": (0, LIMIT)}
+
+
 ANSWER = Answer(
     observe=observe,
     takes=(),
@@ -363,8 +368,33 @@ ANSWER = Answer(
             {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
             by="the-hessian-takes-p-products",
         ),
+        *(
+            Circulated(
+                name,
+                {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+                by="the-gradient-has-a-graph-too",
+                source=source,
+            )
+            for name, source in (
+                ("a-graph-of-the-first-derivative", "datawhale"),
+                ("a-deeper-graph", "pandalabme"),
+            )
+        ),
+        *(
+            Circulated(
+                name,
+                {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
+                by="the-hessian-takes-p-products",
+                source=source,
+            )
+            for name, source in (
+                ("twice-the-first-derivative", "datawhale"),
+                ("exponential-in-the-parameters", "pandalabme"),
+            )
+        ),
     ),
     figure=figure,
     tables=tables,
     facts=facts,
+    expected=expected,
 )

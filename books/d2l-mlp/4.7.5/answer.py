@@ -30,7 +30,7 @@ from mlplab.answers.words import Note
 from mlplab.charts import plots, show
 from mlplab.errors import InvalidInput, import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, prediction_interval
 
 if TYPE_CHECKING:
     import altair
@@ -460,6 +460,11 @@ def _bubble(alt: Any, words: WordList) -> Any:
     )
 
 
+def expected(seen: Observations) -> dict[str, tuple[float, float]]:
+    """The slope of the variance against B of one more start, and rounding between the splits and one device."""
+    return {"slope": prediction_interval(slopes(seen), num_new=1), "largest_difference": (0, ROUNDING_32)}
+
+
 ANSWER = Answer(
     observe=observe,
     takes=("data", "seeds"),
@@ -527,9 +532,30 @@ ANSWER = Answer(
             "clusters-against-minibatches",
             "misread",
         ),
+        Circulated(
+            "three-ways",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="splits-compute-the-same",
+            source="datawhale",
+        ),
+        Circulated("larger-models-or-faster", "misread", source="datawhale"),
+        Circulated(
+            "accumulation-instead",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="accumulation-and-checkpointing-are-exact",
+            source="pandalabme",
+        ),
+        Circulated(
+            "a-smaller-batch-makes-it-fit",
+            {"holds": "half-right", "fails": "unsupported", "undecided": "unsupported"},
+            by="a-smaller-batch-cuts-only-activations",
+            source="pandalabme",
+        ),
+        Circulated("small-batches-overfit", "unsupported", source="pandalabme"),
     ),
     figure=figure,
     tables=tables,
     facts=facts,
+    expected=expected,
     vary="--seeds 12",
 )

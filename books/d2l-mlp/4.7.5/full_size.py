@@ -1,0 +1,21 @@
+"""Several devices, a smaller batch, accumulation, checkpointing: compared."""
+
+import torch
+from torch import nn
+
+from mlplab.analysis.parallelism import compare_parallelism
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
+x, y = torch.randn(64, 784), torch.randint(10, (64,))
+
+found = compare_parallelism(
+    model,
+    x,
+    y,
+    nn.CrossEntropyLoss(),
+    batch_size=64,
+    num_devices=2,
+    num_batches=50,
+)
+print(found.table().to_string(index=False))
