@@ -22,7 +22,7 @@ from mlplab.data import Dataset
 from mlplab.engine import reference
 from mlplab.knobs import turn, written
 from mlplab.spec import Run
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, prediction_interval
 from mlplab.study import Study, factorial
 
 from .. import chapter
@@ -194,6 +194,20 @@ def _unseen_start_and_end(weight_decay: float, seed: int) -> tuple[np.ndarray, n
     return before, after
 
 
+def forgets_more(carried: bool) -> Finding:
+    """Of 150 values of λ from 0 to 100, the last below the section's: how much of its unseen start has a net left?
+
+    Arguments:
+      carried: whether one net is trained on from each λ to the next, or a fresh one for this λ.
+    """
+    sweep = np.linspace(0.0, 100.0, 150)
+    before = sweep[sweep <= CHAPTER_LAMBDA]
+    rate = chapter.LINEAR_SETTING.optimizer.learning_rate
+    left = (1 - rate * before) ** num_updates()
+    times = float(left[-1] / (left.prod() if carried else left[-1]))
+    return Finding.true_if(times > 10, f"{times:.3g} times", times=times)
+
+
 def num_updates() -> int:
     """Updates of one run in the section."""
     training = chapter.LINEAR_SETTING.training
@@ -270,6 +284,16 @@ def _panel(observations: Observations, quantity: str, words: WordList) -> altair
     )
 
 
+def expected(seen: Observations) -> dict[str, tuple[float, float]]:
+    """Mean test losses over ten more draws of the problem, with the section's λ and without."""
+    places = {"section_without": ("section", 0.0), "section_with": ("section", CHAPTER_LAMBDA)}
+    places |= {"zero_without": ("zero", 0.0), "zero_with": ("zero", CHAPTER_LAMBDA)}
+    return {
+        name: prediction_interval(column(seen, path, decay, "test_loss"), num_new=10)
+        for name, (path, decay) in places.items()
+    }
+
+
 ANSWER = Answer(
     observe=observe,
     takes=("seeds", "knobs"),
@@ -338,6 +362,13 @@ ANSWER = Answer(
             subject=lambda o: narrowing(o, "section"),
             falsehood=lambda o: -narrowing(o, "section"),
         ),
+        Claim(
+            name="one-net-forgets-once",
+            kind="calculation",
+            check=forgets_more,
+            subject=lambda o: True,
+            falsehood=lambda o: False,
+        ),
     ),
     circulated=(
         Circulated(
@@ -350,9 +381,28 @@ ANSWER = Answer(
             {"holds": "incomplete", "fails": "right", "undecided": "unsupported"},
             by="the-gain-is-the-forgotten-start",
         ),
+        Circulated(
+            "the-curves-come-closer",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="decay-narrows-the-gap",
+            source="datawhale",
+        ),
+        Circulated(
+            "one-net-for-all-lambdas",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="one-net-forgets-once",
+            source="datawhale",
+        ),
+        Circulated(
+            "falls-and-rises-again",
+            {"holds": "incomplete", "fails": "unsupported", "undecided": "unsupported"},
+            by="flat-from-zero",
+            source="pandalabme",
+        ),
     ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--set epochs=400",
 )
