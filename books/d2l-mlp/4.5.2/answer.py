@@ -18,7 +18,7 @@ from mlplab.charts import plots, show
 from mlplab.data import Dataset
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, prediction_interval
 
 if TYPE_CHECKING:
     import altair
@@ -310,6 +310,12 @@ def _regret(observations: Observations, words: WordList) -> altair.LayerChart:
     )
 
 
+def expected(seen: Observations) -> dict[str, tuple[float, float]]:
+    """Means over forty more draws of the problem: how far the choice is from the best λ, and what it costs."""
+    found = {"mean_distance": distances(seen, SMALL_SET), "mean_regret": values(seen, "regret", SMALL_SET)}
+    return {name: prediction_interval(each, num_new=40) for name, each in found.items()}
+
+
 ANSWER = Answer(
     observe=observe,
     takes=("seeds",),
@@ -365,9 +371,34 @@ ANSWER = Answer(
             {"holds": "incomplete", "fails": "unsupported", "undecided": "unsupported"},
             by="the-chosen-is-not-the-optimal",
         ),
+        Circulated(
+            "not-necessarily-optimal",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-chosen-is-not-the-optimal",
+            source="datawhale",
+        ),
+        Circulated(
+            "certainly-not-overfitted",
+            {"holds": "half-right", "fails": "right", "undecided": "unsupported"},
+            by="the-minimum-is-optimistic",
+            source="datawhale",
+        ),
+        Circulated(
+            "verify-on-test-data",
+            {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
+            by="the-minimum-is-optimistic",
+            source="pandalabme",
+        ),
+        Circulated(
+            "it-matters-as-data-vary",
+            {"holds": "incomplete", "fails": "right", "undecided": "unsupported"},
+            by="the-regret-is-small",
+            source="pandalabme",
+        ),
     ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--seeds 100",
 )

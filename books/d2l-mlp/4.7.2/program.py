@@ -4,13 +4,14 @@ import torch
 
 # %% data
 torch.manual_seed(0)
-torch.set_default_dtype(torch.float64)
-x, y = torch.randn(4), torch.randn(2)  # one example
+x = torch.randn(4, dtype=torch.float64)  # one example
+y = torch.randn(2, dtype=torch.float64)
 
 # %% model
-W1, b1, W2 = torch.randn(3, 4), torch.randn(3), torch.randn(2, 3)
-for param in (W1, b1, W2):
-    param.requires_grad_()
+W1, b1, W2 = (
+    torch.randn(shape, dtype=torch.float64).requires_grad_()
+    for shape in ((3, 4), (3,), (2, 3))
+)
 lambd = 0.1
 
 z = W1 @ x + b1  # the bias: one node, and one "+"

@@ -5,10 +5,11 @@ from torch import nn
 
 from mlplab.analysis.memory import memory
 
-net = nn.Sequential(nn.Linear(784, 256, bias=False), nn.ReLU(), nn.Linear(256, 10, bias=False))
+first, second = nn.Linear(784, 256, bias=False), nn.Linear(256, 10, bias=False)
+net = nn.Sequential(first, nn.ReLU(), second)
 x, y = torch.randn(256, 784), torch.randint(10, (256,))
 loss = nn.CrossEntropyLoss()
 
-found = memory(net, x, y, loss, optimizer="momentum", measure=True)
-print(found.table().to_string(index=False))
-print(found.measured)
+use = memory(net, x, y, loss, optimizer="momentum", measure=True)
+print(use.table().to_string(index=False))
+print(use.measured)

@@ -6,16 +6,10 @@ from torch import nn
 from mlplab.analysis.parallelism import compare_parallelism
 
 torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
+front = nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()
+model, loss = nn.Sequential(*front, nn.Linear(256, 10)), nn.CrossEntropyLoss()
 x, y = torch.randn(64, 784), torch.randint(10, (64,))
 
-found = compare_parallelism(
-    model,
-    x,
-    y,
-    nn.CrossEntropyLoss(),
-    batch_size=64,
-    num_devices=2,
-    num_batches=50,
-)
-print(found.table().to_string(index=False))
+options = {"batch_size": 64, "num_devices": 2, "num_batches": 50}
+comparison = compare_parallelism(model, x, y, loss, **options)
+print(comparison.table().to_string(index=False))
