@@ -53,6 +53,22 @@ def typed_figures(template: str) -> list[str]:
     return [text[max(0, m.start() - 25) : m.end() + 15].strip() for m in re.finditer(r"\d[\d.,]*", text)]
 
 
+SENTENCE_END = re.compile(r"(?<=[.?!])[”’\")]?\s+(?=[A-Z\d`“$(−-])|(?<=[。？！])[”’）]?\s*(?=\S)")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text that was filled in, without its code and formulas, which count as a word each."""
+    plain = FORMULA.sub("X", CODE.sub("X", " ".join(text.split())))
+    return [one.strip() for one in SENTENCE_END.split(plain) if one.strip()]
+
+
+def numbers(text: str) -> list[str]:
+    """What a reader has to take in as a number: not the number of an exercise, nor a name such as L2."""
+    for named in (PLACES, NAMES):
+        text = named.sub(" ", text)
+    return re.findall(r"\d[\d.,]*(?:[–-]\d[\d–-]*)*", text)
+
+
 def formulas(template: str) -> list[str]:
     """The formulas, with 1 in place of what is computed."""
     text = CODE.sub(" ", re.sub(r"\{%.*?%\}|\{#.*?#\}", "", EXPRESSION.sub("1", template), flags=re.DOTALL))

@@ -27,7 +27,7 @@ from mlplab.pages.unicode_math import to_unicode
 from mlplab.stats import Verdict as Decision
 
 from .cases import ANSWERED, EXERCISES, LANGUAGES, inquiry, published, the_answer
-from .prose import branches, expressions, formulas, parts, typed_figures
+from .prose import branches, expressions, formulas, numbers, parts, sentences, typed_figures
 
 VERDICTS = get_args(Verdict)
 every_answer = pytest.mark.parametrize("number", ANSWERED)
@@ -172,6 +172,24 @@ def some_verdicts(claims: tuple[Claim, ...]) -> list[dict[str, Verdict]]:
         for v, w in itertools.product(can[one], can[other])
     ]
     return list({tuple(verdicts.values()): verdicts for verdicts in some}.values())
+
+
+# Answers that are yet to be written as two plain sentences: each that is done leaves the list.
+LONG = frozenset("4.1.1".split())
+
+
+@pytest.mark.slow
+@every_answer
+@either_language
+def test_an_answer_is_two_plain_sentences_with_at_most_two_numbers(number, language):
+    """In the learner's words; how sure it is stands in the table below it."""
+    held = published(number)
+    assert held is not None
+    short = render(held.inquiry, language)["short"]
+    said = sentences(short)
+    length = len(short.split()) if language == "en" else len(short) / 2
+    is_plain = len(said) == 2 and len(numbers(" ".join(said))) <= 2 and length <= 75
+    assert is_plain != (number in LONG), (said, numbers(" ".join(said)), length)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .prose import typed_figures
+from .prose import numbers, sentences, typed_figures
 
 TYPED = (
     "Dropout brings 0.31 points.",
@@ -60,6 +60,20 @@ def text(sentence: str) -> str:
 @pytest.mark.parametrize("sentence", TYPED)
 def test_a_typed_figure_is_found(sentence):
     assert typed_figures(text(sentence))
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "figures"),
+    [
+        ("No: it does not. Dropout brings 0.5 points.", 2, ["0.5"]),
+        ("Yes. Exercise 4.6.5 says why; L2 is one, $x = 3$ is a formula. 9 of 10 do.", 3, ["9", "10"]),
+        ("A network of 784-256-10 learns, e.g. here (as said). It ends.", 2, ["784-256-10"]),
+        ("不会。换来 0.5 个百分点。", 2, ["0.5"]),
+    ],
+)
+def test_sentences_and_their_numbers_are_counted_as_a_reader_does(text, count, figures):
+    assert len(sentences(text)) == count
+    assert numbers(" ".join(sentences(text))) == figures
 
 
 @pytest.mark.parametrize("sentence", COMPUTED)
