@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gzip
+import re
 import runpy
 import shutil
 import sys
@@ -18,6 +19,7 @@ from nbformat.v4 import new_code_cell
 
 from mlplab.answers import Book, ours
 from mlplab.pages.document import Document
+from mlplab.pages.notebook import cells_of
 from mlplab.pages.notebook import notebook as make_notebook
 
 from .cases import EXERCISES, published
@@ -65,6 +67,14 @@ def test_a_program_fits_a_page_and_stands_beside_its_answer(path: Path):
     assert 5 <= len(lines) <= (30 if path.name == "full_size.py" else 75)
     assert max(map(len, lines)) <= 80
     assert path.with_name("answer.py").is_file()
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.parent.name)
+def test_a_figure_is_drawn_in_the_cell_that_shows_it(path: Path):
+    """A notebook closes at the end of a cell what was drawn there."""
+    for name, cell in cells_of(path.read_text("utf-8")):
+        calls = re.findall(r"\bplt\.\w+|\bax(?:es)?\b", cell)
+        assert bool(calls) == ("plt.show()" in cell), name
 
 
 @every_program

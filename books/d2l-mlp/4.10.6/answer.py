@@ -20,6 +20,7 @@ from mlplab.errors import import_extra
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import MLP, Initialization, Setting
+from mlplab.stats import prediction_interval
 from mlplab.study import Results, Study, factorial
 
 from .. import houses as h
@@ -290,7 +291,7 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         unit_head,
         words["heads.max"],
         words["heads.max-min"],
-        words["heads.largest-stable-rate-2-max"],
+        words["heads.stable-rate"],
     )
     score_heads = (
         unit_head,
@@ -299,9 +300,14 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         words["heads.sgd-best-rate"],
         words["heads.adam-best-rate"],
     )
-    first = words["labels.hessian-linear-model-with-all"]
-    second = words["labels.log-rmse-on-held-out"]
+    first = words["labels.hessian"]
+    second = words["labels.scores"]
     return [Table(first, size_heads, sizes), Table(second, score_heads, scores)]
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The largest eigenvalue in own units, of all houses where the evidence has those of a fold."""
+    return {"largest_in_own_units": prediction_interval(quantity(observations, "largest_raw"))}
 
 
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
@@ -323,7 +329,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     )
     y = alt.Y(
         "estimate:Q",
-        title=words["titles.log-rmse-on-held-out"],
+        title=words["titles.scores"],
         scale=alt.Scale(type="log", nice=False),
         axis=alt.Axis(values=[0.1, 0.2, 0.5, 1, 10, 100, 1000], format="~g", gridColor="#ededed"),
     )
@@ -338,8 +344,8 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     lines = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour)
     points = base.mark_point(size=40, filled=True, opacity=1).encode(x=x, y=y, color=colour, shape=shape)
     number = facts(observations)["num_splits"]
-    head = words["labels.one-rate-has-serve-all"]
-    note = words("labels.mean-over-held-out-parts", value=number)
+    head = words["labels.title"]
+    note = words("labels.interval", value=number)
     chart = alt.layer(bars.transform_filter("datum.ci_low > 0"), lines, points).properties(
         width=300, height=260
     )
@@ -402,7 +408,21 @@ ANSWER = Answer(
             falsehood=lambda o: -np.abs(loss_of(o, "adam")),
         ),
     ),
-    circulated=(Circulated("notes-end-before-this-section", "skipped"),),
+    circulated=(
+        Circulated(
+            "unequal-attention",
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
+            by="ridge-cares",
+            source="datawhale",
+        ),
+        Circulated(
+            "unstable",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="sgd-loses",
+            source="datawhale",
+        ),
+    ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,
