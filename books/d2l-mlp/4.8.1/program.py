@@ -59,7 +59,7 @@ for start in "equal", "random":
         for w in net.parameters() if start == "equal" else ():
             nn.init.constant_(w, 0.1)
         sgd, losses = torch.optim.SGD(net.parameters(), lr=0.1), []
-        for batch in torch.randint(2000, (200, 50)):
+        for batch in torch.randint(len(images), (200, 50)):
             sgd.zero_grad()
             losses.append(cross_entropy(net(images[batch]), labels[batch]))
             losses[-1].backward()

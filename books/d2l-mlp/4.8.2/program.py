@@ -69,7 +69,6 @@ hidden = ends["hidden, all 0.1"].T
 apart = (hidden - hidden[0]).abs().max().item()
 print(f"Hidden units that start equal end {apart:.0e} apart.")
 
-# %% curve
 plt.legend(title="training loss by update")
 plt.ylim(0, 5)
 plt.show()

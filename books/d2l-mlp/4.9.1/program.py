@@ -57,7 +57,6 @@ for reaction in 0.3, 1.0, 3.0:
     right.semilogy(moves, label=f"reaction {reaction}")
 before, after, *_, after_last = found[1.0][0]
 
-# %% curve
 left.set(xlabel="round", ylabel="pages judged right")
 right.set(xlabel="round", ylabel="how far the weights move")
 right.legend()

@@ -4,9 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 rng = np.random.default_rng(0)
-fig, axes = plt.subplots(1, 2, figsize=(9, 3))
 
 # %% result
+fig, axes = plt.subplots(1, 2, figsize=(9, 3))
 # Too few examples
 sizes = np.array([50, 100, 200, 400, 800, 1600, 3200])
 gaps = [
