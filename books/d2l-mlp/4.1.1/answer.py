@@ -131,6 +131,12 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     return [Table(title, heads, rows)]
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """What PyTorch returns at the kink for α = 0.25, and no difference elsewhere."""
+    slope = slopes_at_zero()[0.25]
+    return {"at_zero": (slope, slope), "worst": (0.0, 0.0)}
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """pReLU and its relatives, each with its derivative as autograd computes it."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -232,12 +238,27 @@ ANSWER = Answer(
         ),
     ),
     circulated=(
+        Circulated("two-cases-are-given-x", "lost"),
         Circulated(
-            "two-cases-are-given-x",
-            {"holds": "incomplete", "fails": "wrong", "undecided": "incomplete"},
+            "right-beside-zero",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="derivative-in-x",
+            source="datawhale",
+        ),
+        Circulated(
+            "one-at-zero",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
             by="one-sided-slopes-at-zero",
+            source="datawhale",
+        ),
+        Circulated(
+            "alpha-at-zero",
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
+            by="pytorch-takes-the-left-slope",
+            source="pandalabme",
         ),
     ),
     tables=tables,
     figure=figure,
+    expected=expected,
 )

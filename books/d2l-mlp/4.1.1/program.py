@@ -19,7 +19,8 @@ gap = (in_alpha - x.clamp(max=0).sum()).abs().item()
 print(f"in alpha: the sum of min(0, x), but for {gap:.0e}")
 
 h = 1e-6
-slopes = [(prelu(torch.tensor([s]), alpha) / s).item() for s in (-h, h)]
+beside = torch.tensor([-h, h], dtype=torch.float64)
+slopes = (prelu(beside, alpha) / beside).tolist()
 zero = torch.zeros(1, dtype=torch.float64, requires_grad=True)
 prelu(zero, alpha).backward()
 at_zero = zero.grad.item()

@@ -346,6 +346,12 @@ def count_bound(sizes: Sequence[int]) -> int:
     return 1 + sum(sizes)
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The pieces of the deepest folding network; and no difference between gradients of one pattern."""
+    pieces = float(pieces_of_sawtooth(DEPTHS[-1]))
+    return {"num_pieces": (pieces, pieces), "spread": (0.0, 1e-12)}
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """A network with its breakpoints; a given function and the network that was built for it; pieces against depth."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -471,15 +477,17 @@ ANSWER = Answer(
         ),
     ),
     circulated=(
+        Circulated("relu-networks-can-equal-any", "misread"),
+        Circulated("any-continuous-function-on-bounded", "misread"),
+        Circulated("lipschitz-functions-are-approximated", "misread", source="datawhale"),
         Circulated(
-            "relu-networks-can-equal-any",
-            "misread",
-        ),
-        Circulated(
-            "any-continuous-function-on-bounded",
-            "misread",
+            "composed-of-pieces",
+            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
+            by="compositions-stay-in-the-class",
+            source="pandalabme",
         ),
     ),
     tables=tables,
     figure=figure,
+    expected=expected,
 )

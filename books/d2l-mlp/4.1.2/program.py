@@ -51,7 +51,7 @@ print(f"6 layers of 2 units fold [0, 1] into {num_pieces} pieces")
 
 # %% curve
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
-colours = torch.randperm(len(regions))[region].view(400, 400).T
+colours = torch.randperm(len(regions))[region].view(400, 400).T.numpy()
 left.imshow(colours, extent=(-4, 4, -4, 4), origin="lower", cmap="tab20")
 left.set(title="one colour for each pattern", xlabel="x1", ylabel="x2")
 right.plot(x, y)

@@ -45,6 +45,13 @@ def is_identity(right_side: sympy.Expr) -> Finding:
     return Finding.true_if(residue == 0, f"tanh(x) + 1 - ({right_side}) = {residue}")
 
 
+def is_not_tanh(candidate: sympy.Expr) -> Finding:
+    """Is this another function than tanh? One input at which they differ decides."""
+    gap = sympy.simplify(candidate.subs(X, 0) - sympy.tanh(0))
+    same = gap == 0 and is_identity(candidate + 1).verdict == "holds"
+    return Finding.true_if(not same, f"at 0 the difference is {gap}")
+
+
 def is_slope_ratio(ratio: int) -> Finding:
     """Is the slope of tanh at x always that many times the slope of sigmoid at 2x?"""
     at = sympy.Symbol("u", real=True)
@@ -169,6 +176,11 @@ def _numbers(net: nn.Sequential) -> list[str]:
     return [*cells, show.number(out, 12)]
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Rounding before training; afterwards the two networks of any start differ."""
+    return {"worst": (0.0, 1e-12), "parted": (1e-3, 10.0)}
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """The identity; beside it one function in two kinds of weights, before and after training."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -264,13 +276,36 @@ ANSWER = Answer(
             # There and back again: the same weights, and so the same path.
             falsehood=lambda o: there_and_back,
         ),
+        Claim(
+            name="the-square-is-not-tanh",
+            kind="proof",
+            check=is_not_tanh,
+            subject=lambda o: sigmoid(2 * X) - sigmoid(X) ** 2,
+            falsehood=lambda o: 2 * sigmoid(2 * X) - 1,
+        ),
     ),
     circulated=(
+        Circulated("proof-was-formula-lost-nothing", "lost"),
         Circulated(
-            "proof-was-formula-lost-nothing",
-            "incomplete",
+            "the-common-denominator",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-identity",
+            source="datawhale",
+        ),
+        Circulated(
+            "the-same-proof",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-identity",
+            source="pandalabme",
+        ),
+        Circulated(
+            "a-square-of-sigmoid",
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-square-is-not-tanh",
+            source="pandalabme",
         ),
     ),
     tables=tables,
     figure=figure,
+    expected=expected,
 )
