@@ -7,9 +7,8 @@ from mlplab.analysis.piecewise_function import PiecewiseLinear, to_network
 from mlplab.analysis.piecewise_line import from_network
 
 torch.manual_seed(0)
-net = nn.Sequential(
-    nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 3), nn.PReLU(), nn.Linear(3, 1)
-)
+layers = [nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 3), nn.PReLU()]
+net = nn.Sequential(*layers, nn.Linear(3, 1))
 f = from_network(net, exact=True)  # in fractions: no rounding anywhere
 print(f"{f.num_pieces} pieces; slope and intercept of each:")
 print(f.table().astype(float).to_string(index=False))
