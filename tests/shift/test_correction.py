@@ -214,3 +214,10 @@ def test_a_true_regression_makes_up_for_wrong_weights():
 def test_losses_that_do_not_fit_are_refused(weights, losses, says):
     with pytest.raises(InvalidInput, match=says):
         weighted_risk(weights, losses)
+
+
+def test_ratios_in_float32_become_weights_of_mean_one_as_those_in_float64_do():
+    ratios = np.exp(np.random.default_rng(0).normal(size=100_001)).astype(np.float32)
+    found, reference = (corrected(r, "ratio").weights for r in (ratios, ratios.astype(np.float64)))
+    np.testing.assert_allclose(found, reference, rtol=1e-6)
+    assert found.mean() == pytest.approx(1, abs=1e-12)

@@ -154,6 +154,7 @@ def corrected(
 
     Raises InvalidInput where every ratio is 0: then no source row is like any of the target.
     """
+    ratios = np.asarray(ratios, np.float64)  # a network's are of float32, whose mean is 1 to 1e-7 alone
     largest = float(ratios.max())
     if not largest > 0 or not np.isfinite(largest):
         raise InvalidInput(
