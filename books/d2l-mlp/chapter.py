@@ -36,7 +36,7 @@ def dropout_comparison(dataset: str) -> Setting:
     compare the same arms share their runs by sharing this. `digits` is a fiftieth of the images: smaller batches.
     """
     setting = turn(DROPOUT_SETTING, dropout=(0.0,), schedule="cosine", epochs=15, evaluate_every=15)
-    return turn(setting, epochs=20, evaluate_every=20, batch_size=64) if dataset == "digits" else setting
+    return turn(setting, epochs=10, evaluate_every=10, batch_size=64) if dataset == "digits" else setting
 
 
 def section_setting(dataset: Dataset) -> Setting:

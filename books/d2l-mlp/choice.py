@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -133,6 +134,9 @@ def settled(
     ladders: Sequence[Sequence[float]],
     start: Rungs,
     losses: Callable[[Sequence[tuple[float, ...]]], Sequence[float]],
+    *,
+    known: Mapping[tuple[float, ...], float] | None = None,
+    at_least: int = 0,
 ) -> tuple[tuple[float, ...], dict[tuple[float, ...], float]]:
     """Strengths whose neighbours are all worse, and all that were tried on the way with their losses.
 
@@ -140,13 +144,24 @@ def settled(
       ladders: what each strength can be, in order.
       start: where to begin.
       losses: one for each of several places; of one that is not finite the place is never chosen.
+      known: places that were tried before, with their losses.
+      at_least: how many places are tried, if there are so many. A search that settles sooner goes on with those
+        nearest to its best, so that several searches are equally thorough.
 
     From the best place so far one rung up and one down each ladder are tried, until nothing new is left to try: the
     outcome lies at the end of a ladder only where its loss still falls there.
     """
-    tried: dict[Rungs, float] = {}
+    tried = {_rungs(strengths, ladders): loss for strengths, loss in (known or {}).items()}
     best = start
-    while new := [place for place in (best, *_neighbours(best, ladders)) if place not in tried]:
+
+    def untried() -> list[Rungs]:
+        around = [place for place in (best, *_neighbours(best, ladders)) if place not in tried]
+        if around or len(tried) >= at_least:
+            return around
+        rest = [place for place in itertools.product(*map(range, map(len, ladders))) if place not in tried]
+        return sorted(rest, key=lambda place: math.dist(place, best))[:1]
+
+    while new := untried():
         found = losses([_strengths(place, ladders) for place in new])
         tried |= {p: loss if math.isfinite(loss) else math.inf for p, loss in zip(new, found, strict=True)}
         best = min(tried, key=tried.__getitem__)
@@ -269,3 +284,7 @@ def _neighbours(place: Rungs, ladders: Sequence[Sequence[float]]) -> Iterator[Ru
 
 def _strengths(place: Rungs, ladders: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(ladder[rung] for ladder, rung in zip(ladders, place, strict=True))
+
+
+def _rungs(strengths: tuple[float, ...], ladders: Sequence[Sequence[float]]) -> Rungs:
+    return tuple(ladder.index(strength) for strength, ladder in zip(strengths, ladders, strict=True))

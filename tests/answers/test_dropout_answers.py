@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -122,6 +124,31 @@ def test_the_largest_eigenvalue_is_that_of_the_hessian_written_out():
     assert isinstance(matrix, torch.Tensor)
     expected = float(torch.linalg.eigvalsh(matrix)[-1])
     assert q2.largest_eigenvalue(layers, x, y) == pytest.approx(expected, rel=1e-2)
+
+
+def test_what_is_said_of_all_images_is_paired_by_seed_and_counts_a_run_that_diverged_as_one_that_guesses():
+    loss = {
+        ("short", "with"): 0.5,
+        ("short", "without"): 0.4,
+        ("long", "with"): 0.31,
+        ("long", "without"): 0.33,
+    }
+    rows = [
+        {"horizon": horizon, "arm": arm, "seed": seed, "train_loss": value / 2, "test_loss": value + seed,
+         "test_accuracy": 1 - value}
+        for (horizon, arm), value in loss.items()
+        for seed in (1, 0)
+    ]  # fmt: skip
+    np.testing.assert_allclose(
+        q2.full_saved(Observations({"full": pd.DataFrame(rows)}), "test_loss"), [0.02] * 2
+    )
+    np.testing.assert_allclose(
+        q2.full_saved(Observations({"full": pd.DataFrame(rows)}), "test_accuracy"), [0.02] * 2
+    )
+    np.testing.assert_allclose(q2.full_gap_growth(Observations({"full": pd.DataFrame(rows)})), [-0.035] * 2)
+    rows[-1] |= {"test_loss": None}  # the long run without dropout of seed 0
+    found = q2.full_saved(Observations({"full": pd.DataFrame(rows)}), "test_loss")
+    np.testing.assert_allclose(found, [np.log(10) - 0.31, 0.02])
 
 
 # 4.6.3
@@ -290,7 +317,69 @@ def test_strengths_that_break_training_are_passed_over():
     assert tried[3,] == float("inf")
 
 
+def test_searches_can_be_equally_thorough_and_end_where_they_would():
+    """One that settles after five places goes on nearby; what is known is not tried again."""
+    ladders = [tuple(range(6)), tuple(range(6))]
+    asked = []
+    known = {(2, 2): 0.5, (5, 5): 9.0}
+    loss = losses_of(lambda a, b: (a - 2) ** 2 + (b - 2) ** 2 + 0.5, asked)
+    found, tried = choice.settled(ladders, (2, 2), loss, known=known, at_least=10)
+    assert found == (2, 2)
+    assert len(tried) == 10
+    assert sorted(asked) == sorted(set(tried) - set(known))
+    assert max(abs(a - 2) + abs(b - 2) for a, b in asked) == 2
+    everywhere, _ = choice.settled(ladders, (0, 0), loss, at_least=100)
+    assert everywhere == (2, 2)
+
+
+def test_a_search_goes_on_from_a_better_place_that_thoroughness_finds():
+    """A valley apart from the best so far: its neighbours are tried, too."""
+    depth = {(0,): 1.0, (3,): 0.5, (4,): 0.0}
+    found, tried = choice.settled(
+        [tuple(range(6))], (0,), losses_of(lambda a: depth.get((a,), 2.0), []), at_least=4
+    )
+    assert found == (4,)
+    assert len(tried) == 6
+
+
 # 4.6.7
+
+
+def strengths(arm) -> list[float]:
+    return [strength for noise in arm.setting.noises for _, strength in noise.options]
+
+
+class Tuning:
+    """A laboratory in which the validation loss of a setting is known beforehand; it counts what is asked for."""
+
+    def __init__(self, loss):
+        self.loss, self.asked = loss, []
+
+    def choose(self, *, quick, full):
+        return full
+
+    def run(self, study):
+        self.asked += [arm.setting for arm in study.arms]
+        rows = [
+            {"arm": arm.name, "seed": seed, "validation_loss": self.loss(strengths(arm))}
+            for arm in study.arms
+            for seed in study.seeds
+        ]
+        return SimpleNamespace(frame=pd.DataFrame(rows))
+
+
+def test_dropout_is_tuned_as_carefully_as_its_rivals_and_each_layer_for_itself():
+    base = q7.chapter.few_images_setting(data.load("digits"), epochs=1)
+    best = {"rate": (0.65, 0.2), "scale": (0.2, 0.8), "std": (0.2, 0.8)}
+    for wanted in set(best.values()):
+        lab = Tuning(lambda given, wanted=wanted: math.dist(np.log(given), np.log(wanted)))
+        problem = q7.chapter.few_images(data.load("digits"))
+        searches = q7.searched(lab, base, problem, range(1))
+        assert set(searches) == set(q7.FEW_TECHNIQUES)
+        assert len({len(tried) for _, tried in searches.values()}) == 1
+        for kind, (chosen, _) in searches.items():
+            if best[q7.TECHNIQUES[kind][0]] == wanted:
+                assert chosen == wanted, kind
 
 
 def test_no_technique_beats_dropout_where_none_does():

@@ -1,8 +1,9 @@
 """4.6.2 What happens over many more epochs, with and without dropout?
 
 Three looks. At the section's constant rate, for ten times its epochs: training breaks down, and the largest eigenvalue
-of the Hessian says why. At a lower rate it does not, and losses on all images can be compared. On few images, read
-where the rate has fallen to 0, overfitting and what dropout does about it come out in full.
+of the Hessian says why. At a lower rate it does not, and losses on all images can be compared: at a constant rate, and
+read quietly where the rate has fallen to 0. On few images, read as quietly, overfitting and what dropout does about it
+come out in full.
 
 Training losses are those of the network without noise: with dropout the loss that training minimises is that of a
 disturbed network, and no match for the other's.
@@ -29,7 +30,7 @@ from mlplab.engine import Result
 from mlplab.errors import InvalidInput
 from mlplab.knobs import turn, written
 from mlplab.spec import Setting
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, paired, prediction_interval
 from mlplab.study import Arm, Study, factorial
 
 from .. import chapter, choice
@@ -45,7 +46,7 @@ MARGIN = 0.003
 # Of the test loss on few images: half of what the section's dropout gains there (exercise 4.6.1).
 LOSS_MARGIN = 0.03
 # What the section trains for. On a tenth of the images that is a tenth of the updates: a quick look takes more of both.
-SECTION_EPOCHS, QUICK_EPOCHS = 10, 6
+SECTION_EPOCHS, QUICK_EPOCHS = 10, 2
 # That of sections 4.2 and 4.3: five times below the section's own.
 SLOW_RATE = 0.1
 # The share of the epochs, up to the end, that is averaged: at a constant rate the last epoch alone is a matter of luck.
@@ -67,7 +68,7 @@ BEFORE, LONG = 40, 80
 NUDGED = "nudged"
 NUM_NUDGED = 3
 # Epochs of the section's training after which curvature is measured, on so many of its images.
-LOOKS, QUICK_LOOKS = (4, 7, 10), (20,)
+LOOKS, QUICK_LOOKS = (4, 7, 10), (8,)
 LOOKED_AT, QUICK_LOOKED_AT = 1_000, 250
 
 
@@ -84,16 +85,18 @@ def observe(lab: Lab) -> Observations:
             "--set learning_rate", f"must be above {SLOW_RATE:g}, which it is compared with", fast
         )
     length = lab.choose(
-        quick={"epochs": 12, "evaluate_every": 2, "batch_size": 128},
+        quick={"epochs": 6, "evaluate_every": 2, "batch_size": 32},
         full={"epochs": 100, "evaluate_every": 5},
     )
     epochs = lab.take("epochs", turn(chapter.DROPOUT_SETTING, **length))
     dataset = lab.dataset("fashion-mnist", embedded="mnist-5k")
     base = turn(lab.setting(turn(chapter.DROPOUT_SETTING, probes=("train_part",), **length)), epochs=epochs)
-    seeds = lab.seeds(quick=2, full=20)
+    seeds = lab.seeds(quick=1, full=20)
     runs, curves, early = long_runs(lab, dataset, base, rates, fast, seeds)
     few, sizes = few_images(lab, dataset, rates, fast, seeds)
-    section = turn(lab.setting(chapter.section_setting(dataset)), learning_rate=fast)
+    full, new_images = full_size(lab, dataset, base, rates, seeds)
+    shorter = lab.choose(quick={"epochs": max(QUICK_LOOKS), "batch_size": 64}, full={})
+    section = turn(lab.setting(turn(chapter.section_setting(dataset), **shorter)), learning_rate=fast)
     looked_at = lab.choose(quick=QUICK_LOOKED_AT, full=LOOKED_AT)
     about = {"dropout": written(rates), "rate": fast, "early_epoch": early, "epochs": epochs}
     given = pd.DataFrame([about | sizes | {"looked_at": looked_at}])
@@ -101,6 +104,8 @@ def observe(lab: Lab) -> Observations:
         runs=runs,
         curves=curves,
         few=few,
+        full=full,
+        new_images=new_images,
         curvature=curvature(lab, dataset, section, rates, seeds, looked_at),
         given=given,
     )
@@ -122,6 +127,36 @@ def long_runs(
     return frame.merge(stages(curves, early), on=["arm", "seed"], how="left"), kept, early
 
 
+def full_size(
+    lab: Lab, dataset: Dataset, base: Setting, rates: Sequence[float], seeds: Sequence[int]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """On all images at the lower rate, falling to 0: runs of the section's number of epochs and of the long one, and
+    the intervals of the latter that hold for new images, too."""
+    some = seeds[: lab.choose(quick=1, full=3)]
+    short = lab.choose(quick=QUICK_EPOCHS, full=SECTION_EPOCHS)
+    lengths = {"short": short, "long": base.training.epochs}
+    found = {}
+    for horizon, epochs in lengths.items():
+        setting = chapter.read_at_the_end(turn(base, learning_rate=SLOW_RATE, epochs=epochs))
+        found[horizon] = lab.run(Study(pair(setting, rates), some, dataset))
+    runs = pd.concat(
+        [results.frame.assign(horizon=name, epochs=lengths[name]) for name, results in found.items()]
+    )
+    columns = [
+        "horizon",
+        "epochs",
+        "arm",
+        "seed",
+        "digest",
+        "status",
+        "train_loss",
+        "test_loss",
+        "test_accuracy",
+        "seconds",
+    ]
+    return runs[columns], choice.on_new_images(found["long"], {"long": ARMS})
+
+
 def few_images(
     lab: Lab, dataset: Dataset, rates: Sequence[float], rate: float, seeds: Sequence[int]
 ) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -130,14 +165,13 @@ def few_images(
     some = seeds[: lab.choose(quick=2, full=8)]
     frames = []
     for epochs in lab.choose(quick=QUICK_HORIZONS, full=HORIZONS):
-        setting = lab.setting(chapter.few_images_setting(dataset, epochs=epochs))
+        larger = lab.choose(quick={"batch_size": 30}, full={})
+        setting = lab.setting(turn(chapter.few_images_setting(dataset, epochs=epochs), **larger))
         setting = turn(setting, learning_rate=rate)
         studies = {"": Study(pair(setting, rates), seeds if epochs == LONG else some, problem)}
         nudged = chapter.nudged(setting)
-        if epochs == LONG and nudged is not None:
-            studies[NUDGED] = Study(
-                pair(nudged, rates), seeds[: lab.choose(quick=1, full=NUM_NUDGED)], problem
-            )
+        if epochs == LONG and nudged is not None and lab.choose(quick=False, full=True):
+            studies[NUDGED] = Study(pair(nudged, rates), seeds[:NUM_NUDGED], problem)
         frames += [lab.run(study).frame.assign(epochs=epochs, kind=kind) for kind, study in studies.items()]
     columns = [
         "kind",
@@ -174,7 +208,7 @@ def curvature(
     looks = lab.choose(quick=QUICK_LOOKS, full=LOOKS)
     x, y = (torch.from_numpy(held[:looked_at]) for held in (dataset.train.features, dataset.train.targets))
     study = Study(
-        pair(turn(section, keep_weights=looks), rates), seeds[: lab.choose(quick=2, full=6)], dataset
+        pair(turn(section, keep_weights=looks), rates), seeds[: lab.choose(quick=1, full=6)], dataset
     )
 
     def look(result: Result) -> dict[int, float]:
@@ -341,6 +375,32 @@ def gap_saved(observations: Observations) -> np.ndarray:
     return gap(observations, "without") - gap(observations, "with")
 
 
+def at_full_size(
+    observations: Observations, arm: str, metric: str = "test_loss", horizon: str = "long"
+) -> np.ndarray:
+    """A metric on all images, where the lower rate has fallen to 0 after a short or a long training, by seed."""
+    table = observations["full"]
+    rows = table[(table["arm"] == arm) & (table["horizon"] == horizon)].sort_values("seed")
+    return choice.counted(metric, rows[metric].to_numpy(dtype=float))
+
+
+def full_gap_growth(observations: Observations) -> np.ndarray:
+    """On all images, without dropout: by how much more the test loss exceeds the training loss after the long
+    training than after the short one, by seed."""
+    short, long = (
+        at_full_size(observations, "without", "test_loss", horizon)
+        - at_full_size(observations, "without", "train_loss", horizon)
+        for horizon in ("short", "long")
+    )
+    return long - short
+
+
+def full_saved(observations: Observations, metric: str) -> np.ndarray:
+    """On all images: by how much dropout makes a loss lower, or an accuracy higher, after the long training."""
+    without, with_dropout = (at_full_size(observations, arm, metric) for arm in reversed(ARMS))
+    return with_dropout - without if metric.endswith("accuracy") else without - with_dropout
+
+
 def sharpness(observations: Observations, arm: str) -> np.ndarray:
     """The logarithm of the largest eigenvalue over 2 / rate, mean over the looks, by seed.
 
@@ -361,9 +421,11 @@ def sharpness_saved(observations: Observations) -> np.ndarray:
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
-    """Breakdowns at constant rates; few images by the number of epochs; losses on all images at the lower rate."""
+    """Few images by the number of epochs; all images by the number of epochs; breakdowns at constant rates; losses on
+    all images at the constant lower rate."""
     return [
         _horizons(observations, words),
+        _full_size(observations, words),
         _breakdowns(observations, words),
         _at_the_lower_rate(observations, words),
     ]
@@ -382,6 +444,25 @@ def _horizons(observations: Observations, words: WordList) -> Table:
             rows.append([f"{epochs} ({len(test)})", label, *losses, share])
     heads = (words[f"labels.{measure}"] for measure in ("training-loss", "test-loss", "test-accuracy"))
     return Table(words["titles.few-images"], (words["heads.epochs"], "", *heads), rows)
+
+
+def _full_size(observations: Observations, words: WordList) -> Table:
+    rows = []
+    for (horizon, epochs), _ in observations["full"].groupby(["horizon", "epochs"], sort=False):
+        for arm, label in words.group("arms").items():
+            train, test, accuracy = (
+                mean_interval(at_full_size(observations, arm, metric, str(horizon)))
+                for metric in ("train_loss", "test_loss", "test_accuracy")
+            )
+            cells = (
+                show.number(train.estimate),
+                show.stacked(show.number_interval(test)),
+                show.stacked(show.percent_interval(accuracy)),
+            )
+            rows.append([f"{epochs} ({test.num_replicates})", label, *cells])
+    heads = (words[f"labels.{measure}"] for measure in ("training-loss", "test-loss", "test-accuracy"))
+    title = words("titles.full-size", slow_rate=SLOW_RATE)
+    return Table(title, (words["heads.epochs"], "", *heads), rows)
 
 
 def _at_the_lower_rate(observations: Observations, words: WordList) -> Table:
@@ -498,11 +579,35 @@ def facts(observations: Observations) -> dict[str, Any]:
         "few_images": given["few_images"],
         "test_images": given["test_images"],
         "moved": float(max(moves)) if nudges else None,
+        "full": {
+            arm: {
+                horizon: {
+                    metric: float(at_full_size(observations, arm, metric, horizon).mean())
+                    for metric in ("train_loss", "test_loss", "test_accuracy")
+                }
+                for horizon in ("short", "long")
+            }
+            for arm in ARMS
+        },
+        "full_seeds": len(at_full_size(observations, "with")),
+        "full_epochs": dict(
+            zip(observations["full"]["horizon"], observations["full"]["epochs"], strict=True)
+        ),
+        "full_new_images": choice.for_new_images(observations).get("long"),
+        "full_right": paired(full_saved(observations, "test_accuracy")),
         "printed": float(stand(observations, "with", "running_loss_late").mean()),
         "quiet": {arm: float(quiet_loss(observations, arm, "late").mean()) for arm in ARMS},
         "loss_margin": LOSS_MARGIN,
         "margin": MARGIN,
         "least_gap": choice.LEAST_GAP,
+    }
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The test losses of both arms after one long training on few images."""
+    return {
+        name: prediction_interval(at_horizon(observations, arm, "test_loss"))
+        for name, arm in (("with_dropout", "with"), ("without", "without"))
     }
 
 
@@ -667,6 +772,24 @@ ANSWER = Answer(
             requires=("overfits-on-few-images",),
         ),
         Claim(
+            name="the-gap-grows-without-at-full-size",
+            kind="experiment",
+            figures={"slow_rate": SLOW_RATE},
+            check=greater(margin=LOSS_MARGIN),
+            subject=full_gap_growth,
+            falsehood=lambda o: recentred(full_gap_growth(o), 0.0),
+        ),
+        Claim(
+            name="dropout-wins-late-at-full-size",
+            kind="experiment",
+            figures={"slow_rate": SLOW_RATE},
+            check=greater(margin=LOSS_MARGIN),
+            subject=lambda o: full_saved(o, "test_loss"),
+            falsehood=lambda o: recentred(full_saved(o, "test_loss"), 0.0),
+            requires=("the-gap-grows-without-at-full-size",),
+            post_hoc=True,
+        ),
+        Claim(
             name="training-loss-is-lower-without",
             kind="experiment",
             figures={"slow_rate": SLOW_RATE},
@@ -714,6 +837,7 @@ ANSWER = Answer(
             by="the-gap-grows-without",
         ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,

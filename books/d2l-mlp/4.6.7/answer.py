@@ -1,13 +1,16 @@
 """4.6.7 Another noise for every layer: does any beat dropout on Fashion-MNIST with a fixed architecture?
 
-Seven techniques, two of them our own, each with a strength chosen on validation images; then fresh seeds and one look
-at the test images. All see the same first weights and the same order of examples.
+Seven techniques, two of them our own, each at strengths that validation images chose; then fresh seeds. On all images,
+as the section trains, there is little for any noise to do. So they are compared where the network overfits, too: on few
+images, in test loss, each layer with a strength of its own. All see the same first weights and the same order of
+examples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +20,12 @@ import torch
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList, recentred
 from mlplab.answers.checks import beats, greater
 from mlplab.charts import plots, show
+from mlplab.data import Dataset
 from mlplab.engine import draws
 from mlplab.engine.noises import KINDS, noise_of
-from mlplab.knobs import turn
+from mlplab.knobs import turn, value_of, written
 from mlplab.spec import Noise, Setting
-from mlplab.stats import compare_arms, mean_interval
+from mlplab.stats import compare_arms, mean_interval, paired, prediction_interval, winner_beats_baseline
 from mlplab.study import Arm, Study
 
 from .. import chapter, choice
@@ -29,10 +33,12 @@ from .. import chapter, choice
 if TYPE_CHECKING:
     import altair
 
+Strengths = tuple[float, ...]
+
 # Differences in accuracy of less than 0.3 points do not matter here: another seed moves it by more.
 MARGIN = 0.003
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5)
-# Technique -> its option, the strengths that are tried (the same number for each). Dropout comes first.
+# Technique -> its option, the strengths that are tried on all images (as many for each). Dropout comes first.
 TECHNIQUES: dict[str, tuple[str, tuple[float, ...]]] = {
     "dropout": ("rate", RATES),
     "gaussian_dropout": ("rate", RATES),
@@ -43,15 +49,34 @@ TECHNIQUES: dict[str, tuple[str, tuple[float, ...]]] = {
     "centred_dropout": ("rate", RATES),
 }
 RIVALS = tuple(TECHNIQUES)[1:]
+# Of the test loss on few images, as in 4.6.5 and 4.6.6: less does not matter here.
+LOSS_MARGIN = 0.03
+# Of accuracy on few images: the draw of the images moves it by half a point. Less than a point does not matter here.
+ACCURACY_MARGIN = 0.01
+# Noise of activations. DropConnect draws a number for each weight, and exercise 4.6.6 tries it on few images.
+FEW_TECHNIQUES = tuple(kind for kind in TECHNIQUES if kind != "dropconnect")
+FEW_RIVALS = FEW_TECHNIQUES[1:]
+# What a strength can be on few images, in each layer: every search goes on until its best has worse ones on all sides.
+FEW_RATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
+FEW_SCALES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+NUDGED = "nudged"
+NUM_NUDGED = 3
 
 
 def observe(lab: Lab) -> Observations:
-    """Choose each technique's strength on validation images; train the chosen ones on fresh seeds."""
+    """On all images and on few: choose each technique's strength on validation images, train the chosen anew."""
     dataset = lab.dataset("fashion-mnist", embedded="digits")
+    few, tried, sizes = few_images(lab, dataset, lab.seeds(quick=2, full=12))
+    runs, selection = all_images(lab, dataset, lab.seeds(quick=2, full=20))
+    return lab.observations(runs=runs, selection=selection, few=few, tried=tried, sizes=sizes)
+
+
+def all_images(lab: Lab, dataset: Dataset, seeds: range) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs on all images, each technique at one strength for both layers, and how that was chosen."""
     base = lab.setting(chapter.dropout_comparison(dataset.name))
-    grid = tuning_arms(base, lab.choose(quick=slice(0, 5, 2), full=slice(None)))
+    grid = tuning_arms(base, lab.choose(quick=slice(0, 4, 2), full=slice(None)))
     first = chapter.FIRST_TUNING_SEED
-    tuning_seeds = range(first, first + lab.choose(quick=2, full=3))
+    tuning_seeds = range(first, first + lab.choose(quick=1, full=3))
     tuned = lab.run(Study(grid, tuning_seeds, dataset))
     chosen = {
         kind: tuned.best("validation_accuracy", arms=[arm.name for arm in grid if arm.levels["kind"] == kind])
@@ -60,7 +85,7 @@ def observe(lab: Lab) -> Observations:
     setting_of = {arm.name: arm.setting for arm in grid}
     arms = [Arm(kind, setting_of[name]) for kind, name in chosen.items()]
     arms.append(Arm("none", base))
-    runs = lab.run(Study(arms, lab.seeds(quick=4, full=20), dataset))
+    runs = lab.run(Study(arms, seeds, dataset))
     selection = [
         {
             "kind": arm.levels["kind"],
@@ -71,7 +96,7 @@ def observe(lab: Lab) -> Observations:
         }
         for arm in grid
     ]
-    return lab.observations(runs=runs.frame, selection=pd.DataFrame(selection))
+    return runs.frame, pd.DataFrame(selection)
 
 
 def tuning_arms(base: Setting, which: slice) -> list[Arm]:
@@ -79,12 +104,107 @@ def tuning_arms(base: Setting, which: slice) -> list[Arm]:
     return [
         Arm(
             f"{kind}({option}={strength:g})",
-            turn(base, noise=(Noise(kind, **{option: strength}),)),
+            noisy(base, kind, (strength,)),
             {"kind": kind, "strength": strength},
         )
         for kind, (option, strengths) in TECHNIQUES.items()
         for strength in strengths[which]
     ]
+
+
+def noisy(base: Setting, kind: str, strengths: Strengths) -> Setting:
+    """The network with one kind of noise, at a strength for each hidden layer or at one for all."""
+    option, _ = TECHNIQUES[kind]
+    if len(set(strengths)) == 1:  # said once, so that other answers' runs are the same
+        strengths = strengths[:1]
+    return turn(base, noise=tuple(Noise(kind, **{option: strength}) for strength in strengths))
+
+
+def few_images(lab: Lab, dataset: Dataset, seeds: range) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """On few images, with a strength for each layer: runs, the searches for strengths, and numbers of images."""
+    setting = chapter.few_images_setting(dataset, epochs=lab.choose(quick=30, full=80))
+    base = lab.setting(turn(setting, **lab.choose(quick={"batch_size": 30}, full={})))
+    problem = chapter.few_images(dataset)
+    first = chapter.FIRST_TUNING_SEED
+    tuning_seeds = range(first, first + lab.choose(quick=1, full=2))
+    searches = searched(lab, base, problem, tuning_seeds)
+    arms = [Arm("none", base)]
+    arms += [Arm(kind, noisy(base, kind, chosen)) for kind, (chosen, _) in searches.items()]
+    given = value_of(chapter.DROPOUT_SETTING, "dropout")
+    if len(given) == len(base.model.hidden_sizes):
+        arms.append(Arm("section", turn(base, dropout=given)))
+    studies = {"": Study(arms, seeds, problem)}
+    moved = [Arm(arm.name, nudged) for arm in arms if (nudged := chapter.nudged(arm.setting)) is not None]
+    if moved and lab.choose(quick=False, full=True):
+        studies[NUDGED] = Study(moved, seeds[:NUM_NUDGED], problem)
+    runs = pd.concat([lab.run(study).frame.assign(series=series) for series, study in studies.items()])
+    columns = [
+        "series",
+        "arm",
+        "seed",
+        "digest",
+        "status",
+        "train_loss",
+        "test_loss",
+        "test_accuracy",
+        "seconds",
+    ]
+    tried = [
+        {
+            "kind": kind,
+            "strengths": written(place),
+            "validation_loss": loss,
+            "is_chosen": place == chosen,
+            "layers_at_edge": sum(choice.is_at_edge(strength, ladder_of(lab, kind)) for strength in place),
+        }
+        for kind, (chosen, found) in searches.items()
+        for place, loss in found.items()
+    ]
+    sizes = {part: held.num_examples for part, held in problem(0).parts.items()}
+    about = sizes | {"num_tuning": len(tuning_seeds), "epochs": base.training.epochs}
+    return runs[columns], pd.DataFrame(tried), pd.DataFrame([about])
+
+
+def ladder_of(lab: Lab, kind: str) -> tuple[float, ...]:
+    """What a technique's strength in one layer can be on few images. A quick look takes one and does not search."""
+    ladder = FEW_RATES if TECHNIQUES[kind][0] == "rate" else FEW_SCALES
+    middle = len(ladder) // 2
+    return ladder[lab.choose(quick=slice(middle, middle + 1), full=slice(None))]
+
+
+def searched(
+    lab: Lab, base: Setting, problem: Callable[[int], Dataset], seeds: range
+) -> dict[str, tuple[Strengths, dict[Strengths, float]]]:
+    """For each technique the strengths with the lowest mean loss on validation images, and all that were tried: first
+    alike in all layers, then each layer's own. Every technique is tried at as many places."""
+    layers = len(base.model.hidden_sizes)
+
+    def losses(kind: str, places: Sequence[Strengths]) -> list[float]:
+        grid = [Arm(written(place), noisy(base, kind, place)) for place in places]
+        frame = lab.run(Study(grid, seeds, problem)).frame
+        by_arm = frame.groupby("arm")["validation_loss"].agg(lambda column: column.to_numpy().mean())
+        return [float(by_arm[arm.name]) for arm in grid]
+
+    def search(
+        kind: str, start: Strengths, known: dict[Strengths, float], at_least: int = 0
+    ) -> tuple[Strengths, dict[Strengths, float]]:
+        ladder = ladder_of(lab, kind)
+        rungs = tuple(map(ladder.index, start))
+        return choice.settled([ladder] * layers, rungs, partial(losses, kind), known=known, at_least=at_least)
+
+    searches = {}
+    for kind in FEW_TECHNIQUES:
+        ladder = ladder_of(lab, kind)
+        (alike,), along = choice.settled(
+            [ladder],
+            (len(ladder) // 2,),
+            lambda places, kind=kind: losses(kind, [place * layers for place in places]),
+        )
+        known = {place * layers: loss for place, loss in along.items()}
+        searches[kind] = search(kind, (alike,) * layers, known)
+    while len(nums := {len(tried) for _, tried in searches.values()}) > 1:
+        searches = {kind: search(kind, *found, at_least=max(nums)) for kind, found in searches.items()}
+    return searches
 
 
 def accuracies(observations: Observations) -> dict[str, np.ndarray]:
@@ -102,6 +222,48 @@ def in_another_world(observations: Observations, kind: str, gain: float) -> dict
 def dropout_over_none(observations: Observations) -> np.ndarray:
     """Test accuracy of tuned dropout minus that without noise, by seed."""
     return observations.runs.differences("test_accuracy", "dropout", "none")
+
+
+def on_few(observations: Observations, arm: str, metric: str = "test_loss", series: str = "") -> np.ndarray:
+    """A metric of an arm on few images, by seed; a run that diverged counts as one that guesses."""
+    table = observations["few"]
+    rows = table[(table["arm"] == arm) & (table["series"] == series)].sort_values("seed")
+    return choice.counted(metric, rows[metric].to_numpy(dtype=float))
+
+
+def losses_without(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
+    """On few images, without noise: loss on new images, and that on the training images, by seed."""
+    return on_few(observations, "none"), on_few(observations, "none", "train_loss")
+
+
+def lives(observations: Observations, *arms: str) -> np.ndarray:
+    """On few images: on which seeds no run of these arms diverged, or guesses in the end."""
+    return np.all([on_few(observations, arm, "test_accuracy") >= choice.LOST for arm in arms], axis=0)
+
+
+def loss_saved(observations: Observations, arm: str, baseline: str = "dropout") -> np.ndarray:
+    """On few images, of the seeds on which neither arm is lost: by how much the test loss of one is lower."""
+    saved = on_few(observations, baseline) - on_few(observations, arm)
+    return saved[lives(observations, arm, baseline)]
+
+
+def few_accuracies(observations: Observations) -> dict[str, np.ndarray]:
+    """On few images: test accuracy of dropout and of its rivals, of the seeds on which none is lost."""
+    kept = lives(observations, *FEW_TECHNIQUES)
+    return {kind: on_few(observations, kind, "test_accuracy")[kept] for kind in FEW_TECHNIQUES}
+
+
+def behind_dropout(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same spread, in a world where every rival is two margins behind dropout."""
+    dropout = values["dropout"]
+    rivals = {kind: dropout + recentred(values[kind] - dropout, -2 * ACCURACY_MARGIN) for kind in FEW_RIVALS}
+    return {"dropout": dropout} | rivals
+
+
+def best_beats_dropout(values: dict[str, np.ndarray]) -> Finding:
+    """Is the best of the rivals above dropout, although it was picked for looking best?"""
+    _, comparison = winner_beats_baseline(values, "dropout", margin=ACCURACY_MARGIN)
+    return Finding.of(comparison, margin=ACCURACY_MARGIN)
 
 
 Moments = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -153,30 +315,77 @@ def layer_moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
-    """What each technique was given and how it ended; then all strengths that were tried."""
+    """Few images: how each technique ended, and how its strengths were chosen. Then the same of all images."""
+    return [
+        _few_ends(observations, words),
+        _few_choices(observations, words),
+        _ends(observations, words),
+        _choices(observations, words),
+    ]
+
+
+def _few_ends(observations: Observations, words: WordList) -> Table:
+    names = words.group("techniques")
+    strengths = {kind: row["strengths"] for kind, row in few_choices(observations).items()}
+    rows = []
+    for arm in observations["few"]["arm"].drop_duplicates():
+        kept = lives(observations, arm)
+        loss, train, accuracy = (
+            mean_interval(on_few(observations, arm, metric)[kept])
+            for metric in ("test_loss", "train_loss", "test_accuracy")
+        )
+        lower = "" if arm == "dropout" else show.number_interval(paired(loss_saved(observations, arm)))
+        rows.append(
+            [
+                names[arm],
+                strengths.get(arm, ""),
+                f"{(~kept).sum()} / {len(kept)}",
+                show.number(train.estimate),
+                show.stacked(show.number_interval(loss)),
+                show.stacked(lower),
+                show.stacked(show.percent_interval(accuracy)),
+            ]
+        )
+    heads = ("noise", "as-chosen", "lost", "training-loss", "test-loss", "below-dropout", "accuracy")
+    return Table(words["titles.few-images"], tuple(words[f"heads.{head}"] for head in heads), rows)
+
+
+def _few_choices(observations: Observations, words: WordList) -> Table:
+    rows = [
+        [
+            words.group("techniques")[kind],
+            row["strengths"],
+            show.number(row["validation_loss"]),
+            f"{row['num_tried']}",
+            words.group("edges")["inside" if row["layers_at_edge"] == 0 else "edge"],
+        ]
+        for kind, row in few_choices(observations).items()
+    ]
+    title = words("titles.few-choices", num=int(observations["sizes"]["num_tuning"].iloc[0]))
+    heads = ("noise", "as-chosen", "validation-loss", "num-tried", "place")
+    return Table(title, tuple(words[f"heads.{head}"] for head in heads), rows)
+
+
+def _ends(observations: Observations, words: WordList) -> Table:
     none = mean_interval(observations.runs.values("test_accuracy", "none"))
     comparisons = compare_arms(accuracies(observations), "dropout", claim="greater", margin=MARGIN)
     rows = []
     names = words.group("techniques")
-    for kind, (option, _) in TECHNIQUES.items():
-        chosen = Noise(kind, **{option: chosen_strength(observations, kind)})
+    for kind in TECHNIQUES:
         accuracy = show.percent_interval(mean_interval(observations.runs.values("test_accuracy", kind)))
         versus = show.stacked(show.points_interval(comparisons[kind])) if kind in comparisons else ""
         fit = show.percent(float(observations.runs.values("train_accuracy", kind).mean()))
-        rows.append([names[kind], str(chosen), fit, show.stacked(accuracy), versus])
+        chosen = f"{chosen_strength(observations, kind):g}"
+        rows.append([names[kind], chosen, fit, show.stacked(accuracy), versus])
     fit = show.percent(float(observations.runs.values("train_accuracy", "none").mean()))
     rows.append([names["none"], "", fit, show.stacked(show.percent_interval(none)), ""])
-    ends = Table(
-        words["titles.test-accuracy-mean-over-fresh"],
-        (
-            words["heads.noise"],
-            words["heads.as-chosen"],
-            words["heads.training"],
-            words["heads.test"],
-            words["heads.minus-dropout-points"],
-        ),
-        rows,
+    heads = ("noise", "as-chosen", "training", "test", "minus-dropout-points")
+    return Table(
+        words["titles.test-accuracy-mean-over-fresh"], tuple(words[f"heads.{head}"] for head in heads), rows
     )
+
+
+def _choices(observations: Observations, words: WordList) -> Table:
     selection = observations["selection"]
     tried = []
     for kind in TECHNIQUES:
@@ -185,15 +394,21 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
             f"{row['strength']:g}: {validation_text(row['validation_accuracy'], words)}"
             for row in of_kind.to_dict("records")
         ]
-        tried.append([names[kind], *cells])
+        tried.append([words.group("techniques")[kind], *cells])
     num = selection["num_seeds"].iloc[0]
     strengths = [words("labels.strength", i=i) for i in range(1, len(tried[0]))]
-    choice = Table(
-        words("titles.how-strengths-were-chosen-validation", num=num),
-        (words["heads.noise"], *strengths),
-        tried,
-    )
-    return [ends, choice]
+    title = words("titles.how-strengths-were-chosen-validation", num=num)
+    return Table(title, (words["heads.noise"], *strengths), tried)
+
+
+def few_choices(observations: Observations) -> dict[str, dict[str, Any]]:
+    """By technique: the strengths that it has on few images, and at how many places it was tried."""
+    rows = observations.rows("tried")
+    return {
+        row["kind"]: row | {"num_tried": sum(other["kind"] == row["kind"] for other in rows)}
+        for row in rows
+        if row["is_chosen"]
+    }
 
 
 def validation_text(accuracy: float, words: WordList) -> str:
@@ -210,12 +425,9 @@ def chosen_strength(observations: Observations, kind: str) -> float:
 def facts(observations: Observations) -> dict[str, Any]:
     """Accuracies, chosen strengths, and what became of all rivals together; techniques by the engine's names."""
     found = compare_arms(accuracies(observations), "dropout", claim="greater", margin=MARGIN)
-    verdicts = {kind: comparison.verdict for kind, comparison in found.items()}
     ahead = max(found, key=lambda kind: found[kind].estimate)
     selection, setting = observations["selection"], observations.settings[-1]
     return {
-        "winners": [kind for kind, verdict in verdicts.items() if verdict == "holds"],
-        "undecided": [kind for kind, verdict in verdicts.items() if verdict == "undecided"],
         "num_equal": sum(c.equivalence is not None and c.equivalence.holds for c in found.values()),
         "num_worse": sum(c.ci_high is not None and c.ci_high < 0 for c in found.values()),
         "num_rivals": len(RIVALS),
@@ -228,9 +440,45 @@ def facts(observations: Observations) -> dict[str, Any]:
         "sizes": setting["hidden_sizes"].replace(",", "-"),
         "dropout_rate": chosen_strength(observations, "dropout"),
         "dropout": mean_interval(observations.runs.values("test_accuracy", "dropout")),
-        "ahead": ahead,
         "ahead_by": found[ahead],
         "margin": MARGIN,
+        "few": _few_facts(observations),
+    }
+
+
+def _few_facts(observations: Observations) -> dict[str, Any]:
+    table, about = observations["few"], observations.rows("sizes")[0]
+    gains = {kind: paired(loss_saved(observations, kind)) for kind in FEW_RIVALS}
+    ahead = max(gains, key=lambda kind: gains[kind].estimate)
+    accuracy = {
+        arm: float(on_few(observations, arm, "test_accuracy")[lives(observations, arm)].mean())
+        for arm in ("none", *FEW_TECHNIQUES)
+    }
+    choices = few_choices(observations)
+    nudges = table[table["series"] == NUDGED]["arm"].unique()
+    moves = [
+        choice.most_moved(on_few(observations, a, series=NUDGED), on_few(observations, a)) for a in nudges
+    ]
+    return {
+        "num_rivals": len(FEW_RIVALS),
+        "num_seeds": len(on_few(observations, "none")),
+        "num_images": about["train"],
+        "num_validation": about["validation"],
+        "num_test": about["test"],
+        "epochs": about["epochs"],
+        "num_tuning": about["num_tuning"],
+        "num_tried": max(row["num_tried"] for row in choices.values()),
+        "num_at_edge": sum(row["layers_at_edge"] > 0 for row in choices.values()),
+        "strengths": {kind: row["strengths"].replace(",", ", ") for kind, row in choices.items()},
+        "ahead": ahead,
+        "accuracy": {arm: accuracy[arm] for arm in ("none", "dropout")} | {"ahead": accuracy[ahead]},
+        "section_saves": paired(loss_saved(observations, "dropout", "section"))
+        if "section" in set(table["arm"])
+        else None,
+        "num_lost": int(sum((~lives(observations, arm)).sum() for arm in table["arm"].unique())),
+        "moved": max(moves, default=None),
+        "loss_margin": LOSS_MARGIN,
+        "accuracy_margin": ACCURACY_MARGIN,
     }
 
 
@@ -250,28 +498,41 @@ def tried_strengths(observations: Observations, kind: str) -> pd.Series:
     return selection[selection["kind"] == kind]["strength"]
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """On few images: the test losses of one run with each of three noises at its chosen strengths."""
+    return {
+        name: prediction_interval(on_few(observations, arm))
+        for name, arm in (
+            ("with_dropout", "dropout"),
+            ("with_gaussian", "gaussian_dropout"),
+            ("with_shot", "shot_noise"),
+        )
+    }
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
-    """Test accuracy of each technique, beside its difference from tuned dropout."""
+    """Of each technique, minus tuned dropout: test loss on few images, and accuracy on all."""
     labels = words.group("techniques")
-    left = plots.interval_plot(
-        observations.runs.summary("test_accuracy"),
-        value_title=words["titles.test-accuracy"],
-        title=words["titles.each-at-its-chosen-strength"],
+    arms = [arm for arm in observations["few"]["arm"].drop_duplicates() if arm != "dropout"]
+    few = plots.difference_plot(
+        {arm: paired(-loss_saved(observations, arm), margin=LOSS_MARGIN) for arm in arms},
+        value_title=words["titles.difference-in-test-loss"],
+        title=words["titles.on-few-images"],
         labels=labels,
-        value_format=".2%",
+        value_format=".2f",
         notes=words.notes,
         width=250,
     )
-    right = plots.difference_plot(
+    every = plots.difference_plot(
         compare_arms(accuracies(observations), "dropout", claim="greater", margin=MARGIN),
         value_title=words["titles.difference-in-test-accuracy"],
-        title=words["titles.minus-tuned-dropout"],
+        title=words["titles.on-all-images"],
         labels=labels,
         value_format=".1%",
         notes=words.notes,
         width=250,
     )
-    return left | right
+    return few | every
 
 
 def _beats_claim(kind: str) -> Claim:
@@ -285,9 +546,35 @@ def _beats_claim(kind: str) -> Claim:
     )
 
 
+def _saves_claim(name: str, arm: str, baseline: str) -> Claim:
+    return Claim(
+        name=name,
+        kind="experiment",
+        check=greater(margin=LOSS_MARGIN),
+        subject=lambda o: loss_saved(o, arm, baseline),
+        falsehood=lambda o: recentred(loss_saved(o, arm, baseline), 0.0),
+        requires=("overfits-on-few-images",),
+    )
+
+
 ANSWER = Answer(
     observe=observe,
     claims=(
+        choice.overfitting("overfits-on-few-images", losses_without),
+        *(
+            _saves_claim(f"{kind.replace('_', '-')}-beats-dropout-on-few-images", kind, "dropout")
+            for kind in FEW_RIVALS
+        ),
+        _saves_claim("dropout-beats-no-noise-on-few-images", "dropout", "none"),
+        Claim(
+            name="some-noise-is-right-more-often-on-few-images",
+            kind="experiment",
+            check=best_beats_dropout,
+            subject=few_accuracies,
+            falsehood=lambda o: behind_dropout(few_accuracies(o)),
+            unit="points",
+            requires=("overfits-on-few-images",),
+        ),
         *(_beats_claim(kind) for kind in RIVALS),
         Claim(
             name="dropout-beats-no-noise",
@@ -329,9 +616,10 @@ ANSWER = Answer(
         Circulated(
             "compute-each-layers-variance-and",
             {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
-            by="layer-moment-beats-dropout",
+            by="layer-moment-beats-dropout-on-few-images",
         ),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,
