@@ -96,11 +96,15 @@ def with_weights(
     return {key: seen[run] for key, run in runs.items() if run in seen}
 
 
-def few_images(dataset: Dataset) -> Callable[[int], Dataset]:
+def few_images(dataset: Dataset, *, num_validation: int = 2_000) -> Callable[[int], Dataset]:
     """Section 4.6's network has something to regularise where images are few: a problem for each seed.
 
-    1,000 training images (300 of a small data set) are drawn anew by the seed, and 2,000 others (400) to choose
-    strengths on. Whatever the seed, the test part is the same: all images that were never drawn from.
+    1,000 training images (300 of a small data set) are drawn anew by the seed, and others to choose strengths on.
+    Whatever the seed, the test part is the same: all images that were never drawn from.
+
+    Arguments:
+      num_validation: images to choose on; 400 of a small data set, whatever is asked for.
+
     Raises InvalidInput for data of another task.
     """
     test = dataset.test
@@ -110,13 +114,13 @@ def few_images(dataset: Dataset) -> Callable[[int], Dataset]:
         np.concatenate([dataset.validation.features, test.features]),
         np.concatenate([dataset.validation.targets, test.targets]),
     )
-    num, num_validation = (300, 400) if _is_small(dataset) else (1_000, 2_000)
+    num, num_choosing = (300, 400) if _is_small(dataset) else (1_000, num_validation)
 
     def problem(seed: int) -> Dataset:
         order = Stream(seed, "split").permutation(dataset.train.num_examples)
         train, validation = (
             Part(dataset.train.features[rows], dataset.train.targets[rows])
-            for rows in (order[:num], order[num : num + num_validation])
+            for rows in (order[:num], order[num : num + num_choosing])
         )
         return dataclasses.replace(dataset, train=train, validation=validation, test=held, fingerprint="")
 

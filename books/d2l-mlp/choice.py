@@ -186,12 +186,22 @@ def best_rates(
 
 
 def best_rate(
-    lab: Lab, setting: Setting, seeds: range, dataset: Dataset, ladder: Sequence[float], start: float
+    lab: Lab,
+    setting: Setting,
+    seeds: range,
+    dataset: Dataset | Callable[[int], Dataset],
+    ladder: Sequence[float],
+    start: float,
+    *,
+    metric: str = "validation_loss",
 ) -> tuple[float, pd.DataFrame]:
     """The learning rate that leaves the lowest mean loss on validation images, searched from `start` as by `settled`;
     and every run that was made on the way.
 
     A run that diverged counts as one that guesses.
+
+    Arguments:
+      metric: what is best where it is lowest; an accuracy where it is highest.
     """
     frames = []
 
@@ -199,7 +209,7 @@ def best_rate(
         arms = [Arm(written(rate), turn(setting, learning_rate=rate)) for (rate,) in rates]
         frame = lab.run(Study(arms, seeds, dataset)).frame
         frames.append(frame.assign(learning_rate=frame["arm"].astype(float)))
-        found = frame.assign(loss=scored_losses(frame["validation_loss"])).groupby("arm")["loss"].mean()
+        found = frame.assign(loss=_lowest_is_best(metric, frame)).groupby("arm")["loss"].mean()
         return [float(found[arm.name]) for arm in arms]
 
     (rate,), _ = settled([ladder], (ladder.index(start),), losses)
@@ -207,10 +217,18 @@ def best_rate(
     return rate, pd.concat(frames)[columns].sort_values(["learning_rate", "seed"], ignore_index=True)
 
 
-def losses_by_rate(tried: pd.DataFrame, factor: str) -> dict[str, dict[float, float]]:
-    """Of what `best_rate` tried for each level of a factor: level -> rate -> mean loss on validation images."""
+def _lowest_is_best(metric: str, runs: pd.DataFrame) -> np.ndarray:
+    """Losses, or accuracies with their sign turned."""
+    return (-1 if metric.endswith("accuracy") else 1) * counted(metric, runs[metric])
+
+
+def losses_by_rate(
+    tried: pd.DataFrame, factor: str, *, metric: str = "validation_loss"
+) -> dict[str, dict[float, float]]:
+    """Of what `best_rate` tried for each level of a factor: level -> rate -> mean loss on validation images, or minus
+    the mean accuracy where that chose."""
     found: dict[str, dict[float, list[float]]] = {}
-    losses = scored_losses(tried["validation_loss"])
+    losses = _lowest_is_best(metric, tried)
     for level, rate, loss in zip(tried[factor], tried["learning_rate"], losses, strict=True):
         found.setdefault(str(level), {}).setdefault(float(rate), []).append(float(loss))
     return {

@@ -76,10 +76,10 @@ def test_one_at_a_time_finds_the_best_of_a_sum_and_not_of_a_product():
 
 
 class MadeUpLab:
-    """Runs whose validation loss is known; those above `breaks` diverge."""
+    """Runs whose validation loss and accuracy are known; those above `breaks` diverge."""
 
-    def __init__(self, loss, *, breaks: float = math.inf) -> None:
-        self.loss, self.breaks = loss, breaks
+    def __init__(self, loss, *, breaks: float = math.inf, accuracy=lambda rate: 0.8) -> None:
+        self.loss, self.breaks, self.accuracy = loss, breaks, accuracy
         self.tried: list[float] = []
 
     def run(self, study):
@@ -92,7 +92,7 @@ class MadeUpLab:
             status = "diverged" if is_lost else "finished"
             rows += [
                 {"arm": arm.name, "seed": seed, "status": status, "validation_loss": loss}
-                | {"validation_accuracy": 0.8}
+                | {"validation_accuracy": math.nan if is_lost else self.accuracy(rate)}
                 for seed in study.seeds
             ]
         return types.SimpleNamespace(frame=pd.DataFrame(rows))
@@ -110,6 +110,19 @@ def test_the_search_for_a_rate_goes_on_until_both_neighbours_are_worse(best):
     found = {"net": runs.groupby("learning_rate")["validation_loss"].mean().to_dict()}
     assert choice.is_inside(found).verdict == "holds"
     assert choice.is_inside(choice.up_to_the_lowest(found)).verdict == "fails"
+
+
+def test_where_accuracy_chooses_the_rate_its_highest_is_the_best():
+    # Of a network that grows too sure the loss is lowest at a lower rate.
+    lab = MadeUpLab(
+        lambda rate: rate, accuracy=lambda rate: 0.8 - 0.1 * abs(math.log(rate / 0.5)), breaks=2.0
+    )
+    metric = "validation_accuracy"
+    rate, runs = choice.best_rate(lab, Setting(), range(2), load("digits"), choice.RATES, 2.0, metric=metric)
+    assert rate == 0.5
+    found = choice.losses_by_rate(runs.assign(net="one"), "net", metric=metric)
+    assert min(found["one"], key=found["one"].__getitem__) == rate
+    assert choice.is_inside(found).verdict == "holds"
 
 
 def test_a_rate_that_breaks_training_is_not_chosen_and_one_at_the_end_of_the_ladder_is_named():
