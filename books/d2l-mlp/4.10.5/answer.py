@@ -18,6 +18,7 @@ from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.knobs import turn
 from mlplab.spec import Setting
+from mlplab.stats import prediction_interval
 from mlplab.study import Arm, Results, Study, factorial
 
 from .. import houses as h
@@ -319,6 +320,17 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     return [Table(words("titles.scoreboard", houses=count), heads, lines)]
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The mean over five folds with weight decay, and what a second layer then gains."""
+    runs = observations.runs
+    return {
+        "decay_score": prediction_interval(runs.values("log_rmse", "decay"), num_new=h.NUM_FOLDS),
+        "layer_gain": prediction_interval(
+            runs.differences("log_rmse", "decay", "layers"), num_new=h.NUM_FOLDS
+        ),
+    }
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """Every arm by validation and on the sealed prices."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -366,7 +378,21 @@ ANSWER = Answer(
             figures={"aim": AIM},
         ),
     ),
-    circulated=(Circulated("notes-end-before-this-section", "skipped"),),
+    circulated=(
+        Circulated(
+            "a-deep-network-scores-better",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="networks-beat-the-sections-model",
+            source="datawhale",
+        ),
+        Circulated(
+            "no-weight-decay",
+            {"holds": "incomplete", "fails": "right", "undecided": "unsupported"},
+            by="dropout-is-behind-decay",
+            source="datawhale",
+        ),
+    ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,
