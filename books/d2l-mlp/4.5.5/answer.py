@@ -24,7 +24,7 @@ from mlplab.engine import Result, train
 from mlplab.knobs import turn
 from mlplab.rng import Stream
 from mlplab.spec import Run, Setting
-from mlplab.stats import Comparison, compare_arms, mean_interval
+from mlplab.stats import Comparison, compare_arms, mean_interval, prediction_interval
 from mlplab.study import Arm, Results, Study
 
 from .. import chapter
@@ -413,6 +413,12 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     )
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The test losses of one draw: without a remedy, stopped early, with dropout, of the ensemble."""
+    names = ("none", "early_stopping", "dropout", "ensemble")
+    return {name: prediction_interval(observations.runs.values("test_loss", name)) for name in names}
+
+
 def _helps_claim(name: str) -> Claim:
     return Claim(
         name=f"{name.replace('_', '-')}-helps",
@@ -468,7 +474,27 @@ ANSWER = Answer(
             by="pca-helps",
         ),
         Circulated("more-data", "misread"),
+        Circulated(
+            "stop-at-the-lowest-validation-error",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="early-stopping-helps",
+            source="datawhale",
+        ),
+        Circulated(
+            "transformed-images-reduce-overfitting",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="augmentation-helps",
+            source="pandalabme",
+        ),
+        Circulated(
+            "ensembles-generalise-better",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="ensemble-helps",
+            source="pandalabme",
+        ),
+        Circulated("decay-and-simpler-models", "misread", source="pandalabme"),
     ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,
