@@ -28,7 +28,7 @@ from mlplab.charts import plots, show
 from mlplab.data.synthetic import CUBIC
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval
+from mlplab.stats import mean_interval, prediction_interval
 
 if TYPE_CHECKING:
     import altair
@@ -202,6 +202,12 @@ def values(observations: Observations, quantity: str) -> np.ndarray:
 def gain(observations: Observations, part: str) -> np.ndarray:
     """Error of the true weights minus that of the fitted ones, on the examples (`train`) or on new ones."""
     return values(observations, f"{part}_error_of_truth") - values(observations, f"{part}_error")
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Means over the program's 200 draws."""
+    rows = {"weight_error": "weight_error", "train_error": "train_error", "new_error": "new_error"}
+    return {name: prediction_interval(values(observations, row), num_new=200) for name, row in rows.items()}
 
 
 def facts(observations: Observations) -> dict[str, Any]:
@@ -396,14 +402,35 @@ ANSWER = Answer(
         ),
     ),
     circulated=(
+        Circulated("yes-by-formula-lost-when", "lost"),
         Circulated(
-            "yes-by-formula-lost-when",
-            {"holds": "incomplete", "fails": "wrong", "undecided": "incomplete"},
+            "invert-the-normal-equations",
+            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
             by="distinct-inputs-decide",
+            source="datawhale",
+        ),
+        Circulated(
+            "closed-form-for-a-line",
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
+            by="normal-equations",
+            source="pandalabme",
+        ),
+        Circulated(
+            "one-point-more-than-the-degree",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="powers-of-distinct-inputs-are-independent",
+            source="pandalabme",
+        ),
+        Circulated(
+            "noiseless-data-give-the-truth",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="fractions-solve-it-exactly",
+            source="pandalabme",
         ),
     ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--seeds 400",
 )

@@ -25,7 +25,7 @@ from mlplab.charts import plots, show
 from mlplab.data.synthetic import CUBIC
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, paired
+from mlplab.stats import mean_interval, paired, prediction_interval
 
 if TYPE_CHECKING:
     import altair
@@ -128,6 +128,20 @@ def reaches_zero(degree: int) -> Finding:
     return Finding.true_if(worst == 0, f"largest risk {worst}", tries=tries, worst=float(worst))
 
 
+def fits_noise(fewer: int) -> Finding:
+    """Fractions, noise: does the fit of a degree that is by `fewer` less than the number of examples leave nothing?"""
+    worst = Fraction(0)
+    for number in range(10):
+        size = 4 + number % 4
+        inputs, noise = (Stream(number, "data", step=step).permutation(33)[:size] for step in (0, 1))
+        x, y = ([Fraction(int(k) - 16, 8) for k in part] for part in (inputs, noise))
+        found = fit_polynomial(np.array(x, object), np.array(y, object), size - fewer, method="rational")
+        w = [Fraction(weight) for weight in found.weights]
+        fits = [sum((c * v**i for i, c in enumerate(w)), Fraction(0)) for v in x]
+        worst = max(worst, *((fit - target) ** 2 for fit, target in zip(fits, y, strict=True)))
+    return Finding.true_if(worst == 0, f"largest squared error {float(worst):.3g}", tries=10)
+
+
 def _mean_square(coefficients: list[Fraction]) -> Fraction:
     """The mean of a polynomial's square over [-2, 2]: odd powers vanish, even ones are 2^k/(k + 1)."""
     total = Fraction(0)
@@ -147,6 +161,15 @@ def exceeds(pair: tuple[np.ndarray, float]) -> Finding:
     """Is the mean risk greater than that number?"""
     risks, threshold = pair
     return Finding.of(paired(risks, claim="greater", threshold=threshold), threshold=threshold)
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Means of 100 draws with and without noise; without noise and with the right model, rounding."""
+    return {
+        "noisy": prediction_interval(values(observations, "noisy", MANY), num_new=100),
+        "too_small": prediction_interval(values(observations, "too-small", MANY), num_new=100),
+        "noiseless": (0.0, ROUNDING),
+    }
 
 
 def facts(observations: Observations) -> dict[str, Any]:
@@ -259,6 +282,13 @@ ANSWER = Answer(
             subject=lambda o: (values(o, "noiseless", FEW), 1.0),
             falsehood=lambda o: (values(o, "noiseless", MANY), 1.0),
         ),
+        Claim(
+            name="complex-models-reach-zero-in-training",
+            kind="property",
+            check=fits_noise,
+            subject=lambda o: 1,
+            falsehood=lambda o: 2,
+        ),
     ),
     circulated=(
         Circulated(
@@ -266,9 +296,22 @@ ANSWER = Answer(
             {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
             by="exactly-zero-in-fractions",
         ),
+        Circulated(
+            "zero-without-noise-if-solvable",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="exactly-zero-in-fractions",
+            source="datawhale",
+        ),
+        Circulated(
+            "training-error-of-a-complex-model",
+            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
+            by="complex-models-reach-zero-in-training",
+            source="pandalabme",
+        ),
     ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--seeds 150",
 )

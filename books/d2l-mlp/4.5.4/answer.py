@@ -121,6 +121,12 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
     return [Table(title, (words["heads.quantity"], words["heads.value"]), rows)]
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """The squared norm of the table's matrix, by four ways."""
+    total = float(np.sum(shown() ** 2))
+    return dict.fromkeys(("trace", "by_entries", "by_rows", "by_spectrum"), (total, total))
+
+
 def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
     """Three ways to add up to the same total; beside it what the matrix does to the unit circle."""
     alt = import_extra("altair", what="A figure", extra="book")
@@ -239,7 +245,15 @@ ANSWER = Answer(
             {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
             by="the-norm-of-all-entries",
         ),
+        Circulated("the-norm-of-a-vector", "misread", source="datawhale"),
+        Circulated(
+            "trace-of-the-product",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-norm-is-a-trace",
+            source="pandalabme",
+        ),
     ),
     tables=tables,
     figure=figure,
-)  # fmt: skip
+    expected=expected,
+)
