@@ -63,8 +63,8 @@ def sentences(text: str) -> list[str]:
 
 
 def numbers(text: str) -> list[str]:
-    """What a reader has to take in as a number: not the number of an exercise, nor a name such as L2."""
-    for named in (PLACES, NAMES):
+    """What a reader takes in as a number: not that of an exercise, nor a name such as L2, nor a 0 or 1 of a formula."""
+    for named in (PLACES, NAMES, CONSTANTS):
         text = named.sub(" ", text)
     return re.findall(r"\d[\d.,]*(?:[–-]\d[\d–-]*)*", text)
 
