@@ -475,7 +475,8 @@ def expected(seen: Observations) -> dict[str, tuple[float, float]]:
     names = {"parameter_bytes": "parameter", "kept_bytes": "saved", "gradient_bytes": "gradient"}
     exact = {name: (float(of_case[term]), float(of_case[term])) for name, term in names.items()}
     peaks = {"prediction_peak": "prediction", "training_peak": "objective"}
-    return exact | {name: (peak_formula(Case(), step),) * 2 for name, step in peaks.items()}
+    whole = {name: float(peak_formula(Case(), step)) for name, step in peaks.items()}
+    return exact | {name: (value, value) for name, value in whole.items()}
 
 
 ANSWER = Answer(

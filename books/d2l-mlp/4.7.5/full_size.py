@@ -10,6 +10,7 @@ front = nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()
 model, loss = nn.Sequential(*front, nn.Linear(256, 10)), nn.CrossEntropyLoss()
 x, y = torch.randn(64, 784), torch.randint(10, (64,))
 
-options = {"batch_size": 64, "num_devices": 2, "num_batches": 50}
-comparison = compare_parallelism(model, x, y, loss, **options)
+comparison = compare_parallelism(
+    model, x, y, loss, batch_size=64, num_devices=2, num_batches=50
+)
 print(comparison.table().to_string(index=False))
