@@ -164,7 +164,9 @@ def test_every_word_of_every_title_finds_its_page_and_the_title_finds_it_first(
     searched, built_book, language
 ):
     pages = indexed(built_book, language)
-    assert {page["url"].removesuffix(".html") for page in pages} == {*ours().exercises, "notes", "errata"}
+    assert {page["url"].removesuffix(".html") for page in pages} == {
+        *ours().exercises, "notes", "errata", *(f"from-{name}" for name in ours().sets)
+    }  # fmt: skip
     pairs = [(word, page) for page in pages for word in words_of(page["title"], language)]
     assert len(pairs) > 150
     found = searched(pages, [word for word, _ in pairs])
