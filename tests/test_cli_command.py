@@ -269,6 +269,7 @@ WRITING = {"write_text", "write_bytes", "to_csv", "to_parquet", "savefig", "save
 OWN_WAY = {
     "outputs.py",
     "pages/html/site.py",
+    "pages/pdf/copying.py",  # into memory
     "pages/pdf/printed.py",
     "pages/typefaces.py",
 }

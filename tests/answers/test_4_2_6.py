@@ -96,5 +96,7 @@ def world(ahead: float, repeats: int = 100) -> Observations:
 def test_claims_find_the_truth_and_reject_the_falsehood(ahead, verdict):
     seen = world(ahead)
     for claim in q.ANSWER.claims[1:]:
+        if claim.post_hoc:  # it is read off the whole table, which this world does not have
+            continue
         assert claim.examine(seen).verdict == verdict
         assert claim.control(seen).verdict == "fails"

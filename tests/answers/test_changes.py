@@ -275,7 +275,7 @@ def test_published_figures_stand_under_their_own_setting(language):
     for label, knobs in (("this_run", "0.1,0.6"), ("published", "0.2,0.5")):
         stands = [line for line in lines if line.startswith(f"{ours().frame(language)[f'labels.{label}']}: ")]
         # Above the short answer, and above each table.
-        assert len(stands) == 1 + len(the_answer("4.6.1").tables(run.observations, WORDS["4.6.1", language]))
+        assert len(stands) == 2 + len(the_answer("4.6.1").tables(run.observations, WORDS["4.6.1", language]))
         assert all(f"dropout {knobs}" in line for line in stands)
 
 

@@ -73,7 +73,7 @@ def test_a_program_fits_a_page_and_stands_beside_its_answer(path: Path):
 def test_a_figure_is_drawn_in_the_cell_that_shows_it(path: Path):
     """A notebook closes at the end of a cell what was drawn there."""
     for name, cell in cells_of(path.read_text("utf-8")):
-        calls = re.findall(r"\bplt\.\w+|\bax(?:es)?\b", cell)
+        calls = re.findall(r"\bplt\.\w+|\bax(?:es)?[.\[]", cell)
         assert bool(calls) == ("plt.show()" in cell), name
 
 

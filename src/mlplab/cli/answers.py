@@ -159,9 +159,7 @@ def notebook(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out",
             "-o",
-            "--output",
             help="The notebook. [default: mlplab-ID.ipynb]",
             metavar="FILE",
             show_default=False,

@@ -36,8 +36,8 @@ def with_tabs(pdf: bytes) -> bytes:
     with pikepdf.open(io.BytesIO(pdf)) as opened:
         for held in opened.objects:
             if isinstance(held, pikepdf.Dictionary) and "/ToUnicode" in held:
-                names = held["/ToUnicode"].read_bytes()
-                held["/ToUnicode"].write(MAPPED.sub(b"<0009>", names))
+                names = MAPPED.sub(b"<0009>", held["/ToUnicode"].read_bytes())
+                held["/ToUnicode"] = opened.make_stream(names)
         written = io.BytesIO()
         opened.save(written, deterministic_id=True, object_stream_mode=pikepdf.ObjectStreamMode.preserve)
     return written.getvalue()
