@@ -78,3 +78,20 @@ def test_a_notebook_that_was_worked_in_is_not_written_over(tmp_path, monkeypatch
     assert ended.value.code == 2
     assert "must not be there yet" in capsys.readouterr().err
     assert own.read_text() == "mine"
+
+
+def test_no_notebook_is_written_of_a_verdict_that_no_longer_stands(exercise, tmp_path, monkeypatch, capsys):
+    from mlplab import cli
+
+    evidence.write(cases.inquiry(exercise), exercise.evidence_file)
+    held = exercise.evidence_file.read_text("utf-8")
+    observed, claims = held.rsplit('"claims"', 1)
+    exercise.evidence_file.write_text(f'{observed}"claims"{claims.replace("holds", "fails", 1)}', "utf-8")
+    (exercise.folder / "program.py").write_text("x = 1", "utf-8")
+    words = ["mlplab", "--book", str(exercise.book.folder), "notebook", exercise.number, "-o"]
+    monkeypatch.setattr("sys.argv", [*words, str(tmp_path / "a.ipynb")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "The notebook is not written" in capsys.readouterr().err
+    assert not (tmp_path / "a.ipynb").exists()

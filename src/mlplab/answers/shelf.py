@@ -578,8 +578,7 @@ def _check(content: Mapping[str, Any], file: Path) -> None:
     for key in ("name", "languages", "title"):
         if key not in content:
             raise BookError(file, key, "is missing")
-    if not (isinstance(content["name"], str) and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", content["name"])):
-        raise BookError(file, "name", "must be words in lower case with hyphens between them")
+    _check_name(content["name"], file, "name")
     languages = content["languages"]
     if not (isinstance(languages, list) and languages and all(_is_code(code) for code in languages)):
         raise BookError(file, "languages", 'must be a list of codes, as ["en", "zh"]')
@@ -619,6 +618,12 @@ def _check(content: Mapping[str, Any], file: Path) -> None:
         seen.update(section["exercises"])
 
 
+def _check_name(name: object, file: Path, key: str) -> None:
+    # It becomes part of the names of files.
+    if not (isinstance(name, str) and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)):
+        raise BookError(file, key, "must be words in lower case with hyphens between them")
+
+
 def _is_code(code: object) -> bool:
     return isinstance(code, str) and re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)?", code) is not None
 
@@ -645,11 +650,11 @@ def _check_circulated(sets: object, languages: Iterable[Language], file: Path) -
         raise BookError(file, "circulated", "must be tables [[circulated]]")
     for index, one in enumerate(sets):
         place = f"circulated[{index}]"
-        for key in ("name", "link"):
-            if not isinstance(one.get(key, "" if key == "link" else None), str):
-                raise BookError(file, f"{place}.{key}", "must be a text in quotes")
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", one["name"]):
-            raise BookError(file, f"{place}.name", "must be words in lower case with hyphens between them")
+        if not isinstance(one.get("name"), str):
+            raise BookError(file, f"{place}.name", "must be a text in quotes")
+        _check_name(one["name"], file, f"{place}.name")
+        if not isinstance(one.get("link", ""), str):
+            raise BookError(file, f"{place}.link", "must be a text in quotes")
         _check_texts(one.get("title", {}), languages, file, f"{place}.title")
         _check_texts(one.get("about", {}), (), file, f"{place}.about")
 

@@ -23,7 +23,7 @@ from mlplab.cli.options import (
     read_knobs,
     read_language,
 )
-from mlplab.errors import InvalidInput
+from mlplab.errors import EvidenceError, InvalidInput
 
 if TYPE_CHECKING:
     from mlplab.answers import Effort, Language, Shelf
@@ -184,7 +184,9 @@ def notebook(
     if out is None and path.exists():  # it may have been worked in
         raise InvalidInput("the notebook", "must not be there yet", str(path), "-o FILE writes over a file")
     with exercise.running():
-        (document,), _ = documents(exercise, [language])
+        (document,), broken = documents(exercise, [language])
+        if broken:
+            raise EvidenceError(f"The notebook is not written. {'. '.join(broken)}.")
         text = written(document, exercise.book.frame(language))
     write_whole(path, text)
     typer.echo(path)
