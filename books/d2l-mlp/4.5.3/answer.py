@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import sympy
+import torch
 from sklearn.linear_model import Lasso
+from torch import Tensor
 
 from mlplab import data
 from mlplab.answers import Answer, Circulated, Claim, Finding, Lab, Observations, Table, WordList
@@ -23,6 +25,7 @@ from mlplab.data import Dataset
 from mlplab.errors import import_extra
 from mlplab.knobs import turn
 from mlplab.rng import Stream
+from mlplab.stats import prediction_interval
 from mlplab.study import Arm, Study
 
 from .. import chapter
@@ -123,6 +126,20 @@ def is_subgradient(candidate: Callable[[Any], Any]) -> Finding:
     return Finding.true_if(gaps == [0, 0], f"w > 0: {right}, w < 0: {left}")
 
 
+def takes_the_step(update: Callable[[Tensor, float, float], Tensor]) -> Finding:
+    """Random weights, rates and λ: is this what SGD makes of λ|w|₁, by autograd?"""
+    worst = 0.0
+    for number in range(20):
+        stream = Stream(number, "data", step=1)
+        rate, strength = (float(value) for value in stream.uniform(2))
+        w = torch.from_numpy(stream.normal(8)).requires_grad_()
+        (strength * w.abs().sum()).backward()
+        said = update(w.detach(), rate, strength)
+        torch.optim.SGD([w], lr=rate).step()
+        worst = max(worst, float((w.detach() - said).abs().max()))
+    return Finding.true_if(worst < 1e-12, worst_error=worst)
+
+
 def soft_threshold(v: np.ndarray, threshold: float) -> np.ndarray:
     """sign(v) max(|v| - threshold, 0)."""
     return np.sign(v) * np.maximum(np.abs(v) - threshold, 0)
@@ -162,6 +179,16 @@ def have_zeros(counts: np.ndarray) -> Finding:
 def have_none(counts: np.ndarray) -> Finding:
     """Is no weight of any draw exactly 0?"""
     return Finding.true_if(bool((counts == 0).all()), most=int(counts.max()))
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Exact zeros of the two steps, and that the proximal one ends at the lasso."""
+    zeros = values(observations, "proximal", "zeros").astype(float)
+    return {
+        "zeros_proximal": prediction_interval(zeros),
+        "zeros_sign": (0.0, 0.0),
+        "distance": (0.0, 1e-4),
+    }
 
 
 def facts(observations: Observations) -> dict[str, Any]:
@@ -274,6 +301,13 @@ ANSWER = Answer(
             falsehood=lambda o: lambda w: w,  # the derivative of w²/2
         ),
         Claim(
+            name="the-update-follows-the-penalty",
+            kind="property",
+            check=takes_the_step,
+            subject=lambda o: lambda w, rate, strength: w - rate * strength * w.sign(),
+            falsehood=lambda o: lambda w, rate, strength: (1 + strength * w.sign()) * w,
+        ),
+        Claim(
             name="the-proximal-step-is-soft-thresholding",
             kind="property",
             check=minimises,
@@ -317,9 +351,24 @@ ANSWER = Answer(
             falsehood=lambda o: values(o, "ridge", "nearly_zero") - values(o, "subgradient", "nearly_zero"),
         ),
     ),
-    circulated=(Circulated("update-was-formula-lost", "incomplete"),),
+    circulated=(
+        Circulated("update-was-formula-lost", "lost"),
+        Circulated(
+            "the-step-of-the-sign",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-update-follows-the-penalty",
+            source="datawhale",
+        ),
+        Circulated(
+            "a-factor-with-the-sign",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="the-update-follows-the-penalty",
+            source="pandalabme",
+        ),
+    ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--set l1=0.01",
 )

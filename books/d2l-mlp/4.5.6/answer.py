@@ -218,6 +218,12 @@ def is_maximum_a_posteriori(weight: float) -> Finding:
 # What is shown
 
 
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Mode and mean under a Laplace prior at y = 2, as in the table; and that the normal prior trains to ridge."""
+    mode, mean = mode_and_mean("laplace", 2.0)
+    return {"laplace_mode": (mode, mode), "laplace_mean": (mean, mean), "worst": (0.0, 1e-6)}
+
+
 def facts(observations: Observations) -> dict[str, Any]:
     """The curves' example."""
     y = 1.0
@@ -349,12 +355,22 @@ ANSWER = Answer(
             {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
             by="any-prior-of-pytorch",
         ),
+        Circulated("other-distributions-and-their-penalties", "lost"),
         Circulated(
-            "other-distributions-and-their-penalties",
-            "incomplete",
+            "normal-and-laplace",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="penalties-are-log-priors",
+            source="datawhale",
+        ),
+        Circulated(
+            "called-maximum-likelihood",
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
+            by="penalties-are-log-priors",
+            source="pandalabme",
         ),
     ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
 )
