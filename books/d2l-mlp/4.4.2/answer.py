@@ -22,7 +22,7 @@ from mlplab.answers.checks import equivalent, greater
 from mlplab.charts import plots, show
 from mlplab.data.synthetic import CUBIC
 from mlplab.errors import import_extra
-from mlplab.stats import Interval, mean_interval
+from mlplab.stats import Interval, mean_interval, prediction_interval
 
 from .. import descent
 
@@ -169,6 +169,19 @@ def geometric(observations: Observations, part: str) -> pd.DataFrame:
     """Geometric means with their intervals, where there is one."""
     table = observations["curves"]
     return table[(table["part"] == part) & (table["statistic"] == "geometric mean")]
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Means over the program's 100 draws of exact fits, and its one run of the section's descent."""
+    train = observations.runs.values("train", arm(FEW, LARGEST))
+    test = np.log(observations.runs.values("test", arm(FEW, TRUE_DEGREE)))
+    table = observations["descents"]
+    ours = np.log(table.loc[table["degree"] == LARGEST, "test"].to_numpy(dtype=float))
+    return {
+        "train_12": prediction_interval(train, num_new=100),
+        "log_test_3": prediction_interval(test, num_new=100),
+        "log_descent": prediction_interval(ours),
+    }
 
 
 def facts(observations: Observations) -> dict[str, Any]:
@@ -400,9 +413,18 @@ ANSWER = Answer(
             falsehood=lambda o: log_ratio(o, "train", (MANY, LARGEST), (MANY, TRUE_DEGREE)),
         ),
     ),
-    circulated=(Circulated("question-left-out", "skipped"),),
+    circulated=(
+        Circulated("question-left-out", "skipped"),
+        Circulated(
+            "falls-to-four-coefficients",
+            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
+            by="descent-is-flat",
+            source="datawhale",
+        ),
+    ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--seeds 500",
 )

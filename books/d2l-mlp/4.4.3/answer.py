@@ -33,7 +33,7 @@ from mlplab.answers import (
 from mlplab.answers.checks import greater
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
-from mlplab.stats import mean_interval, proportion_interval
+from mlplab.stats import mean_interval, prediction_interval, proportion_interval
 
 from .. import descent
 
@@ -244,6 +244,18 @@ def log_ratio(observations: Observations, quantity: str, one: str, other: str) -
 def factor(logarithms: np.ndarray) -> float:
     """The geometric mean."""
     return float(np.exp(logarithms.mean()))
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Means over the program's 100 draws of inputs: largest stable rates, as logarithms."""
+    rows = {
+        "log_rate_3": ("rate_3", "power"),
+        "log_rate_5": ("rate_5", "power"),
+        "log_standardised": ("rate", "standardised"),
+    }
+    return {
+        name: prediction_interval(log_values(observations, *row), num_new=100) for name, row in rows.items()
+    }
 
 
 def facts(observations: Observations) -> dict[str, Any]:
@@ -466,9 +478,22 @@ ANSWER = Answer(
             {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
             by="logarithms-of-powers-have-rank-1",
         ),
+        Circulated(
+            "large-gradients-and-losses",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-sections-rate-is-too-large-without-it",
+            source="datawhale",
+        ),
+        Circulated(
+            "standardise-each-feature",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="standardised-columns-bear-the-sections-rate",
+            source="datawhale",
+        ),
     ),
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--seeds 100",
 )
