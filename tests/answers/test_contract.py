@@ -154,6 +154,18 @@ def test_both_languages_quote_the_same_and_choose_by_the_same_verdicts(number):
 
 @every_answer
 @either_language
+def test_no_tag_swallows_the_line_break_before_an_item(number, language):
+    """A line break behind a tag is dropped: without an empty line, the next item stands behind this one's last word."""
+    lines = EXERCISES[number].text(language).splitlines()
+    assert not [
+        line
+        for line, below in itertools.pairwise(lines)
+        if line.endswith("%}") and re.sub(r"\{%.*?%\}", "", line).strip() and re.match(r"\d+\. |- ", below)
+    ]
+
+
+@every_answer
+@either_language
 def test_law_2_no_figure_is_typed_into_prose(number, language):
     assert typed_figures(EXERCISES[number].text(language)) == []
 
