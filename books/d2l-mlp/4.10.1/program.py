@@ -53,7 +53,7 @@ print(f"5 folds: log-RMSE {score:.3f},", end=" ")
 print("95% over houses:", np.quantile(again, [0.025, 0.975]).round(3))
 print(f"half of the houses: within {np.median(abs(wrong)):.3f}")
 
-# %% submission
+# %% result
 found = fit(torch.arange(len(x)))(asked).exp()[:, 0].numpy()
 found = pd.Series(found, ids[len(x) :], name="SalePrice")
 found.to_csv("submission.csv", index_label="Id")
