@@ -31,7 +31,7 @@ from mlplab.answers.checks import equivalent, greater, less
 from mlplab.charts import plots, show
 from mlplab.errors import import_extra
 from mlplab.rng import Stream
-from mlplab.stats import mean_interval, two_sample
+from mlplab.stats import mean_interval, prediction_interval, two_sample
 
 from .. import houses as h
 
@@ -49,6 +49,7 @@ MECHANISMS = (
 WAYS = (
     "mean",
     "rows",
+    "interpolated",
     "regression",
 )
 QUANTITIES = {
@@ -62,8 +63,10 @@ FILLINGS = (
     "over",
     "category",
     "indicator",
+    "interpolated",
     "dropped",
 )
+PROGRAM_ROWS = 100_000
 
 
 def observe(lab: Lab) -> Observations:
@@ -76,7 +79,12 @@ def observe(lab: Lab) -> Observations:
     runs = pd.concat([runs[runs["arm"] == arm] for arm in order], ignore_index=True)
     splits = range(min(len(draws), lab.choose(quick=5, full=20)))
     filled = [row for number in splits for row in fillings(houses, number)]
-    return lab.observations(runs=runs, gaps=pd.DataFrame(gaps(houses)), filled=pd.DataFrame(filled))
+    return lab.observations(
+        runs=runs,
+        gaps=pd.DataFrame(gaps(houses)),
+        filled=pd.DataFrame(filled),
+        order=pd.DataFrame([order_of_rows(houses)]),
+    )
 
 
 def simulated(draw: int) -> list[dict[str, Any]]:
@@ -107,6 +115,9 @@ def complete(
         return x1[~lost], x2[~lost], y[~lost]
     if way == "mean":
         return np.where(lost, x1[~lost].mean(), x1), x2, y
+    if way == "interpolated":  # down the rows, between the nearest that are known
+        places = np.arange(len(x1))
+        return np.interp(places, places[~lost], x1[~lost]), x2, y
     design = np.column_stack([np.ones(len(x1)), x2, y])
     weights, *_ = np.linalg.lstsq(design[~lost], x1[~lost], rcond=None)
     rest = (x1 - design @ weights)[~lost]
@@ -143,16 +154,27 @@ def gaps(houses: h.Houses) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["estimate"])
 
 
+def order_of_rows(houses: h.Houses) -> dict[str, float]:
+    """The correlation of a log price with that of the next row, as the table stands, and if it were sorted."""
+    y = houses.log_prices
+    found = (float(np.corrcoef(prices[:-1], prices[1:])[0, 1]) for prices in (y, np.sort(y)))
+    return {name: rounded(value) for name, value in zip(("stands", "sorted"), found, strict=True)} | {
+        "houses": len(y)
+    }
+
+
 def fillings(houses: h.Houses, number: int) -> list[dict[str, Any]]:
     """Ridge regression on one fold with each way to fill the gaps."""
     train, held = h.parted(len(houses), number)
     y = houses.log_prices
     rows = []
     for way in FILLINGS:
-        pipeline = preparation(houses, way).fit(houses.table.iloc[train])
-        x, asked = (
-            np.asarray(pipeline.transform(houses.table.iloc[part]), np.float64) for part in (train, held)
-        )
+        table = houses.table
+        if way == "interpolated":
+            numbers = table[list(houses.columns.numeric)].astype(float)
+            table = table.assign(**numbers.interpolate().bfill())
+        pipeline = preparation(houses, way).fit(table.iloc[train])
+        x, asked = (np.asarray(pipeline.transform(table.iloc[part]), np.float64) for part in (train, held))
         score = h.log_rmse(h.ridge(x, y[train]).predict(asked), y[held])
         rows.append({"way": way, "seed": number, "log_rmse": rounded(score)})
     return rows
@@ -192,6 +214,26 @@ def shrinks_by(power: sympy.Rational) -> Finding:
     ratio = sympy.simplify(covariance / (sympy.sqrt(variance) * t) / rho)
     gap = sympy.simplify(ratio - q**power)
     return Finding.true_if(gap == 0, f"correlation times {ratio}")
+
+
+def costs_more_than_the_mean(variance: sympy.Expr) -> Finding:
+    """Gaps get values from other rows, of this variance, where the rows are independent and x has variance 1.
+
+    Is every correlation of the column smaller than with the mean in the gaps? A share 1/(1 + t) of the cells is kept.
+    """
+    t = sympy.symbols("t", positive=True)
+    kept = 1 / (1 + t)
+    # E(x' z) = kept · E(x z), as what stands in a gap knows nothing of z; Var x' = kept + (1 - kept) · variance.
+    squares = [kept**2 / (kept + (1 - kept) * v) for v in (variance, 0)]
+    gap = sympy.factor(sympy.together(squares[1] - squares[0]))
+    return Finding.true_if(gap.is_positive is True, f"{squares[1]} - {sympy.simplify(squares[0])} = {gap}")
+
+
+def knows_nothing_of_the_next(pair: tuple[float, int]) -> Finding:
+    """Is a correlation of a row with the next within three standard errors of 0?"""
+    correlation, houses = pair
+    bound = 3 / math.sqrt(houses)
+    return Finding.true_if(abs(correlation) < bound, show.number(correlation), correlation=correlation)
 
 
 def errors(observations: Observations, mechanism: str, way: str, name: str) -> np.ndarray:
@@ -241,8 +283,27 @@ def facts(observations: Observations) -> dict[str, Any]:
         "cheap": {"column": cheap["column"], "gaps": cheap["gaps"], "percent": math.expm1(cheap["estimate"])},
         "dear": {"column": dear["column"], "gaps": dear["gaps"], "percent": math.expm1(dear["estimate"])},
         "score": {way: h.score(filled(observations, way)) for way in FILLINGS},
+        "interpolation_gain": h.score(
+            filled(observations, "category") - filled(observations, "interpolated")
+        ),
         "indicator_gain": h.score(filled(observations, "category") - filled(observations, "indicator")),
     }
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Of the program's one large draw, which is as many rows as many draws of the page; and of the table, exactly."""
+    runs, many = observations.runs, PROGRAM_ROWS // NUM_ROWS
+    columns = {
+        "variance": ("variance", "MCAR mean"),
+        "correlation": ("correlation", "MCAR mean"),
+        "slope_2": ("other_slope", "MCAR mean"),
+        "mean_mnar": ("mean", "MNAR mean"),
+    }
+    lowest = math.expm1(observations.rows("gaps")[0]["estimate"])
+    return {
+        name: prediction_interval(runs.values(quantity, arm), num_new=many)
+        for name, (quantity, arm) in columns.items()
+    } | {"lowest": (lowest, lowest)}
 
 
 def tables(observations: Observations, words: WordList) -> list[Table]:
@@ -255,13 +316,13 @@ def tables(observations: Observations, words: WordList) -> list[Table]:
         for way, name in words.group("ways").items():
             means = [mean_interval(observations.runs.values(q, f"{mechanism} {way}")) for q in QUANTITIES]
             rows.append([name, *(show.stacked(show.number_interval(one)) for one in means)])
-        title = words("titles.x1-lost-rows-mean-over", lost=lost, mechanism=label, num_rows=NUM_ROWS)
+        title = words("titles.simulated", lost=lost, mechanism=label, num_rows=NUM_ROWS)
         found.append(Table(title, heads, [*rows, truth]))
     ways = [
         [label, show.number_interval(h.score(filled(observations, way)))]
         for way, label in words.group("fillings").items()
     ]
-    second = words["labels.houses-ridge-regression-on-log"]
+    second = words["labels.fillings"]
     return [
         *found,
         Table(second, (words["heads.gaps-are-filled-with"], words["heads.log-rmse"]), ways),
@@ -293,19 +354,21 @@ def _biases(alt: Any, observations: Observations, words: WordList) -> Any:
     names = list(words.group("ways").values())
     quantities = [words[f"quantities.{q}"] for q in ("mean", "variance", "correlation", "other_slope")]
     legend = alt.Legend(title=None, orient="top", labelLimit=280)
-    colour = alt.Color("way:N", scale=alt.Scale(domain=names, range=list(plots.PALETTE[1:4])), legend=legend)
+    colour = alt.Color(
+        "way:N", scale=alt.Scale(domain=names, range=list(plots.PALETTE[1 : 1 + len(names)])), legend=legend
+    )
     shape = alt.Shape("way:N", scale=alt.Scale(domain=names), legend=legend)
     y = alt.Y("way:N", sort=names, title=None, axis=None)
     base = alt.Chart(pd.DataFrame(rows))
-    x = alt.X("error:Q", title=words["titles.estimate-truth"])
+    x = alt.X("error:Q", title=words["titles.errors-axis"])
     zero = base.mark_rule(color=plots.INK, strokeDash=[4, 3]).encode(x=alt.datum(0))
     lines = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=y, color=colour)
     points = base.mark_point(size=55, filled=True, opacity=1).encode(x=x, y=y, color=colour, shape=shape)
-    head = words["labels.what-filling-gap-does-what"]
-    note = words("labels.mean-error-over-draws-with", num_seeds=observations.num_seeds)
+    head = words["labels.errors"]
+    note = words("labels.errors-note", num_seeds=observations.num_seeds)
     return (
         alt.layer(zero, lines, points)
-        .properties(width=130, height=60)
+        .properties(width=130, height=76)
         .facet(
             row=alt.Row("mechanism:N", sort=list(MECHANISMS), title=None),
             column=alt.Column("quantity:N", sort=quantities, title=None),
@@ -319,15 +382,15 @@ def _gaps(alt: Any, observations: Observations, words: WordList) -> Any:
     rows = rows.assign(label=[f"{c} ({n})" for c, n in zip(rows["column"], rows["gaps"], strict=True)])
     axis = alt.Axis(labelLimit=260, ticks=False, domain=False, labelPadding=8)
     y = alt.Y("label:N", sort=list(rows["label"]), title=None, axis=axis)
-    title = words["labels.log-price-with-gap-minus"]
+    title = words["labels.gaps-axis"]
     base = alt.Chart(rows[["label", "estimate", "ci_low", "ci_high"]])
     lines = base.mark_rule(strokeWidth=2, color=plots.PALETTE[0]).encode(x="ci_low:Q", x2="ci_high:Q", y=y)
     points = base.mark_point(size=55, filled=True, opacity=1, color=plots.PALETTE[0]).encode(
         x=alt.X("estimate:Q", title=title), y=y
     )
     zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=plots.INK, strokeDash=[4, 3]).encode(x="x:Q")
-    head = words["labels.what-gap-says-column-number"]
-    note = words["labels.difference-means-with-95-t"]
+    head = words["labels.gaps"]
+    note = words["labels.gaps-note"]
     return alt.layer(zero, lines, points).properties(
         width=420,
         height=alt.Step(22),
@@ -383,6 +446,29 @@ ANSWER = Answer(
             falsehood=lambda o: -errors(o, "MNAR", "regression", "mean"),
         ),
         Claim(
+            name="the-mean-is-too-low-where-large-values-are-lost",
+            kind="experiment",
+            check=less(),
+            subject=lambda o: errors(o, "MNAR", "mean", "mean"),
+            falsehood=lambda o: -errors(o, "MNAR", "mean", "mean"),
+            post_hoc=True,
+        ),
+        Claim(
+            name="rows-are-in-no-order",
+            kind="calculation",
+            check=knows_nothing_of_the_next,
+            subject=lambda o: (o.rows("order")[0]["stands"], o.rows("order")[0]["houses"]),
+            falsehood=lambda o: (o.rows("order")[0]["sorted"], o.rows("order")[0]["houses"]),
+        ),
+        Claim(
+            name="another-rows-value-costs-more-than-the-mean",
+            kind="proof",
+            check=costs_more_than_the_mean,
+            subject=lambda o: sympy.symbols("v", positive=True),
+            falsehood=lambda o: sympy.Integer(0),  # one value for all gaps
+            requires=("rows-are-in-no-order",),
+        ),
+        Claim(
             name="gaps-speak",
             kind="calculation",
             check=speaks,
@@ -397,7 +483,33 @@ ANSWER = Answer(
             falsehood=lambda o: -np.abs(filled(o, "over") - filled(o, "category")) - 0.001,
         ),
     ),
-    circulated=(Circulated("notes-end-before-this-section", "skipped"),),
+    circulated=(
+        Circulated(
+            "many-zeros-lose-the-column",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-correlation-shrinks",
+            source="datawhale",
+        ),
+        Circulated(
+            "interpolate",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="another-rows-value-costs-more-than-the-mean",
+            source="datawhale",
+        ),
+        Circulated(
+            "large-incomes-are-not-told",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-mean-is-too-low-where-large-values-are-lost",
+            source="pandalabme",
+        ),
+        Circulated(
+            "use-the-other-columns",
+            {"holds": "half-right", "fails": "right", "undecided": "unsupported"},
+            by="nothing-repairs-mnar",
+            source="pandalabme",
+        ),
+    ),
+    expected=expected,
     tables=tables,
     figure=figure,
     facts=facts,
