@@ -536,7 +536,7 @@ def fold_plot(runs: Results, arms: Mapping[str, str], words: WordList, *, title:
         means.append({"arm": names[arm], "mean": found.estimate, "low": found.ci_low, "high": found.ci_high})
     axis = alt.Axis(labelLimit=320, ticks=False, domain=False, labelPadding=8)
     y = alt.Y("arm:N", sort=list(names.values()), title=None, axis=axis)
-    value = words["labels.log-rmse-on-held-out"]
+    value = words["labels.held-out-score"]
     x = alt.X("value:Q", title=value, scale=alt.Scale(zero=False), axis=alt.Axis(gridColor="#ededed"))
     number = [alt.Tooltip(f"{name}:Q", format=".4f") for name in ("mean", "low", "high")]
     dots = alt.Chart(pd.DataFrame(points)).mark_point(color=plots.GREY, opacity=0.5, size=22)
@@ -544,7 +544,7 @@ def fold_plot(runs: Results, arms: Mapping[str, str], words: WordList, *, title:
     lines = base.mark_rule(color=plots.PALETTE[0], strokeWidth=2.5).encode(x="low:Q", x2="high:Q", y=y)
     middle = base.mark_point(color=plots.PALETTE[0], filled=True, opacity=1, size=70)
     count = len(next(iter(held.values())))
-    note = words("labels.grey-each-held-out-part", count=count)
+    note = words("labels.folds-note", count=count)
     chart = alt.layer(
         dots.encode(x=x, y=y),
         lines.transform_filter("isValid(datum.low)"),
@@ -572,6 +572,6 @@ def fold_differences(
     )
     shown = next(iter(found.values()))
     level = f"{100 * shown.ci_prob:.3g}%"
-    note = words("labels.mean-difference-over-held-out", level=level, shown=shown.num_replicates)
+    note = words("labels.differences-note", level=level, shown=shown.num_replicates)
     alt = import_extra("altair", what="A figure", extra="book")
     return chart.properties(title=alt.TitleParams(title, subtitle=note, anchor="start", subtitleFontSize=11))
