@@ -320,6 +320,16 @@ def leaves_only_the_order(function: Elementwise) -> Finding:
     return Finding.true_if(worst < 1e-12, worst_error=worst, tries=x.shape[1])
 
 
+def knows_no_order(function: Elementwise) -> Finding:
+    """Random batches in two orders: does each example get the same output in both?"""
+    worst = 0.0
+    for seed in range(20):
+        stream = Stream(seed, "data", step=1)
+        x, order = torch.from_numpy(stream.normal((8, 5))), stream.permutation(8)
+        worst = max(worst, (function(x[order]) - function(x)[order]).abs().max().item())
+    return Finding.true_if(worst < 1e-12, worst_error=worst)
+
+
 def gradients_average(make: Callable[[], nn.Module]) -> Finding:
     """Is the mean of the gradients on 8 minibatches the gradient on all examples together?"""
     stream = Stream(2, "data")
@@ -529,6 +539,14 @@ ANSWER = Answer(
             falsehood=lambda o: lambda x: (x - x.mean(0)) / x.var(0, correction=1).sqrt(),  # divided by n - 1
         ),
         Claim(
+            name="the-order-of-a-batch-is-nothing-to-it",
+            kind="property",
+            check=knows_no_order,
+            subject=lambda o: normalise,
+            # A mean that runs along the batch knows the order.
+            falsehood=lambda o: lambda x: x - x.cumsum(0) / torch.arange(1, len(x) + 1).unsqueeze(1),
+        ),
+        Claim(
             name="minibatch-gradients-average-without-coupling",
             kind="property",
             check=gradients_average,
@@ -620,6 +638,31 @@ ANSWER = Answer(
         Circulated(
             "data-may-be-stretched-or",
             "misread",
+        ),
+        Circulated("small-batches-are-noisy", "misread", source="datawhale"),
+        Circulated(
+            "batch-normalisation-as-the-remedy",
+            {"holds": "wrong", "fails": "unsupported", "undecided": "unsupported"},
+            by="at-two-it-is-worse-than-none",
+            source="datawhale",
+        ),
+        Circulated(
+            "moments-of-one-minibatch",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="small-batches-hurt-the-coupled",
+            source="pandalabme",
+        ),
+        Circulated(
+            "otherwise-in-testing",
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
+            by="answering-in-pairs-is-worse",
+            source="pandalabme",
+        ),
+        Circulated(
+            "order-within-a-minibatch",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="the-order-of-a-batch-is-nothing-to-it",
+            source="pandalabme",
         ),
     ),
     tables=tables,

@@ -836,6 +836,18 @@ ANSWER = Answer(
             {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
             by="the-gap-grows-without",
         ),
+        Circulated(
+            "the-loss-jumps-without",
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
+            by="breaks-down-without",
+            source="datawhale",
+        ),
+        Circulated(
+            "the-rate-may-be-too-high",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="a-lower-rate-keeps-it-whole",
+            source="datawhale",
+        ),
     ),
     expected=expected,
     tables=tables,

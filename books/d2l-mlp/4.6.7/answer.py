@@ -24,6 +24,7 @@ from mlplab.data import Dataset
 from mlplab.engine import draws
 from mlplab.engine.noises import KINDS, noise_of
 from mlplab.knobs import turn, value_of, written
+from mlplab.rng import Stream
 from mlplab.spec import Noise, Setting
 from mlplab.stats import compare_arms, mean_interval, paired, prediction_interval, winner_beats_baseline
 from mlplab.study import Arm, Study
@@ -288,6 +289,18 @@ def has_moments(subject: tuple[Noise, Moments]) -> Finding:
         off_variance = (squares.mean(0) - variance) / (squares.std(0) / math.sqrt(num)).clamp(min=1e-12)
         worst = max(worst, off.abs().max().item(), off_variance.abs().max().item())
     # 72 comparisons: the largest of as many normal numbers is above 5 once in 24,000 tries.
+    return Finding.true_if(worst < 5, worst_standard_errors=worst)
+
+
+def is_mean_of_random_relu(mean: Callable[[torch.Tensor, float], torch.Tensor]) -> Finding:
+    """Activations that pass a ReLU with probability p, and are 0 otherwise, drawn 40,000 times: is this their mean?"""
+    worst, num = 0.0, 40_000
+    for seed, p in enumerate((0.2, 0.5, 0.8)):
+        x = torch.from_numpy(Stream(seed, "data").normal(12))
+        passes = torch.from_numpy(Stream(seed, "data", step=1).uniform((num, 12))) < p
+        y = (x * passes).relu()
+        off = (y.mean(0) - mean(x, p)) / (y.std(0) / math.sqrt(num)).clamp(min=1e-12)
+        worst = max(worst, off.abs().max().item())
     return Finding.true_if(worst < 5, worst_standard_errors=worst)
 
 
@@ -611,12 +624,31 @@ ANSWER = Answer(
                 lambda x: (x, x.square() * CENTRED["rate"] / (1 - CENTRED["rate"])),
             ),
         ),
+        Claim(
+            name="a-random-relu-lowers-the-mean",
+            kind="property",
+            check=is_mean_of_random_relu,
+            subject=lambda o: lambda x, p: p * x.relu(),
+            falsehood=lambda o: lambda x, p: x.relu(),
+        ),
     ),
     circulated=(
         Circulated(
             "compute-each-layers-variance-and",
             {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
             by="layer-moment-beats-dropout-on-few-images",
+        ),
+        Circulated(
+            "gaussian-noise-after-each-relu",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="gaussian-noise-beats-dropout-on-few-images",
+            source="datawhale",
+        ),
+        Circulated(
+            "a-random-relu-needs-no-scaling",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="a-random-relu-lowers-the-mean",
+            source="pandalabme",
         ),
     ),
     expected=expected,

@@ -652,7 +652,27 @@ ANSWER = Answer(
             falsehood=lambda o: tuple(alarms(o, "images", c, IMAGE_ROWS, SMALL_CHANGE) for c in ("logistic", "trees")),
         ),
     ),
-    circulated=(Circulated("only-a-dead-link", "skipped"),),
+    circulated=(
+        Circulated("only-a-dead-link", "skipped"),
+        Circulated(
+            "told-apart-on-unseen-images",
+            {"holds": "incomplete", "fails": "wrong", "undecided": "unsupported"},
+            by="held-out-keeps-its-level",
+            source="datawhale",
+        ),
+        Circulated(
+            "an-area-near-one-half",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="rows-buy-power",
+            source="pandalabme",
+        ),
+        Circulated(
+            "an-area-near-one",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="held-out-keeps-its-level",
+            source="pandalabme",
+        ),
+    ),
     tables=tables,
     figure=figure,
     facts=facts,
