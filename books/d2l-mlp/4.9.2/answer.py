@@ -29,7 +29,7 @@ from mlplab.rng import Stream
 from mlplab.shift import BBSDDetector, C2STDetector, DataWarning, FeatureDetector, MMDDetector
 from mlplab.shift.c2st import auc, rank_p_value
 from mlplab.shift.detector import Detector
-from mlplab.stats import Comparison, Interval, Verdict, paired, proportion_interval
+from mlplab.stats import Comparison, Interval, Verdict, paired, prediction_interval, proportion_interval
 
 if TYPE_CHECKING:
     import altair
@@ -348,6 +348,20 @@ def never_alarms_too_often(counts_ties: bool) -> Finding:
 
 
 # What is shown
+
+
+def expected(observations: Observations) -> dict[str, tuple[float, float]]:
+    """Shares of alarms over the program's 200 pairs of samples of KIND_ROWS rows."""
+    rows = {
+        "linear_one_mean": ("logistic", "one-mean"),
+        "columns_one_mean": ("columns", "one-mean"),
+        "products_dependence": ("products", "dependence"),
+        "linear_dependence": ("logistic", "dependence"),
+    }
+    return {
+        name: prediction_interval(by_seed(observations, "kinds", test, KIND_ROWS, kind), num_new=200)
+        for name, (test, kind) in rows.items()
+    }
 
 
 def facts(observations: Observations) -> dict[str, Any]:
@@ -676,5 +690,6 @@ ANSWER = Answer(
     tables=tables,
     figure=figure,
     facts=facts,
+    expected=expected,
     vary="--seeds 400",
 )  # fmt: skip
