@@ -51,14 +51,10 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-# Programs that are yet to be written without mlplab: each that is done leaves the list.
-WITH_MLPLAB = frozenset(["4.9.3"])
-
-
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.parent.name)
 def test_a_program_needs_nothing_but_what_a_reader_of_the_book_has(path: Path):
     foreign = imported(path) - READERS_LIBRARIES - sys.stdlib_module_names
-    assert foreign == ({"mlplab"} if path.parent.name in WITH_MLPLAB else set())
+    assert foreign == set()
 
 
 @every_program

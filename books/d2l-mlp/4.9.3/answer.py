@@ -67,6 +67,7 @@ SMALL, FLEXIBLE = "small", "section"
 UNITS = 8
 NETWORKS = {SMALL: {"hidden_sizes": (UNITS,), "learning_rate": 0.03}, FLEXIBLE: {"learning_rate": 0.1}}
 IMAGE_METHODS: tuple[Method, ...] = ("none", "true", "estimated", "clipped", "target")
+WEIGHED: tuple[Method, ...] = ("true", "estimated", "blind", "clipped")  # in the figure
 NUDGED = "nudged"
 LOSS_MARGIN = 0.02  # of the test loss: half of what cut weights gained in the small network, on other seeds
 FACTOR = 25.0
@@ -574,9 +575,7 @@ def figure(observations: Observations, words: WordList) -> altair.TopLevelMixin:
         _panel(alt, curve(observations, d), head, observations.num_seeds, words) for d, head in heads.items()
     ]
     return alt.vconcat(
-        alt.hconcat(_house_panel(observations, words), _image_panel(observations, words)).resolve_scale(
-            color="independent"
-        ),
+        alt.hconcat(_house_panel(observations, words), _image_panel(observations, words)),
         alt.hconcat(*panels),
     ).resolve_scale(color="independent", strokeDash="independent")
 
@@ -589,8 +588,9 @@ def _house_panel(observations: Observations, words: WordList) -> Any:
                 mean_interval(house_logs(observations, model, method))
             )
             for model in HOUSE_MODELS
-            for method in ("true", "estimated", "blind", "clipped")
+            for method in WEIGHED
         },
+        [words[f"methods.{method}"] for method in WEIGHED],
         words["labels.houses"],
         words["labels.risk-change"],
         ".0%",
@@ -604,7 +604,8 @@ def _image_panel(observations: Observations, words: WordList) -> Any:
         one = mean_interval(-loss_saved(observations, name, method))
         key = words[f"labels.{name}"], words[f"methods.{method}"]
         found[key] = one.estimate, one.ci_low, one.ci_high
-    return _bars(found, words["labels.images"], words["labels.loss-change"], ".2f")
+    names = [words[f"methods.{method}"] for method in WEIGHED]  # one colour for each in both panels
+    return _bars(found, names, words["labels.images"], words["labels.loss-change"], ".2f")
 
 
 Ends = tuple[float, float | None, float | None]
@@ -616,7 +617,9 @@ def _in_per_cent(log: Interval) -> Ends:
     return float(np.expm1(log.estimate)), low, high
 
 
-def _bars(found: dict[tuple[str, str], Ends], title: str, axis: str, value_format: str) -> Any:
+def _bars(
+    found: dict[tuple[str, str], Ends], names: list[str], title: str, axis: str, value_format: str
+) -> Any:
     """Intervals in groups, a colour for each method, beside a line at 0."""
     alt = import_extra("altair", what="A figure", extra="book")
     rows = pd.DataFrame(
@@ -625,7 +628,7 @@ def _bars(found: dict[tuple[str, str], Ends], title: str, axis: str, value_forma
             for (group, name), one in found.items()
         ]
     )
-    names, groups = list(dict.fromkeys(rows["name"])), list(dict.fromkeys(rows["group"]))
+    groups = list(dict.fromkeys(rows["group"]))
     colour = alt.Color(
         "name:N", title=None, scale=plots.colour_scale(alt, names),
         legend=alt.Legend(orient="bottom", columns=2, labelLimit=260),
