@@ -77,7 +77,7 @@ ACCURACY_MARGIN = 0.005
 
 def observe(lab: Lab) -> Observations:
     """Fit lines and cubics with no weights, true ones, estimated ones and others; then houses, and images."""
-    seeds = lab.seeds(quick=8, full=200)
+    seeds = lab.seeds(quick=6, full=200)
     rows = [row for mean, seed in itertools.product(TARGET_MEANS, seeds) for row in fits(mean, seed)]
     frame = pd.DataFrame(rows)
     kept = frame[frame["target_mean"] == SHIMODAIRA].drop(columns=["target_mean", "degree", "method"])
@@ -138,9 +138,9 @@ def image_runs(lab: Lab, seeds: range) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Networks that learn from darker images and are asked of brighter ones; and what holds for new images, too."""
     dataset = lab.dataset("fashion-mnist", embedded="mnist-5k")
     lab.use(dataset)
-    problem = ShiftedImages(dataset, most=lab.choose(quick=300, full=2000))
+    problem = ShiftedImages(dataset, most=lab.choose(quick=200, full=2000))
     some = seeds[: lab.choose(quick=2, full=8)]
-    epochs = lab.choose(quick=30, full=40)
+    epochs = lab.choose(quick=10, full=40)
     read = chapter.read_at_the_end(turn(Setting(), batch_size=50, epochs=epochs))
     settings = {name: turn(read, **knobs) for name, knobs in NETWORKS.items()}
     frames: list[pd.DataFrame] = []
