@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import gzip
 import re
 import runpy
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
 from mlplab.answers import Book, ours
+from mlplab.inquiry import output
 from mlplab.pages.document import Document
 from mlplab.pages.notebook import cells_of
 from mlplab.pages.notebook import notebook as make_notebook
@@ -122,10 +121,10 @@ def test_a_notebook_runs_from_end_to_end_and_says_what_it_finds(path: Path, kern
     notebook.cells.insert(0, new_code_cell("%reset -f"))
     for index, cell in enumerate(notebook.cells):
         runner.execute_cell(cell, index)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    outputs = [one for cell in notebook.cells for one in cell.get("outputs", [])]
+    printed = "".join(one.text for one in outputs if one.get("name") == "stdout")
     assert printed.strip()
-    assert not [output.text for output in outputs if output.get("name") == "stderr"]
+    assert not [one.text for one in outputs if one.get("name") == "stderr"]
     assert ("stand in" in printed) == ("../data" in path.read_text("utf-8"))
 
 
@@ -151,11 +150,10 @@ def test_a_program_reproduces_what_its_page_expects_of_it(path: Path, request, t
     if not expected:
         pytest.skip("its page expects no number of it")
     if "../data" in path.read_text("utf-8"):
-        lay_out_data(request.getfixturevalue("real_data"), tmp_path / "data")
+        request.getfixturevalue("real_data")
+        output.lay_out_data(path.read_text("utf-8"), tmp_path / "data")
     left = run(path, tmp_path / "work", monkeypatch)
-    found = {name: float(left[name]) for name in expected}
-    wrong = {name: value for name, value in found.items() if not is_within(value, *expected[name])}
-    assert not wrong, expected
+    assert not output.unexpected({name: float(left[name]) for name in expected}, expected)
 
 
 def run(path: Path, folder: Path, monkeypatch) -> dict[str, Any]:
@@ -170,20 +168,3 @@ def run(path: Path, folder: Path, monkeypatch) -> dict[str, Any]:
         pyplot.switch_backend("agg")
         monkeypatch.setattr(pyplot, "show", lambda: pyplot.close("all"))
     return runpy.run_path(str(path), run_name="__main__")
-
-
-def lay_out_data(real: Path, folder: Path) -> None:
-    """The book's data as its own loaders leave them: images unpacked, tables beside them."""
-    raw = folder / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for packed in (real / "fashion-mnist").glob("*.gz"):
-        with gzip.open(packed) as source, (raw / packed.stem).open("wb") as target:
-            shutil.copyfileobj(source, target)
-    for table in (real / "house-prices").glob("*.csv"):
-        shutil.copy(table, folder)
-
-
-def is_within(value: float, low: float, high: float) -> bool:
-    """To rounding: a number that is known exactly is expected between itself and itself."""
-    slack = 1e-4 * max(abs(low), abs(high))
-    return low - slack <= value <= high + slack

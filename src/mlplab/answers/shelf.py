@@ -3,7 +3,8 @@
     books/d2l-mlp/book.toml        title, languages, editions, sections, exercises in order
     books/d2l-mlp/4.6.1/answer.py  what is observed, claimed and drawn: no sentence of any language
                         text.en.md, words.en.toml (title, statements, heads), evidence.json,
-                        program.py (what a reader copies), full_size.py (the same with mlplab)
+                        program.py (what a reader copies), full_size.py (the same with mlplab),
+                        output.json (what program.py prints and draws)
 
 A book is code: whoever opens one runs what stands in it. So a book that is not ours is opened only where it is named:
 `mlplab --book FOLDER`, or the folders of the variable MLPLAB_BOOKS.
@@ -28,8 +29,10 @@ from types import ModuleType
 from typing import Any
 
 import mlplab
+from mlplab.answers import glossary
 from mlplab.answers.answer import Answer
 from mlplab.answers.claim import Circulated
+from mlplab.answers.glossary import Term
 from mlplab.answers.words import Language, WordList, read_toml
 from mlplab.errors import BookError, InvalidInput, MLPLabError, UnknownName
 
@@ -223,6 +226,11 @@ class Exercise:
         return self.folder / "evidence.json"
 
     @property
+    def output_file(self) -> Path:
+        """Where it is recorded what its program prints and draws."""
+        return self.folder / "output.json"
+
+    @property
     def is_published(self) -> bool:
         """Whether it has evidence, which is not read."""
         return self.evidence_file.is_file()
@@ -401,6 +409,15 @@ class Book:
             for edition in self.base.content.get("editions", ())
             if number in edition.get("exercises", {})
         ]
+
+    def glossary(self, language: Language) -> Mapping[str, Term]:
+        """Its terms in a language, by name; a translation adds its own. Raises BookError as `glossary.read`."""
+        folders = dict.fromkeys((self.base.folder, self.folder))
+        return {
+            name: term
+            for folder in folders
+            for name, term in glossary.read(folder / f"glossary.{language}.toml").items()
+        }
 
     def pdf_name(self, language: Language) -> str:
         """What the printed book in a language is called."""

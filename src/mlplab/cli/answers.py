@@ -225,15 +225,27 @@ def _verify_all(shelf: Shelf, effort: Effort, language: Language, as_json: bool)
 
 
 @commands.command()
-def publish(number: Number) -> None:
+def publish(
+    number: Number,
+    program: Annotated[
+        bool, typer.Option("--program", help="Its program alone: record again what it prints and draws.")
+    ] = False,
+) -> None:
     """Run an answer with full effort and write its evidence into the checkout. For authors.
 
     Where an answer plans looks, seeds are added until every claim is decided; each look is told, with what is left.
+    Then its program runs as a reader runs it, and what it prints and draws is recorded for its page.
     """
-    from mlplab.inquiry import conflicts, verification
+    from mlplab.inquiry import conflicts, output, verification
     from mlplab.pages import terminal
 
     exercise = open_shelf().exercise(number)
+    verification.refuse_installed(exercise)
+    if program:
+        if exercise.program is None:
+            raise InvalidInput("publish --program", "needs an answer with a program", number)
+        typer.echo(output.record(exercise))
+        return
 
     def told(lines: list[str]) -> None:
         for line in lines:
@@ -249,6 +261,8 @@ def publish(number: Number) -> None:
     book = exercise.book
     told(terminal.two_results(conflicts.conflicts(book, exercise.number), book.frame(book.nearest("en"))))
     typer.echo(path)
+    if recorded := output.record(exercise):
+        typer.echo(recorded)
 
 
 @commands.command()

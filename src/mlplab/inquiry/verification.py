@@ -144,8 +144,7 @@ def publish(
     Raises EvidenceError outside a checkout, and where a falsehood was not rejected.
     """
     exercise.written_answer()  # before anything is trained
-    if Path(mlplab.__file__).parent in exercise.folder.parents:
-        raise EvidenceError("Evidence is published from a checkout: this is an installed package.")
+    refuse_installed(exercise)
     made = _inquired_in_looks(exercise, on_progress, on_looks, on_look)
     passed = [name for name, verdict in made.controls.items() if verdict != "fails"]
     if passed:
@@ -153,6 +152,12 @@ def publish(
             f"Not published: the known-false control was not rejected for {', '.join(passed)}."
         )
     return evidence.write(made, exercise.evidence_file)
+
+
+def refuse_installed(exercise: Exercise) -> None:
+    """Raises EvidenceError where the book is part of an installed package, which nobody publishes from."""
+    if Path(mlplab.__file__).parent in exercise.folder.parents:
+        raise EvidenceError("Evidence is published from a checkout: this is an installed package.")
 
 
 def _inquired_in_looks(

@@ -27,11 +27,12 @@ from mlplab.answers import (
 )
 from mlplab.answers.shelf import NUMBER
 from mlplab.charts import show
-from mlplab.inquiry import evidence
+from mlplab.inquiry import evidence, output
 from mlplab.inquiry.evidence import Evidence
 from mlplab.inquiry.inquiry import Inquiry
+from mlplab.inquiry.output import Output
 from mlplab.inquiry.texts import render
-from mlplab.pages import figures, pandoc
+from mlplab.pages import figures, pandoc, terms
 
 # `open`: nobody has answered it. `unpublished`: answered, and its evidence is yet to be published.
 State = Literal["open", "unpublished", "published"]
@@ -119,10 +120,12 @@ class Document:
       judges: whether its book judges sets of answers that circulate.
       text: name of a section of the text (`texts.PARTS`) -> its Markdown; empty unless published.
       sections: name of a section of the text (`texts.PARTS`) -> pandoc's blocks; empty unless published.
+      terms: names of terms of the book's glossary that its texts use; the first use is a link.
       pandoc_version: of those blocks.
       circulated: what is said of it elsewhere, and what that is worth.
       code: the program that answers it.
       full_size: the same with mlplab, as large as the answer needs it.
+      output: what its program prints and draws, as it was recorded; None where it was not.
       expected: a sentence for each result of the program that the published evidence expects between two numbers.
       vary: arguments of `mlplab answer` that turn a knob.
       command: what a command on it begins with, `mlplab` or `mlplab --book FOLDER`.
@@ -142,6 +145,7 @@ class Document:
     judges: bool = True
     text: Mapping[str, str] = field(default_factory=dict)
     sections: Mapping[str, pandoc.Blocks] = field(default_factory=dict)
+    terms: Sequence[str] = ()
     pandoc_version: Sequence[int] = ()
     claims: Sequence[ShownClaim] = ()
     circulated: Sequence[ShownStatement] = ()
@@ -149,6 +153,7 @@ class Document:
     figure: Figure | None = None
     code: str | None = None
     full_size: str | None = None
+    output: Output | None = None
     expected: Sequence[str] = ()
     vary: str = ""
     trains: bool = False
@@ -205,6 +210,14 @@ def broken(held: Evidence | None) -> list[str]:
             lines.append(
                 f"{inquiry.number} “{statements[name]}”: its check no longer rejects what is known to be false"
             )
+    if done := output.recorded(inquiry.exercise):
+        remedy = f"record it again: mlplab publish {inquiry.number} --program"
+        if not done.is_of(inquiry.exercise.program):
+            lines.append(f"{inquiry.number}: what its program prints is of another program; {remedy}")
+        expected = inquiry.answer.expected(inquiry.observations)
+        lines += [
+            f"{inquiry.number}: of its program {said}" for said in output.unexpected(done.left, expected)
+        ]
     return lines
 
 
@@ -303,12 +316,14 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
     inquiry, seen = held.inquiry, held.inquiry.observations
     text = render(inquiry, language)
     linked = {name: _with_links(part, exercise, words) for name, part in text.items()}
-    version, sections = pandoc.parse(linked, language)
+    version, parsed = pandoc.parse(linked, language)
+    sections, used = terms.linked(parsed, exercise.book.glossary(language), language)
     return Document(
         **frame,
         state="published",
         text=text,
         sections=sections,
+        terms=used,
         pandoc_version=version,
         claims=[_shown(claim, inquiry, words) for claim in found.claims],
         circulated=[_said(exercise, said, said.judge(inquiry.findings), words) for said in found.circulated],
@@ -317,6 +332,7 @@ def _document(exercise: Exercise, held: Evidence | None, language: Language) -> 
             for table in found.tables(seen, words)
         ],
         figure=_drawn(inquiry, words),
+        output=output.recorded(exercise),
         expected=expected_text(inquiry, words.frame),
         data=seen.data,
         num_seeds=seen.num_seeds,

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlplab.answers import Language, Shelf
 from mlplab.errors import MissingExtra
+from mlplab.inquiry import output
 from mlplab.inquiry.changes import Changes
 from mlplab.inquiry.evidence import Evidence
 from mlplab.inquiry.inquiry import Inquiry
@@ -34,7 +35,7 @@ def as_dict(
 ) -> dict[str, Any]:
     """The answer as JSON: texts, this run, the published claims, what circulates, figures."""
     judge = now if evidence is None else evidence.inquiry
-    words = now.exercise.words(language)
+    words, done = now.exercise.words(language), output.recorded(now.exercise)
     return {
         "exercise": now.number,
         "language": language,
@@ -54,6 +55,7 @@ def as_dict(
         ],
         "code": now.exercise.program,
         "full_size": now.exercise.full_size,
+        "printed": done.printed if done and done.is_of(now.exercise.program) else None,
         "expected": dict(judge.answer.expected(judge.observations)),
         "figures": drawn if isinstance(drawn, str) else [str(path) for path in drawn],
     }

@@ -52,6 +52,14 @@ def notebook(document: Document, frame: WordList) -> Any:
         cell = (v4.new_code_cell if kind == "code" else v4.new_markdown_cell)(text)
         cell["id"] = f"cell-{index}"  # nbformat draws one, and no two builds would be alike
         cells.append(cell)
+    if document.output:
+        # Of the whole program, below its last cell: where it prints and draws.
+        last = [cell for cell in cells if cell.cell_type == "code"][-1]
+        last.outputs = [v4.new_output("stream", name="stdout", text=document.output.printed + "\n")]
+        if document.output.drawing:
+            last.outputs.append(
+                v4.new_output("display_data", data={"image/svg+xml": document.output.drawing})
+            )
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 

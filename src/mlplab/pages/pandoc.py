@@ -36,7 +36,11 @@ RENAMED = {
 }
 BETWEEN: dict[str, str] = {"html": "<!-- next part -->", "typst": "/* next part */"}
 LONG = 25  # letters of a formula that may not fit a phone
-EXERCISE_LINK = re.compile(r"(\d[0-9A-Za-z]*(?:\.[0-9A-Za-z]+)*)\.html")
+# Links between pages, and what the labels begin with that they lead to in a book.
+INNER_LINKS = (
+    (re.compile(r"(\d[0-9A-Za-z]*(?:\.[0-9A-Za-z]+)*)\.html"), "ex"),
+    (re.compile(r"glossary\.html#([a-z0-9-]+)"), "term"),
+)
 
 
 def parse(parts: Mapping[str, str], language: Language) -> tuple[list[int], dict[str, Blocks]]:
@@ -73,7 +77,8 @@ def to_html(version: Sequence[int], texts: Sequence[Mapping[str, Blocks]]) -> li
 def to_typst(version: Sequence[int], texts: Sequence[Mapping[str, Blocks]]) -> list[dict[str, str]]:
     """Typst's markup of each part of each text, for a book where headings of an exercise's parts are of level 3.
 
-    A link to the page of an exercise leads to its label, `<ex-4.6.1>`; every formula has its text alternative.
+    A link to the page of an exercise leads to its label, `<ex-4.6.1>`, one to a term to `<term-dropout>`; every
+    formula has its text alternative.
     Raises InvalidInput as `to_html` does.
     """
     bookish = [{name: _for_a_book(blocks) for name, blocks in text.items()} for text in texts]
@@ -128,9 +133,11 @@ def _for_a_book(value: Any) -> Any:
     if value.get("t") == "Header":
         level, *rest = value["c"]
         return value | {"c": [level + 1, *rest]}
-    if value.get("t") == "Link" and (page := EXERCISE_LINK.fullmatch(value["c"][2][0])):
-        attributes, inlines, (_, title) = value["c"]
-        return value | {"c": [attributes, inlines, [f"#ex-{page[1]}", title]]}
+    if value.get("t") == "Link":
+        attributes, inlines, (target, title) = value["c"]
+        for page, label in INNER_LINKS:
+            if found := page.fullmatch(target):
+                return value | {"c": [attributes, inlines, [f"#{label}-{found[1]}", title]]}
     return value
 
 

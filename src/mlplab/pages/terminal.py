@@ -26,6 +26,7 @@ from mlplab.answers import (
 )
 from mlplab.answers.words import Note
 from mlplab.charts import show
+from mlplab.inquiry import output
 from mlplab.inquiry.audit import Audited
 from mlplab.inquiry.changes import Changes
 from mlplab.inquiry.conflicts import Common, Conflict
@@ -353,6 +354,8 @@ def _code(judge: Inquiry, frame: WordList) -> list[RenderableType]:
         highlighted = Syntax(program.rstrip(), "python", theme=CODE_THEME, background_color="default")
         parts += [_title(frame[f"labels.{name}"]), highlighted]
         if name == "code":
+            if (done := output.recorded(exercise)) and done.is_of(program):
+                parts += [_title(frame["pages.output"]), Text(done.printed)]
             parts += [Text(line, style="dim") for line in expected_text(judge, frame)]
     return parts
 

@@ -17,7 +17,7 @@ from pygments.lexers import PythonLexer
 
 from mlplab.answers import Book, CirculatedSet, Language
 from mlplab.inquiry.errata import Correction
-from mlplab.pages import labels, notebook, notes
+from mlplab.pages import labels, notebook, notes, terms
 from mlplab.pages.document import Document
 
 SECTIONS = "question short sure why evidence circulates limits code again references provenance".split()
@@ -75,6 +75,7 @@ def answer_page(
         data_left_out=left_out,
         code=Markup(highlighted(document.code)) if document.code else "",
         notebook=notebook.file_name(document.number) if document.code else "",
+        drawing=f"../drawings/{document.number}.svg" if document.output and document.output.drawing else "",
         full_size=Markup(highlighted(document.full_size)) if document.full_size else "",
         before=before,
         after=after,
@@ -186,6 +187,35 @@ def errata_page(book: Book, corrections: Sequence[Correction], language: Languag
     )
 
 
+def glossary_page(book: Book, documents: Sequence[Document], language: Language) -> str:
+    """The book's terms, what each is called in its other languages, and the exercises that use it."""
+    others = [other for other in book.languages if other != language]
+    return _page(
+        "glossary.html",
+        book,
+        language,
+        terms.PAGE,
+        [one for one in book.languages if book.glossary(one)],
+        kind="plain",
+        description=book.frame(language)["pages.glossary"],
+        comma=book.frame(language)["printed.list_comma"],
+        terms=[
+            SimpleNamespace(
+                name=term.name,
+                term=term.term,
+                means=term.means,
+                elsewhere=[
+                    SimpleNamespace(tag=book.frame(other)["tag"], term=book.glossary(other)[term.name].term)
+                    for other in others
+                    if term.name in book.glossary(other)
+                ],
+                exercises=[document.number for document in documents if term.name in document.terms],
+            )
+            for term in sorted(book.glossary(language).values(), key=lambda one: one.term.casefold())
+        ],
+    )
+
+
 def landing_page(book: Book) -> str:
     """The way into the book's languages."""
     ways = [
@@ -220,7 +250,7 @@ def _page(
     }
     return ENVIRONMENT.get_template(template).render(
         w=SimpleNamespace(**frame.group("pages")),
-        book=SimpleNamespace(**words, judges=book.judges),
+        book=SimpleNamespace(**words, judges=book.judges, has_glossary=bool(book.glossary(language))),
         labels=SimpleNamespace(
             verdicts=frame.group("verdicts"),
             judgements=frame.group("judgements"),

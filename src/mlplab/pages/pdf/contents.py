@@ -87,6 +87,19 @@ def contents(
             for name in notes.ORDER
             if (held := notes.entries(documents, name))
         ],
+        "glossary": [
+            {
+                "name": term.name,
+                "term": term.term,
+                "means": term.means,
+                "elsewhere": " · ".join(
+                    book.glossary(other)[term.name].term
+                    for other in book.languages
+                    if other != language and term.name in book.glossary(other)
+                ),
+            }
+            for term in sorted(book.glossary(language).values(), key=lambda one: one.term.casefold())
+        ],
         "errata": [
             _correction(correction, language, words)
             for correction in corrections
@@ -129,6 +142,8 @@ def _exercise(document: Document, words: Mapping[str, str], frame: WordList) -> 
         "program": program_name(number),
         "full-size": copying.indented((document.full_size or "").rstrip("\n")),
         "full-size-program": full_size_name(number),
+        "output": document.output.printed if document.output else "",
+        "drawing": _drawing(document),
         "expected": document.expected,
         "trains": document.trains,
         "commands": _commands(document, words),
@@ -147,10 +162,17 @@ def full_size_name(number: str) -> str:
 
 
 def size(svg: str) -> tuple[float, float]:
-    """Width and height of a drawing, in pixels."""
-    found = re.search(r'<svg[^>]*\bwidth="([\d.]+)"[^>]*\bheight="([\d.]+)"', svg)
+    """Width and height of a drawing, in its own unit: pixels, or points."""
+    found = re.search(r'<svg[^>]*\bwidth="([\d.]+)(?:pt)?"[^>]*\bheight="([\d.]+)(?:pt)?"', svg)
     assert found, "a drawing says how large it is"
     return float(found[1]), float(found[2])
+
+
+def _drawing(document: Document) -> dict[str, float] | None:
+    if document.output is None or not document.output.drawing:
+        return None
+    width, height = size(document.output.drawing)
+    return {"width": width, "height": height}
 
 
 def _facts(claim: ShownClaim, words: Mapping[str, str], frame: WordList) -> list[str]:

@@ -52,7 +52,7 @@ def lay_out(
     for name in TEMPLATE:
         with as_file(files("mlplab.pages.pdf") / "template" / name) as path:
             shutil.copyfile(path, root / name)
-    for name in ("texts", "figures", "programs", "fonts"):
+    for name in ("texts", "figures", "drawings", "programs", "fonts"):
         (root / name).mkdir()
     documents, drawings = [], {}
     for one in made:
@@ -64,6 +64,8 @@ def lay_out(
         _write_texts(root / "texts" / one.number, spoken.typst)
         if document.figure:
             drawings[one.number] = document.figure.paper_svg
+        if (done := document.output) and done.drawing:
+            (root / "drawings" / f"{one.number}.svg").write_text(done.drawing, "utf-8")
         if document.code is not None:
             (root / "programs" / program_name(one.number)).write_text(document.code, "utf-8")
         if document.full_size is not None:
