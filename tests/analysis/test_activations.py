@@ -53,6 +53,11 @@ def test_the_catalogue_names_what_the_engine_can_train():
     assert set(KNOWN_MODULES.values()) == set(Activation.KINDS)
 
 
+def test_an_activation_without_a_formula_is_measured(monkeypatch):
+    monkeypatch.setattr(Activation, "KINDS", {**Activation.KINDS, "tanhshrink": {}})
+    assert examine_activation("tanhshrink").formula is None
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "gelu_tanh")) for n in FORMULAS]
 )

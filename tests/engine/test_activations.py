@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
-from mlplab.engine.activations import activation_function, derivative_function
+from mlplab.engine import Result, train
+from mlplab.engine.activations import (
+    activation_function,
+    derivative_by_autograd,
+    derivative_function,
+    module_class,
+)
+from mlplab.engine.reference import train_one
 from mlplab.spec import Activation
+
+from .cases import CASES, largest_difference
 
 BENT = {"leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 0.7}, "celu": {"alpha": 1.6}}
 ACTIVATIONS = [Activation(kind) for kind in Activation.KINDS] + [Activation(k, **v) for k, v in BENT.items()]
@@ -66,6 +77,25 @@ def test_the_written_derivative_is_autograds(activation, dtype):
     assert found.dtype == dtype
     assert found.isfinite().all()
     assert (found - expected).abs().max() <= 4 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("activation", ELEMENTWISE, **named)
+def test_an_activation_without_a_written_derivative_has_autograds(activation):
+    x, above = GRID[:-4], torch.linspace(-1, 2, len(GRID) - 4, dtype=torch.float64)
+    y = activation_function(activation)(x)
+    written = derivative_function(activation)(above.clone(), x, y)
+    assert (derivative_by_autograd(activation)(above, x, y) - written).abs().max() <= 1e-15
+
+
+def test_an_activation_of_pytorch_is_trained_as_soon_as_its_name_is_known(monkeypatch):
+    """One place: whoever adds a kind needs no other file."""
+    monkeypatch.setattr(Activation, "KINDS", {**Activation.KINDS, "tanhshrink": {}})
+    case = next(case for case in CASES if case.setting.model.activation[0].kind == "tanh")
+    model = dataclasses.replace(case.setting.model, activation=Activation("tanhshrink"))
+    run = dataclasses.replace(case, setting=case.setting.replace(model=model)).run(precision="float64")
+    (found,) = (record for record in train([run], case.data()) if isinstance(record, Result))
+    assert largest_difference(found, train_one(run, case.data())) < 1e-10
+    assert module_class("tanhshrink") is nn.Tanhshrink
 
 
 def test_prelu_has_no_written_derivative():

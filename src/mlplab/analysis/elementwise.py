@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mlplab.analysis.activation_formulas import FORMULAS
-from mlplab.engine.activations import activation_function
+from mlplab.engine.activations import activation_function, module_class
 from mlplab.errors import InvalidInput, UnknownName
 from mlplab.spec import Activation
 
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 Elementwise = Callable[[Tensor], Tensor]
 Options = dict[str, float]
 
-KNOWN_MODULES: dict[type[nn.Module], str] = {
-    nn.Identity: "identity", nn.ReLU: "relu", nn.LeakyReLU: "leaky_relu", nn.PReLU: "prelu", nn.ReLU6: "relu6",
-    nn.ELU: "elu", nn.CELU: "celu", nn.SELU: "selu", nn.GELU: "gelu", nn.SiLU: "silu", nn.Mish: "mish",
-    nn.Softplus: "softplus", nn.Softsign: "softsign", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid",
-    nn.Hardtanh: "hardtanh", nn.Hardsigmoid: "hardsigmoid", nn.Hardswish: "hardswish",
-}  # fmt: skip
+KNOWN_MODULES: dict[type[nn.Module], str] = {module_class(kind): kind for kind in Activation.KINDS}
 DEFAULTS = {"softplus": {"beta": 1, "threshold": 20}, "hardtanh": {"min_val": -1, "max_val": 1}}  # no others
 KNOWN_FUNCTIONS = {
     getattr(home, name): name
@@ -67,7 +62,7 @@ def resolve(activation: Any, options: Options) -> tuple[str, Options, Elementwis
 
 
 def _named(name: str, options: Options) -> tuple[str, Options, Elementwise]:
-    if name not in FORMULAS:
+    if name not in FORMULAS and name not in Activation.KINDS:
         raise UnknownName("activation", name, FORMULAS)
     if name == "gelu_tanh":
         if options:

@@ -16,8 +16,10 @@ from torch.utils import _pytree as pytree
 from mlplab.analysis.module_kinds import CONVOLUTIONS
 from mlplab.analysis.symmetry_space import Carried, Mixed, Piece, Space
 from mlplab.analysis.symmetry_trace import is_leaf
+from mlplab.engine.activations import module_class
 from mlplab.errors import InvalidInput
 from mlplab.nn import DropConnect, GaussianDropout, LayerMomentNoise
+from mlplab.spec import Activation
 
 
 def _functions(names: str) -> set[Any]:
@@ -30,17 +32,16 @@ def _functions(names: str) -> set[Any]:
 # A name alone is a tensor's method.
 _PLAIN = _functions("contiguous clone detach float double to neg pos")
 _POINTWISE = _functions(
-    "relu relu_ relu6 gelu tanh tanh_ sigmoid sigmoid_ silu mish elu selu celu leaky_relu softplus softsign hardtanh "
-    "hardswish hardsigmoid logsigmoid softmax log_softmax abs exp log square sqrt rsqrt sin cos clamp erf tanhshrink"
+    f"{' '.join(set(Activation.KINDS) - {'prelu'})} relu_ tanh_ sigmoid_ logsigmoid softmax log_softmax abs exp log "
+    "square sqrt rsqrt sin cos clamp erf tanhshrink"
 )
 _TWO = _functions("add sub mul truediv div add_ sub_ mul_ iadd isub imul maximum minimum")
 _RESHAPE = _functions("flatten view reshape squeeze unsqueeze unflatten")
 _DROPOUT = {F.dropout, F.alpha_dropout, F.feature_alpha_dropout, F.dropout1d, F.dropout2d, F.dropout3d}
 _POOL = _functions("adaptive_avg_pool1d adaptive_avg_pool2d avg_pool1d avg_pool2d max_pool1d max_pool2d")
 _ACTIVATIONS = (
-    nn.ReLU, nn.ReLU6, nn.GELU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU,
-    nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid, nn.Tanhshrink, nn.Softshrink,
-    nn.Hardshrink, nn.Threshold, nn.Softmax, nn.LogSoftmax,
+    *(module_class(kind) for kind in Activation.KINDS if kind != "prelu"),
+    nn.LogSigmoid, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink, nn.Threshold, nn.Softmax, nn.LogSoftmax,
 )  # fmt: skip
 _NOISES = (nn.modules.dropout._DropoutNd, GaussianDropout, LayerMomentNoise)
 _POOLS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mlplab.spec import Activation
@@ -24,8 +24,8 @@ def activation_function(activation: Activation) -> Callable[..., Tensor]:
 def derivative_function(activation: Activation) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """The derivative in reverse mode: (gradient by the output, input, output) to gradient by the input.
 
-    PyTorch's own backward operators, so that kinks have the derivative that PyTorch gives them. Not for `prelu`,
-    whose slope has a gradient too.
+    PyTorch's own backward operators, so that kinks have the derivative that PyTorch gives them; autograd, which is
+    slower, for an activation that is not named here. Not for `prelu`, whose slope has a gradient too.
     """
     aten, options = torch.ops.aten, dict(activation.options)
     match activation.kind:
@@ -66,4 +66,31 @@ def derivative_function(activation: Activation) -> Callable[[Tensor, Tensor, Ten
             return lambda above, x, y: aten.hardsigmoid_backward(above, x)
         case "hardswish":
             return lambda above, x, y: aten.hardswish_backward(above, x)
-    raise NotImplementedError(activation.kind)
+        case "prelu":
+            raise NotImplementedError("prelu")
+    return derivative_by_autograd(activation)
+
+
+def derivative_by_autograd(activation: Activation) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The same derivative for any activation without parameters: its value is computed once more."""
+    function = activation_function(activation)
+
+    def derivative(above: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        with torch.enable_grad():
+            at = x.detach().requires_grad_()
+            (found,) = torch.autograd.grad(function(at), at, above)
+        return found
+
+    return derivative
+
+
+def module_class(kind: str) -> type[nn.Module]:
+    """PyTorch's module of an activation: `LeakyReLU` of leaky_relu."""
+    return _MODULES[kind.replace("_", "")]
+
+
+_MODULES = {
+    name.lower(): value
+    for name, value in vars(nn).items()
+    if isinstance(value, type) and issubclass(value, nn.Module)
+}

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlplab import data
 from mlplab.answers import Exercise
@@ -140,7 +141,7 @@ def lay_out_data(program: str, folder: Path) -> None:
                 shutil.copy(path, raw)
 
 
-def _run(program: Path, names: list[str], folder: Path) -> dict[str, object]:
+def _run(program: Path, names: list[str], folder: Path) -> dict[str, Any]:
     folder.mkdir()
     runner = Path(__file__).with_name("run_program.py")
     try:

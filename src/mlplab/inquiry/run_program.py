@@ -12,8 +12,6 @@ import runpy
 import sys
 from contextlib import redirect_stdout
 
-SETTINGS = {"svg.fonttype": "path", "svg.hashsalt": "mlplab", "savefig.bbox": "tight"}
-
 
 def main(program: str, *names: str) -> None:
     """Run it, and write what it did to standard output."""
@@ -24,7 +22,8 @@ def main(program: str, *names: str) -> None:
         pass
     else:
         matplotlib.use("svg")
-        matplotlib.rcParams.update(SETTINGS)
+        matplotlib.rc("svg", fonttype="path", hashsalt="mlplab")
+        matplotlib.rc("savefig", bbox="tight")
         from matplotlib import pyplot
 
         def show() -> None:
