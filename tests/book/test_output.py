@@ -18,6 +18,10 @@ PROGRAM = '"""It."""\n\n# %% result\nloss = 1 / 4\nprint(f"loss {loss}")\n'
 DRAWING = "import matplotlib.pyplot as plt\n\nplt.plot([1, 2], [3, 4])\nplt.show()\n"
 
 
+# Programs that are yet to be recorded: each that is done leaves the list.
+UNRECORDED = frozenset()
+
+
 @pytest.fixture
 def programmed(exercise, monkeypatch):
     """An exercise with evidence, whose program leaves a number that the evidence expects."""
@@ -46,7 +50,7 @@ def test_every_program_of_ours_is_recorded_as_it_stands_and_reproduces_its_page(
         wrong |= {f"{exercise.number}: {said}" for said in output.unexpected(done.left, expected)}
         assert "stand in" not in done.printed, exercise.number
         assert bool(done.drawing) == ("plt.show()" in exercise.program), exercise.number
-    assert (missing, another, wrong) == ([], [], set()), "mlplab publish N --program"
+    assert (set(missing), another, wrong) == (set(UNRECORDED), [], set()), "mlplab publish N --program"
 
 
 def test_a_program_is_recorded_with_what_it_prints_draws_and_leaves(programmed):

@@ -50,7 +50,7 @@ def test_a_plain_case_of_each_kind_is_told(kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS[:3])
 def test_a_true_kind_is_ruled_out_at_most_at_the_level(kind):
-    repeats = 100
+    repeats = 60
     missed = sum(kind not in asked(kind, 400, seed).possible for seed in range(10, 10 + repeats))
     assert proportion_interval(missed, repeats).ci_low <= 0.05
     # The falsehood: a concept shift is not taken for either of the two that weights can correct.
