@@ -25,6 +25,7 @@ from mlplab.cli import (
     shift,
     studies,
     tuning,
+    workbook,
 )
 from mlplab.cli.command import UNFORESEEN, Commands, Debug
 from mlplab.errors import MLPLabError
@@ -40,6 +41,7 @@ app = Commands(
     pretty_exceptions_enable=False,
 )
 app.add_typer(answers.commands)
+app.add_typer(workbook.commands)
 app.add_typer(book.commands, name="book")
 app.add_typer(data.commands, name="data")
 app.add_typer(shift.commands, name="shift")
