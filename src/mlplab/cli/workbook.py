@@ -27,7 +27,9 @@ Files = Annotated[
     Source(),
 ]
 File = Annotated[
-    Path, typer.Argument(help="A file that mlplab start wrote.", metavar="FILE", show_default=False)
+    Path,
+    typer.Argument(help="A file that mlplab start wrote.", metavar="FILE", show_default=False),
+    Source(),
 ]
 Seed = Annotated[
     int, typer.Option("--seed", help="Draw hidden inputs from this number: for teachers.", metavar="NUMBER")
