@@ -267,6 +267,7 @@ def test_what_has_another_name_is_written_over_as_before(folder):
 # folder which is renamed when it is whole, a temporary one, or a cache of its own.
 WRITING = {"write_text", "write_bytes", "to_csv", "to_parquet", "savefig", "save"}
 OWN_WAY = {
+    "inquiry/run_program.py",  # into memory
     "outputs.py",
     "pages/html/site.py",
     "pages/pdf/copying.py",  # into memory

@@ -94,7 +94,9 @@ def read(path: Path) -> HandedIn:
     except FileNotFoundError as error:
         raise InvalidInput("the file", "must be there", str(path), "mlplab start 4.5.3 writes one") from error
     except IsADirectoryError as error:
-        raise InvalidInput("the file", "must be a file", str(path), "mlplab check --class FOLDER") from error
+        raise InvalidInput(
+            "the file", "must be a file", str(path), "mlplab check FOLDER takes all in it"
+        ) from error
     except UnicodeDecodeError as error:
         raise InvalidInput("the file", "must be UTF-8 text", str(path)) from error
     try:
