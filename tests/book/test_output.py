@@ -19,7 +19,7 @@ DRAWING = "import matplotlib.pyplot as plt\n\nplt.plot([1, 2], [3, 4])\nplt.show
 
 
 # Programs that are yet to be recorded: each that is done leaves the list.
-UNRECORDED = frozenset(("4.1.4 4.2.3 4.2.4 4.2.5 4.2.6 4.3.1 4.3.2 4.3.3").split())
+UNRECORDED: frozenset[str] = frozenset()
 
 
 @pytest.fixture
@@ -36,21 +36,29 @@ def write_program(exercise, text):
     (exercise.folder / "program.py").write_text(text, "utf-8")
 
 
-def test_every_program_of_ours_is_recorded_as_it_stands_and_reproduces_its_page():
-    missing, another, wrong = [], [], set()
+def test_every_program_of_ours_is_recorded_as_it_stands():
+    missing, another = set(), []
     for exercise in ours().exercises.values():
         done = output.recorded(exercise)
         if done is None:
-            missing.append(exercise.number)
+            missing.add(exercise.number)
             continue
         if not done.is_of(exercise.program):
             another.append(exercise.number)
-        held = evidence.published(exercise)
-        expected = exercise.written_answer().expected(held.inquiry.observations)
-        wrong |= {f"{exercise.number}: {said}" for said in output.unexpected(done.left, expected)}
         assert "stand in" not in done.printed, exercise.number
         assert bool(done.drawing) == ("plt.show()" in exercise.program), exercise.number
-    assert (set(missing), another, wrong) == (set(UNRECORDED), [], set()), "mlplab publish N --program"
+    assert (missing, another) == (set(UNRECORDED), []), "mlplab publish N --program"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", list(ours().exercises))
+def test_what_was_recorded_lies_where_the_evidence_expects_it(number):
+    """The program is not run again: whoever has no data of the textbook knows, too, that it reproduces its page."""
+    exercise = ours().exercise(number)
+    done, held = output.recorded(exercise), evidence.published(exercise)
+    if number not in UNRECORDED:
+        expected = exercise.written_answer().expected(held.inquiry.observations)
+        assert output.unexpected(done.left, expected) == []
 
 
 def test_a_program_is_recorded_with_what_it_prints_draws_and_leaves(programmed):
