@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -32,6 +33,11 @@ def _lines(cell: str) -> Markup:
     )
 
 
+def _code(line: str) -> Markup:
+    """What stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(line)))
+
+
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("mlplab.pages.html"),
     autoescape=True,
@@ -39,7 +45,7 @@ ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters["lines"] = _lines
+ENVIRONMENT.filters |= {"lines": _lines, "code": _code}
 ENVIRONMENT.globals["shapes"] = labels.SHAPES
 
 
