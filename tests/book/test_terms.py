@@ -44,7 +44,7 @@ def test_the_first_use_of_a_term_is_a_link_and_the_longest_term_wins():
 
 
 def test_a_term_is_a_whole_word_or_its_plural():
-    assert links({"short": "Weights, unweighted."}, TERMS)[0] == [("glossary.html#weight", "Weight")]
+    assert links({"short": "Weights, unweighted."}, TERMS)[0] == [("glossary.html#weight", "Weights")]
     assert links({"short": "unweighted weightless"}, TERMS)[0] == []
 
 

@@ -52,7 +52,7 @@ class ShownClaim:
       estimate: with the interval that decided and its unit; empty where no replicates were compared.
       interval: what the interval is: its level, method and number of replicates, and the margin.
       needed: how many replicates would decide, where it is undecided.
-      detail: the step that was checked, as the check says it.
+      detail: the step that was checked, as the check says it: in English, and so on English pages alone.
       unmet: which preconditions do not hold, where it is not testable for that.
       reading: what was found in size and direction, where the verdict's word does not say it.
     """
@@ -375,6 +375,6 @@ def _shown(claim: Claim, inquiry: Inquiry, words: WordList) -> ShownClaim:
     return ShownClaim(
         claim.name, claim.statement(words), claim.kind, finding.verdict, estimate_text(claim, finding, frame),
         interval_text(claim, finding, frame), needed,
-        finding.detail, inquiry.controls[claim.name] == "fails",
+        finding.detail if words.language == "en" else "", inquiry.controls[claim.name] == "fails",
         unmet_text(finding, inquiry.answer.claims, words), reading_text(finding, frame),
     )  # fmt: skip

@@ -38,7 +38,7 @@ class _Search:
         self._owners = {word.casefold(): name for name, term in terms.items() for word in term.words}
         # The longest first: "weight decay" is no weight.
         words = "|".join(re.escape(word) for word in sorted(self._owners, key=len, reverse=True))
-        pattern = rf"\b(?:{words})(?=(?:s|es)?\b)" if whole_words else words
+        pattern = rf"\b({words})(?:s|es)?\b" if whole_words else f"({words})"
         self._pattern = re.compile(pattern, re.IGNORECASE)
 
     def through(self, value: Any) -> Any:
@@ -60,7 +60,7 @@ class _Search:
         text = "".join(word["c"] if word["t"] == "Str" else " " for word in run)
         made, end = [], 0
         for found in self._pattern.finditer(text):
-            name = self._owners[found[0].casefold()]
+            name = self._owners[found[1].casefold()]
             if name in self.used:
                 continue
             self.used.append(name)
