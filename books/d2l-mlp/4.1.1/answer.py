@@ -257,6 +257,12 @@ ANSWER = Answer(
             by="pytorch-takes-the-left-slope",
             source="pandalabme",
         ),
+        Circulated(
+            "no-derivative-at-zero",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="one-sided-slopes-at-zero",
+            source="forum",
+        ),
     ),
     tables=tables,
     figure=figure,

@@ -664,6 +664,12 @@ ANSWER = Answer(
             by="the-order-of-a-batch-is-nothing-to-it",
             source="pandalabme",
         ),
+        Circulated(
+            "rows-or-the-whole-batch",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="elementwise-functions-do-not-couple",
+            source="forum",
+        ),
     ),
     tables=tables,
     figure=figure,

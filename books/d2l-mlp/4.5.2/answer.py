@@ -395,6 +395,12 @@ ANSWER = Answer(
             by="the-regret-is-small",
             source="pandalabme",
         ),
+        Circulated(
+            "good-enough-will-do",
+            {"holds": "right", "fails": "wrong", "undecided": "unsupported"},
+            by="the-regret-is-small",
+            source="forum",
+        ),
     ),
     tables=tables,
     figure=figure,

@@ -365,6 +365,12 @@ ANSWER = Answer(
             by="the-update-follows-the-penalty",
             source="pandalabme",
         ),
+        Circulated(
+            "half-the-sum",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="the-update-follows-the-penalty",
+            source="forum",
+        ),
     ),
     tables=tables,
     figure=figure,

@@ -364,6 +364,12 @@ ANSWER = Answer(
             {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
             by="larger-rate-first-is-better",
         ),
+        Circulated(
+            "swapping-costs-a-little",
+            {"holds": "right", "fails": "unsupported", "undecided": "unsupported"},
+            by="larger-rate-first-costs-on-all-images",
+            source="forum",
+        ),
     ),
     expected=expected,
     tables=tables,

@@ -848,6 +848,18 @@ ANSWER = Answer(
             by="a-lower-rate-keeps-it-whole",
             source="datawhale",
         ),
+        Circulated(
+            "it-drops-in-every-run",
+            {"holds": "half-right", "fails": "unsupported", "undecided": "unsupported"},
+            by="breaks-down-without",
+            source="forum",
+        ),
+        Circulated(
+            "more-epochs-only-improve",
+            {"holds": "wrong", "fails": "right", "undecided": "unsupported"},
+            by="it-rises-with-dropout-too",
+            source="forum",
+        ),
     ),
     expected=expected,
     tables=tables,

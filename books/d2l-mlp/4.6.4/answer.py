@@ -591,6 +591,12 @@ ANSWER = Answer(
             by="one-pass-is-a-geometric-mean",
             source="pandalabme",
         ),
+        Circulated(
+            "it-distorts-at-test-time",
+            {"holds": "half-right", "fails": "wrong", "undecided": "unsupported"},
+            by="a-mask-costs-accuracy",
+            source="forum",
+        ),
     ),
     expected=expected,
     tables=tables,

@@ -383,6 +383,12 @@ ANSWER = Answer(
             by="returns-diminish",
             source="pandalabme",
         ),
+        Circulated(
+            "no-better-than-decay-alone",
+            {"holds": "half-right", "fails": "right", "undecided": "unsupported"},
+            by="tuned-together-they-beat-the-better-one",
+            source="forum",
+        ),
     ),
     expected=expected,
     tables=tables,
