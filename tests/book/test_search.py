@@ -165,7 +165,7 @@ def test_every_word_of_every_title_finds_its_page_and_the_title_finds_it_first(
 ):
     pages = indexed(built_book, language)
     assert {page["url"].removesuffix(".html") for page in pages} == {
-        *ours().exercises, "notes", "errata", *(f"from-{name}" for name in ours().sets)
+        *ours().exercises, "notes", "errata", "glossary", *(f"from-{name}" for name in ours().sets)
     }  # fmt: skip
     pairs = [(word, page) for page in pages for word in words_of(page["title"], language)]
     assert len(pairs) > 150

@@ -30,7 +30,6 @@ def write(
     """Write the pages into an empty folder. `on_progress` is told what is being done."""
     on_progress("pages")
     (into / "assets/fonts").mkdir(parents=True)
-    (into / "drawings").mkdir()
     landing = pages.landing_page(book)
     (into / "index.html").write_text(landing, "utf-8")
     written = _write_pages(into, book, made, corrections)
@@ -73,7 +72,9 @@ def _write_pages(
             if pair.notebook:
                 (folder / notebook.file_name(pair.document.number)).write_text(pair.notebook, "utf-8")
             if (done := pair.document.output) and done.drawing:
-                (into / "drawings" / f"{pair.document.number}.svg").write_text(done.drawing, "utf-8")
+                drawings = into / "drawings"
+                drawings.mkdir(exist_ok=True)
+                (drawings / f"{pair.document.number}.svg").write_text(done.drawing, "utf-8")
         for name, page in contents.items():
             (folder / name).write_text(page, "utf-8")
         written[language] = contents
