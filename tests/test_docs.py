@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_the_programs_of_the_engines_page_run():
 @pytest.mark.slow
 def test_the_programs_of_the_page_on_extensions_run():
     text = (ROOT / "docs/extend.md").read_text(encoding="utf-8")
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(program, names)
     assert names["tuning"].strategy == "two_rungs"

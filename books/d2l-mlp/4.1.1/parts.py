@@ -1,12 +1,11 @@
-"""What a reader hands in: the derivative in x on both sides of 0, that in alpha, and the slopes at 0."""
+"""What a reader hands in: the derivative in x on both sides of 0, and that in alpha."""
 
 from mlplab.workbook import Formula, Part, Wrong
 
-IN_ALPHA = {"alpha": "real"}
 PARTS = (
     Part(
         "right_of_zero",
-        Formula(IN_ALPHA),
+        Formula({"alpha": "real"}),
         claim="derivative-in-x",
         ours="1",
         subject=lambda right: (right, _alpha()),
@@ -15,7 +14,7 @@ PARTS = (
     ),
     Part(
         "left_of_zero",
-        Formula(IN_ALPHA),
+        Formula({"alpha": "real"}),
         claim="derivative-in-x",
         ours="alpha",
         subject=lambda left: (1, left),

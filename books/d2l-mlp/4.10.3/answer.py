@@ -154,7 +154,7 @@ def gaps(houses: h.Houses) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["estimate"])
 
 
-def order_of_rows(houses: h.Houses) -> dict[str, float]:
+def order_of_rows(houses: h.Houses) -> dict[str, Any]:
     """The correlation of a log price with that of the next row, as the table stands, and if it were sorted."""
     y = houses.log_prices
     found = (float(np.corrcoef(prices[:-1], prices[1:])[0, 1]) for prices in (y, np.sort(y)))
@@ -172,7 +172,8 @@ def fillings(houses: h.Houses, number: int) -> list[dict[str, Any]]:
         table = houses.table
         if way == "interpolated":
             numbers = table[list(houses.columns.numeric)].astype(float)
-            table = table.assign(**numbers.interpolate().bfill())
+            filled = numbers.interpolate().bfill()
+            table = table.assign(**{str(name): column for name, column in filled.items()})
         pipeline = preparation(houses, way).fit(table.iloc[train])
         x, asked = (np.asarray(pipeline.transform(table.iloc[part]), np.float64) for part in (train, held))
         score = h.log_rmse(h.ridge(x, y[train]).predict(asked), y[held])
